@@ -1,0 +1,240 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A format: ImgDriver is what is known of it before a file is opened, ImgLayout one opened file.
+ *
+ * A layout never moves guest data. It answers where bytes are (map) and how stored bytes become plain
+ * ones (decode); the engine in src/image does every transfer. It opens no other file either: it says
+ * which references it wants and works with what it is given.
+ *
+ * Threads: map, decode and describe may be called from any thread at once.
+ */
+
+#pragma once
+
+#include "img-storage.h"
+
+G_BEGIN_DECLS
+
+typedef struct _ImgDriver ImgDriver;
+typedef struct _ImgLayout ImgLayout;
+typedef struct _ImgLayoutClass ImgLayoutClass;
+
+/* ---- map ---- */
+
+typedef enum
+{
+  IMG_EXTENT_HOLE,       /* not in this layer: ask the backing image */
+  IMG_EXTENT_ZERO,       /* reads as zero, whatever is below */
+  IMG_EXTENT_DATA,       /* plain bytes at storage:host_offset */
+  IMG_EXTENT_COMPRESSED, /* one compressed unit: decode () it */
+} ImgExtentKind;
+
+typedef struct
+{
+  ImgExtentKind kind;
+  gboolean has_host_offset; /* DATA always, ZERO and HOLE when the cluster is preallocated */
+  guint64 offset;           /* guest; always the offset that was asked for */
+  guint64 length;           /* > 0; never past what was asked for nor past the size of the disk */
+  ImgStorage *storage;      /* borrowed from the layout: COMPRESSED, and all that has a host offset */
+  guint64 host_offset;      /* of the first byte */
+
+  /* COMPRESSED: the unit that holds the extent. Equal unit_host_offset means equal content. */
+  guint64 unit_offset;      /* guest offset of its first byte */
+  gsize unit_length;        /* bytes it decodes to: one cluster */
+  guint64 unit_host_offset; /* its stored bytes */
+  gsize unit_host_length;   /* an upper bound; the stream may end earlier */
+} ImgExtent;
+
+typedef enum
+{
+  IMG_MAP_OK,
+  IMG_MAP_WOULD_BLOCK, /* only with IMG_MAP_TRY: metadata must be loaded first */
+  IMG_MAP_ERROR,
+} ImgMapResult;
+
+typedef enum
+{
+  IMG_MAP_NONE = 0,
+  IMG_MAP_TRY = 1 << 0, /* never wait and never do I/O; look at one table slice at most */
+} ImgMapFlags;
+
+/* ---- what a layout tells about itself ---- */
+
+typedef enum
+{
+  IMG_REFERENCE_BACKING_FILE,
+  IMG_REFERENCE_DATA_FILE,
+} ImgReferenceRole;
+
+typedef struct
+{
+  ImgReferenceRole role;
+  char *name;        /* as stored in the image: not a path yet, not necessarily UTF-8, never with NUL */
+  char *format_name; /* as stored; NULL if the image does not say */
+} ImgWanted;
+
+void img_wanted_free (ImgWanted *wanted);
+
+typedef struct
+{
+  char *id;
+  char *name;
+  guint64 vm_state_size;
+  guint64 disk_size;
+  gint64 date_seconds; /* since the epoch */
+  guint32 date_nanoseconds;
+  guint64 vm_clock_nanoseconds;
+  gboolean has_icount;
+  guint64 icount;
+} ImgSnapshotInfo;
+
+void img_snapshot_info_free (ImgSnapshotInfo *info);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgSnapshotInfo, img_snapshot_info_free)
+
+typedef struct
+{
+  char *name;
+  guint64 granularity; /* bytes */
+  gboolean in_use;
+  gboolean is_auto;
+} ImgBitmapInfo;
+
+void img_bitmap_info_free (ImgBitmapInfo *info);
+
+/* What a format says of one image beyond its size. Zero or NULL: does not apply. */
+typedef struct
+{
+  guint64 cluster_size;         /* bytes */
+  char *compat;                 /* qcow2: "0.10" or "1.1" */
+  char *compression_type;       /* "zlib", "zstd" */
+  char *encryption;             /* "aes", "luks"; NULL: not encrypted */
+  guint refcount_bits;
+  gboolean is_dirty;
+  gboolean is_corrupt;
+  gboolean has_lazy_refcounts;
+  gboolean has_extended_l2;
+  gboolean has_data_file;
+  gboolean has_raw_data_file;
+  gboolean may_have_compressed; /* the format can hold compressed units */
+  GPtrArray *bitmaps;           /* of ImgBitmapInfo; NULL: none */
+} ImgDescription;
+
+void img_description_clear (ImgDescription *description);
+
+/* The result of looking at one file without opening any other: filled even where open () would refuse. */
+typedef struct
+{
+  guint64 virtual_size;
+  ImgDescription description;
+  GPtrArray *wanted;            /* of ImgWanted: references, in the order they would be opened */
+  GPtrArray *unknown_features;  /* of char *: incompatible features by name */
+  GPtrArray *problems;          /* of char *, translated: limits exceeded, damage seen */
+  guint n_snapshots;
+} ImgFindings;
+
+void img_findings_init  (ImgFindings *findings);
+void img_findings_clear (ImgFindings *findings);
+
+/* ---- drivers ---- */
+
+#define IMG_PROBE_HEAD 65536
+#define IMG_PROBE_TAIL 1536
+
+typedef struct
+{
+  const guint8 *head; /* the first head_length bytes of the file */
+  gsize head_length;  /* min (file size, IMG_PROBE_HEAD) */
+  const guint8 *tail; /* the last tail_length bytes */
+  gsize tail_length;
+  guint64 file_size;
+} ImgProbe;
+
+typedef enum
+{
+  IMG_DRIVER_NONE = 0,
+  IMG_DRIVER_BACKING = 1 << 0,     /* images may have a backing file */
+  IMG_DRIVER_DATA_FILE = 1 << 1,
+  IMG_DRIVER_COMPRESSED = 1 << 2,
+  IMG_DRIVER_SNAPSHOTS = 1 << 3,
+  IMG_DRIVER_CREATE = 1 << 4,      /* the library can produce it */
+} ImgDriverFlags;
+
+typedef struct
+{
+  const char *snapshot;      /* id or name; NULL: the active disk */
+  gsize metadata_cache_size; /* bytes; 0: the default */
+} ImgLayoutOptions;
+
+struct _ImgDriver
+{
+  const char *name;  /* the word of the command line: "qcow2" */
+  const char *title; /* untranslated, marked for translation */
+  const char *const *mime_types;
+  const char *const *suffixes;
+  ImgDriverFlags flags;
+  /* TRUE if the bytes say that the file is of this format. Raw never does: every file can be raw. */
+  gboolean   (*probe)   (const ImgProbe *probe);
+  /* Opens nothing but @storage. Fails only if the file is not of this format or cannot be read. */
+  gboolean   (*inspect) (ImgStorage *storage, ImgFindings *findings, ImgCancel *cancel,
+                         ImgError **error);
+  ImgLayout *(*open)    (ImgStorage *storage, const ImgLayoutOptions *options, ImgCancel *cancel,
+                         ImgError **error);
+};
+
+/* ---- layouts ---- */
+
+struct _ImgLayoutClass
+{
+  void         (*free)     (ImgLayout *layout);
+  /* @length > 0 and the range lies inside the disk. */
+  ImgMapResult (*map)      (ImgLayout *layout, guint64 offset, guint64 length, ImgMapFlags flags,
+                            ImgExtent *extent, ImgError **error);
+  /* Optional. @stored: unit_host_length bytes; @plain gets exactly unit_length bytes. */
+  gboolean     (*decode)   (ImgLayout *layout, const ImgExtent *extent, const guint8 *stored,
+                            guint8 *plain, ImgError **error);
+  /* Optional, as the next ones: reads the bitmap directory, so it may fail. */
+  gboolean     (*describe) (ImgLayout *layout, ImgDescription *description, ImgError **error);
+  /* An array of ImgSnapshotInfo; reads the snapshot table. */
+  GPtrArray   *(*list_snapshots) (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
+  /* Called at most once, before the first map, with what the DATA_FILE reference led to. */
+  void         (*set_data_storage) (ImgLayout *layout, ImgStorage *storage);
+};
+
+struct _ImgLayout
+{
+  const ImgLayoutClass *klass;
+  const ImgDriver *driver;
+  ImgStorage *storage;  /* owned */
+  guint64 size;         /* bytes of the guest's disk */
+  GPtrArray *wanted;    /* of ImgWanted, never NULL */
+  gsize unit_length;    /* of every COMPRESSED extent's unit; 0: there are none */
+  /* The file is sparse in a way that only its file system knows (preallocated metadata, raw): a map
+   * for people should ask the storage which DATA is a hole. */
+  gboolean has_host_holes;
+  gboolean is_identity; /* raw: guest offset and host offset are one, the file is the disk */
+};
+
+/* For implementations. */
+void       img_layout_init   (ImgLayout *layout, const ImgLayoutClass *klass,
+                              const ImgDriver *driver, ImgStorage *storage);
+void       img_layout_finish (ImgLayout *layout);
+
+void       img_layout_free   (ImgLayout *layout);
+
+/* All formats, most specific first, raw last; NULL-terminated. */
+const ImgDriver *const *img_drivers_get_all (void);
+/* NULL if there is none. */
+const ImgDriver *img_driver_find  (const char *name);
+/* The formats that the bytes of @storage match (never raw), in the order of the list above; an array of
+ * const ImgDriver *, possibly empty. */
+GPtrArray       *img_drivers_probe (ImgStorage *storage, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* The only match, or raw if there is none; an error if there are several. */
+const ImgDriver *img_drivers_guess (ImgStorage *storage, ImgError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgLayout, img_layout_free)
+
+G_END_DECLS

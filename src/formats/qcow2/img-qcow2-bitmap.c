@@ -1,0 +1,142 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-qcow2-bitmap.h"
+#include "img-qcow2-cursor.h"
+
+/* "Bitmaps" in the specification: fixed part, extra data, name, padding to eight bytes. */
+#define FIXED_LENGTH 24
+#define FLAG_IN_USE (1u << 0)
+#define FLAG_AUTO (1u << 1)
+#define KNOWN_FLAGS (FLAG_IN_USE | FLAG_AUTO)
+#define TYPE_DIRTY_TRACKING 1
+#define MIN_GRANULARITY_BITS 9
+#define MAX_GRANULARITY_BITS 31
+#define MAX_TABLE_ENTRIES (1u << 27)
+
+typedef struct
+{
+  guint64 table_offset;
+  guint32 table_entries;
+  guint32 flags;
+  guint8 type;
+  guint8 granularity_bits;
+  guint16 name_length;
+  guint32 extra_length;
+} Entry;
+
+static Entry
+parse_fixed (const guint8 *bytes)
+{
+  return (Entry) {
+    .table_offset = img_read_be64 (bytes),
+    .table_entries = img_read_be32 (bytes + 8),
+    .flags = img_read_be32 (bytes + 12),
+    .type = bytes[16],
+    .granularity_bits = bytes[17],
+    .name_length = img_read_be16 (bytes + 18),
+    .extra_length = img_read_be32 (bytes + 20),
+  };
+}
+
+static gboolean
+check_entry (const ImgQcow2Header *header, const Entry *entry, ImgError **error)
+{
+  guint64 cluster_size = img_qcow2_header_get_cluster_size (header);
+
+  if (entry->type != TYPE_DIRTY_TRACKING)
+    img_error_set (error, IMG_CODE_UNSUPPORTED,
+                   _("Bitmap directory: bitmap type %u is not supported"), entry->type);
+  else if ((entry->flags & ~KNOWN_FLAGS) != 0)
+    img_error_set (error, IMG_CODE_UNSUPPORTED, _("Bitmap directory: unknown bitmap flags 0x%x"),
+                   entry->flags);
+  else if (entry->extra_length != 0)
+    img_error_set (error, IMG_CODE_UNSUPPORTED,
+                   _("Bitmap directory: a bitmap has unknown extra data"));
+  else if (entry->granularity_bits < MIN_GRANULARITY_BITS ||
+           entry->granularity_bits > MAX_GRANULARITY_BITS)
+    img_error_set (error, IMG_CODE_CORRUPT,
+                   _("Bitmap directory: invalid granularity, 2 to the power of %u bytes"),
+                   entry->granularity_bits);
+  else if (entry->name_length == 0 || entry->name_length > IMG_QCOW2_MAX_NAME)
+    img_error_set (error, IMG_CODE_CORRUPT,
+                   _("Bitmap directory: invalid length of a name, %u bytes"), entry->name_length);
+  else if (entry->table_offset == 0 || !img_is_aligned (entry->table_offset, cluster_size) ||
+           entry->table_offset > IMG_MAX_SIZE)
+    img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap directory: invalid table offset 0x%" PRIx64),
+                   entry->table_offset);
+  else if (entry->table_entries == 0 || entry->table_entries > MAX_TABLE_ENTRIES)
+    img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap directory: invalid table size, %u entries"),
+                   entry->table_entries);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+/* NULL on error. */
+static ImgBitmapInfo *
+next_bitmap (ImgQcow2Cursor *cursor, const ImgQcow2Header *header, ImgError **error)
+{
+  guint64 start = cursor->at;
+  const guint8 *bytes = img_qcow2_cursor_take (cursor, FIXED_LENGTH, error);
+  ImgBitmapInfo *info;
+  Entry entry;
+
+  if (bytes == NULL)
+    return NULL;
+  entry = parse_fixed (bytes);
+  if (!check_entry (header, &entry, error))
+    return NULL;
+  bytes = img_qcow2_cursor_take (cursor, entry.name_length, error);
+  if (bytes == NULL)
+    return NULL;
+  info = g_new0 (ImgBitmapInfo, 1);
+  info->name = g_strndup ((const char *) bytes, entry.name_length);
+  info->granularity = (guint64) 1 << entry.granularity_bits;
+  info->in_use = (entry.flags & FLAG_IN_USE) != 0;
+  info->is_auto = (entry.flags & FLAG_AUTO) != 0;
+  img_qcow2_cursor_align (cursor, start);
+  return info;
+}
+
+gboolean
+img_qcow2_bitmaps_list (ImgStorage *storage,
+                        const ImgQcow2Header *header,
+                        GPtrArray **bitmaps,
+                        ImgCancel *cancel,
+                        ImgError **error)
+{
+  g_autoptr (GPtrArray) list =
+    g_ptr_array_new_with_free_func ((GDestroyNotify) img_bitmap_info_free);
+  g_auto (ImgQcow2Cursor) cursor = { NULL };
+
+  *bitmaps = NULL;
+  if (!header->has_bitmaps)
+    return TRUE;
+  if (!img_qcow2_cursor_init (&cursor, storage, header->bitmap_directory_offset,
+                              header->bitmap_directory_offset + header->bitmap_directory_size,
+                              _("Bitmap directory"), cancel, error))
+    return FALSE;
+  for (guint i = 0; i < header->n_bitmaps; i++)
+    {
+      ImgBitmapInfo *info = next_bitmap (&cursor, header, error);
+
+      if (info == NULL)
+        return FALSE;
+      g_ptr_array_add (list, info);
+    }
+  if (cursor.at != cursor.end)
+    {
+      img_error_set (error, IMG_CODE_CORRUPT,
+                     _("Bitmap directory: the number of bitmaps does not match its size"));
+      return FALSE;
+    }
+  *bitmaps = g_steal_pointer (&list);
+  return TRUE;
+}

@@ -1,0 +1,20 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The directory of persistent bitmaps. */
+
+#pragma once
+
+#include "img-qcow2-header.h"
+
+G_BEGIN_DECLS
+
+/* *bitmaps: an array of ImgBitmapInfo, or NULL if the image has none. */
+gboolean img_qcow2_bitmaps_list (ImgStorage *storage,
+                                 const ImgQcow2Header *header,
+                                 GPtrArray **bitmaps,
+                                 ImgCancel *cancel,
+                                 ImgError **error);
+
+G_END_DECLS

@@ -1,0 +1,43 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* One open qcow2 image. After open () and set_data_storage () nothing of it changes but the cache.
+ */
+
+#pragma once
+
+#include "img-qcow2-header.h"
+#include "img-table-cache.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  ImgLayout parent;
+  ImgQcow2Header *header;
+  ImgStorage *data_storage; /* owned: of DATA, the image file itself or the external data file */
+  gboolean has_data_file;
+  gboolean has_extended_l2;
+
+  guint cluster_bits;
+  guint subcluster_bits; /* 32 of them in a cluster, with extended L2 */
+  guint l1_shift;        /* guest offset to index of the L1 entry */
+  guint slice_shift;     /* guest offset to number of the slice */
+  guint slice_bits;      /* entries of a slice */
+  guint64
+    file_size; /* clusters start before it, the last one may end beyond: the rest reads as zero */
+
+  guint64 *l1; /* host byte order; as many entries as the disk needs */
+  guint64 n_l1_entries;
+  ImgTableCache *tables;
+} ImgQcow2;
+
+ImgMapResult img_qcow2_map (ImgLayout *layout,
+                            guint64 offset,
+                            guint64 length,
+                            ImgMapFlags flags,
+                            ImgExtent *extent,
+                            ImgError **error);
+
+G_END_DECLS

@@ -1,0 +1,327 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-alloc.h"
+#include "img-deflate.h"
+#include "img-qcow2-bitmap.h"
+#include "img-qcow2-private.h"
+#include "img-qcow2-snapshot.h"
+#include "img-qcow2.h"
+#include "img-zstd.h"
+
+#define DEFAULT_METADATA_CACHE (16 * IMG_MIB)
+
+/* ---- open ---- */
+
+static void
+set_geometry (ImgQcow2 *self)
+{
+  const ImgQcow2Header *header = self->header;
+  guint entry_bits;
+
+  self->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
+  self->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
+  entry_bits = self->has_extended_l2 ? 4 : 3;
+  self->cluster_bits = header->cluster_bits;
+  self->subcluster_bits = self->cluster_bits - 5;
+  self->l1_shift = self->cluster_bits + img_qcow2_header_get_l2_bits (header);
+  self->slice_bits =
+    g_bit_storage (MIN (IMG_TABLE_MAX_SLICE, 1u << self->cluster_bits)) - 1 - entry_bits;
+  self->slice_shift = self->cluster_bits + self->slice_bits;
+  self->file_size = header->file_size;
+}
+
+/* The active disk, or the one of a snapshot. */
+static gboolean
+find_disk (ImgQcow2 *self,
+           const char *snapshot,
+           ImgQcow2SnapshotDisk *disk,
+           ImgCancel *cancel,
+           ImgError **error)
+{
+  const ImgQcow2Header *header = self->header;
+
+  *disk = (ImgQcow2SnapshotDisk){ header->l1_offset, header->l1_entries, header->size };
+  if (snapshot == NULL)
+    return TRUE;
+  if (!img_qcow2_snapshots_find (self->parent.storage, header, snapshot, disk, cancel, error))
+    return FALSE;
+  if (disk->disk_size > IMG_MAX_SIZE)
+    {
+      img_error_set (error, IMG_CODE_LIMIT_EXCEEDED,
+                     _("The virtual size of the snapshot is too large: %" PRIu64 " bytes"),
+                     disk->disk_size);
+      return FALSE;
+    }
+  return img_qcow2_header_check_l1 (header, disk->l1_offset, disk->l1_entries, disk->disk_size,
+                                    _("L1 table of the snapshot"), error);
+}
+
+/* The table lies inside the file (checked), so this takes no more memory than the file has bytes.
+ */
+static gboolean
+load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, ImgError **error)
+{
+  self->n_l1_entries = img_qcow2_header_count_l1_entries (self->header, disk->disk_size);
+  if (self->n_l1_entries == 0)
+    return TRUE;
+  self->l1 = img_try_alloc (self->n_l1_entries * sizeof (guint64), error);
+  if (self->l1 == NULL || !img_storage_read (self->parent.storage, disk->l1_offset, self->l1,
+                                             self->n_l1_entries * sizeof (guint64), error))
+    return FALSE;
+  for (guint64 i = 0; i < self->n_l1_entries; i++)
+    self->l1[i] = GUINT64_FROM_BE (self->l1[i]);
+  return TRUE;
+}
+
+static gboolean
+create_cache (ImgQcow2 *self, gsize budget, ImgError **error)
+{
+  guint64 n_slices = img_div_round_up (self->parent.size, (guint64) 1 << self->slice_shift);
+  gsize slice_size = MIN (IMG_TABLE_MAX_SLICE, 1u << self->cluster_bits);
+
+  self->tables = img_table_cache_new (self->parent.storage, slice_size, n_slices,
+                                      budget != 0 ? budget : DEFAULT_METADATA_CACHE, error);
+  return self->tables != NULL;
+}
+
+/* A file with clearly more clusters than blocks was made with preallocated metadata: clusters are
+ * mapped that nobody has written yet. The margin is QEMU's, so that both look for host holes in the
+ * same images: it leaves out files that are sparse inside a few clusters only. */
+static gboolean
+is_sparse (ImgQcow2 *self)
+{
+  guint64 cluster_size = (guint64) 1 << self->cluster_bits;
+  ImgError *error = NULL;
+  guint64 usage, n_clusters, n_real;
+
+  if (self->has_data_file)
+    return FALSE;
+  if (!img_storage_get_usage (self->parent.storage, &usage, &error))
+    {
+      img_error_free (error); /* a hint that cannot be had is no reason to refuse the image */
+      return FALSE;
+    }
+  n_clusters = img_div_round_up (self->header->file_size, cluster_size);
+  n_real = img_div_round_up (usage, cluster_size);
+  return n_clusters >= MAX (n_real + n_real / 9, n_real + 2);
+}
+
+static void qcow2_free (ImgLayout *layout);
+
+static gboolean
+qcow2_load (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
+{
+  ImgQcow2SnapshotDisk disk;
+
+  self->header = img_qcow2_header_read (self->parent.storage, cancel, error);
+  if (self->header == NULL || !img_qcow2_header_check (self->header, error))
+    return FALSE;
+  set_geometry (self);
+  if (!find_disk (self, options != NULL ? options->snapshot : NULL, &disk, cancel, error) ||
+      img_cancel_check (cancel, error) || !load_l1 (self, &disk, error))
+    return FALSE;
+  self->parent.size = disk.disk_size;
+  return create_cache (self, options != NULL ? options->metadata_cache_size : 0, error);
+}
+
+static const ImgLayoutClass qcow2_class;
+
+static ImgLayout *
+qcow2_open (ImgStorage *storage,
+            const ImgLayoutOptions *options,
+            ImgCancel *cancel,
+            ImgError **error)
+{
+  ImgQcow2 *self = g_new0 (ImgQcow2, 1);
+  ImgLayout *layout = &self->parent;
+
+  img_layout_init (layout, &qcow2_class, &img_qcow2_driver, storage);
+  if (!qcow2_load (self, options, cancel, error))
+    {
+      qcow2_free (layout);
+      return NULL;
+    }
+  img_qcow2_header_list_wanted (self->header, layout->wanted);
+  if (!self->has_data_file)
+    self->data_storage = img_storage_ref (storage);
+  /* Compressed clusters lie in the image file; an image with an external data file has none. */
+  layout->unit_length = self->has_data_file ? 0 : (gsize) 1 << self->cluster_bits;
+  layout->has_host_holes = is_sparse (self);
+  return layout;
+}
+
+static void
+qcow2_free (ImgLayout *layout)
+{
+  ImgQcow2 *self = (ImgQcow2 *) layout;
+
+  img_table_cache_free (self->tables);
+  img_free (self->l1);
+  img_storage_unref (self->data_storage);
+  img_qcow2_header_free (self->header);
+  img_layout_finish (layout);
+  g_free (self);
+}
+
+static void
+qcow2_set_data_storage (ImgLayout *layout, ImgStorage *storage)
+{
+  ImgQcow2 *self = (ImgQcow2 *) layout;
+
+  g_return_if_fail (self->has_data_file && self->data_storage == NULL);
+
+  self->data_storage = img_storage_ref (storage);
+}
+
+/* ---- decode ---- */
+
+static gboolean
+qcow2_decode (ImgLayout *layout,
+              const ImgExtent *extent,
+              const guint8 *stored,
+              guint8 *plain,
+              ImgError **error)
+{
+  ImgQcow2 *self = (ImgQcow2 *) layout;
+  gboolean (*decode) (const guint8 *, gsize, guint8 *, gsize, ImgError **) = img_deflate_decode;
+
+  if (self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD)
+    decode = img_zstd_decode;
+  if (decode (stored, extent->unit_host_length, plain, extent->unit_length, error))
+    return TRUE;
+  img_error_prefix (error, _("Compressed cluster at offset 0x%" PRIx64 ": "), extent->unit_offset);
+  return FALSE;
+}
+
+/* ---- what there is to say ---- */
+
+static const char *
+get_compression_name (const ImgQcow2Header *header)
+{
+  switch (header->compression)
+    {
+    case IMG_QCOW2_COMPRESSION_ZLIB:
+      return "zlib";
+    case IMG_QCOW2_COMPRESSION_ZSTD:
+      return "zstd";
+    default:
+      return NULL;
+    }
+}
+
+/* All but the bitmaps. */
+static void
+describe_header (const ImgQcow2Header *header, ImgDescription *description)
+{
+  memset (description, 0, sizeof *description);
+  if (header->cluster_bits != 0)
+    description->cluster_size = img_qcow2_header_get_cluster_size (header);
+  if (header->version <= 3)
+    description->compat = g_strdup (header->version == 2 ? "0.10" : "1.1");
+  description->compression_type = g_strdup (get_compression_name (header));
+  description->encryption = g_strdup (img_qcow2_header_get_encryption (header));
+  if (header->refcount_order <= 6)
+    description->refcount_bits = 1u << header->refcount_order;
+  description->is_dirty = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DIRTY);
+  description->is_corrupt = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_CORRUPT);
+  description->has_lazy_refcounts = (header->compatible & IMG_QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0;
+  description->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
+  description->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
+  description->has_raw_data_file = (header->autoclear & IMG_QCOW2_AUTOCLEAR_RAW_DATA_FILE) != 0;
+  description->may_have_compressed = !description->has_data_file;
+}
+
+static gboolean
+qcow2_describe (ImgLayout *layout, ImgDescription *description, ImgError **error)
+{
+  ImgQcow2 *self = (ImgQcow2 *) layout;
+
+  describe_header (self->header, description);
+  if (img_qcow2_bitmaps_list (layout->storage, self->header, &description->bitmaps, NULL, error))
+    return TRUE;
+  img_description_clear (description);
+  return FALSE;
+}
+
+static GPtrArray *
+qcow2_list_snapshots (ImgLayout *layout, ImgCancel *cancel, ImgError **error)
+{
+  ImgQcow2 *self = (ImgQcow2 *) layout;
+
+  return img_qcow2_snapshots_list (layout->storage, self->header, cancel, error);
+}
+
+static void
+add_problem_text (ImgFindings *findings, const ImgError *problem)
+{
+  g_ptr_array_add (findings->problems, g_strdup (problem->text));
+}
+
+static gboolean
+qcow2_inspect (ImgStorage *storage, ImgFindings *findings, ImgCancel *cancel, ImgError **error)
+{
+  g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (storage, cancel, error);
+  g_autoptr (ImgError) bitmap_error = NULL;
+
+  if (header == NULL)
+    return FALSE;
+  findings->virtual_size = header->size;
+  findings->n_snapshots = header->n_snapshots;
+  describe_header (header, &findings->description);
+  img_qcow2_header_list_wanted (header, findings->wanted);
+  for (guint i = 0; i < header->unknown_features->len; i++)
+    g_ptr_array_add (findings->unknown_features,
+                     g_strdup (g_ptr_array_index (header->unknown_features, i)));
+  for (guint i = 0; i < header->problems->len; i++)
+    add_problem_text (findings, g_ptr_array_index (header->problems, i));
+  if (img_qcow2_bitmaps_list (storage, header, &findings->description.bitmaps, cancel,
+                              &bitmap_error))
+    return TRUE;
+  /* Damage is a finding; that the storage cannot be read is not. */
+  if (bitmap_error->code == IMG_CODE_CORRUPT || bitmap_error->code == IMG_CODE_UNSUPPORTED)
+    {
+      add_problem_text (findings, bitmap_error);
+      return TRUE;
+    }
+  img_error_propagate (error, g_steal_pointer (&bitmap_error));
+  return FALSE;
+}
+
+/* Whether this library knows the version is for open () to say. */
+/* Any version: an image of the older qcow format, which has the same magic, is refused by its
+ * version and not taken for a raw disk. */
+static gboolean
+qcow2_probe (const ImgProbe *probe)
+{
+  return probe->head_length >= 4 && img_read_be32 (probe->head) == IMG_QCOW2_MAGIC;
+}
+
+static const ImgLayoutClass qcow2_class = {
+  .free = qcow2_free,
+  .map = img_qcow2_map,
+  .decode = qcow2_decode,
+  .describe = qcow2_describe,
+  .list_snapshots = qcow2_list_snapshots,
+  .set_data_storage = qcow2_set_data_storage,
+};
+
+static const char *const mime_types[] = { "application/x-qemu-disk", NULL };
+static const char *const suffixes[] = { "qcow2", NULL };
+
+const ImgDriver img_qcow2_driver = {
+  .name = "qcow2",
+  .title = N_("QEMU disk image (qcow2)"),
+  .mime_types = mime_types,
+  .suffixes = suffixes,
+  .flags = IMG_DRIVER_BACKING | IMG_DRIVER_DATA_FILE | IMG_DRIVER_COMPRESSED | IMG_DRIVER_SNAPSHOTS,
+  .probe = qcow2_probe,
+  .inspect = qcow2_inspect,
+  .open = qcow2_open,
+};

@@ -1,0 +1,456 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The protocol.
+ *
+ * Memory. Slots are allocated once and stay what they are until the cache is freed (type-stable): a
+ * reader that is overtaken by an eviction reads the words of another slice, never memory of another
+ * kind. IMG_TABLE_WAYS slots are a set; the keys of a set fill one cache line, its generations the
+ * next.
+ *
+ * Readers never write (except for a hint), never pin, never wait for a hit. A reader
+ *   1. finds the key in the set,
+ *   2. loads the slot's generation (acquire): odd means that the slot is changing, which is a miss,
+ *   3. loads the key again (acquire),
+ *   4. loads words (acquire),
+ *   5. loads the generation again: if it is another one, all of it is void and it starts over.
+ * An even generation that is read in 2 was stored with release after the words it stands for. A
+ * word that is newer than 2 was stored with release after its slot's generation became odd, and as
+ * the load in 4 acquires, 5 sees the odd one or a later one. So no fence is needed, which
+ * ThreadSanitizer would not understand.
+ *
+ * Whoever changes a slot holds the mutex of its set: generation odd, then key and words (release),
+ * then generation even (release). Keys and words of a slot change in no other way. A writer of
+ * single entries will do the same and mark the slot dirty; a dirty slot is no victim, it becomes
+ * clean by a flush.
+ *
+ * Misses are single-flight. The first thread to miss a key reserves a slot of the set (its old
+ * content is gone at once) and posts a load; it reads from the storage without the mutex, into the
+ * load, and then publishes. Others that want the key meanwhile wait for the load and answer from
+ * the load's own words, as does the first: an eviction between the publication and their wake costs
+ * them nothing, so that the smallest cache with any number of threads makes progress. A load that
+ * fails leaves an empty slot and reports its error to all who waited; nothing of it is kept.
+ *
+ * What the others get is as new as their call, not newer: a change that is committed while they
+ * wake up is concurrent with them. The epoch keeps alive what an old entry points to.
+ *
+ * A storage may run foreign code on the thread that waits for it, and that code may want the slice
+ * that this very thread is loading. It gets a load of its own that is not posted.
+ *
+ * Reserved slots are no victims. When all slots of a set are reserved, callers wait for one of
+ * them: each belongs to a thread that is inside a storage read, and that waits for nobody here.
+ * Others are taken by second chance: a hit sets the slot's mark, the hand clears marks as it passes
+ * and takes the first slot without one.
+ */
+
+#include "config.h"
+
+#include "img-alloc.h"
+#include "img-table-cache.h"
+
+#define CACHE_LINE 64
+
+struct _ImgTableLoad
+{
+  guint ref_count; /* atomic; not gatomicrefcount, into which ThreadSanitizer does not see */
+  guint64 key;
+  GThread *owner;   /* who reads it */
+  gboolean is_done; /* under the set's mutex; the rest does not change afterwards */
+  ImgError *error;
+  guint64 words[];
+};
+
+/* What readers touch. */
+typedef struct
+{
+  guint64 keys[IMG_TABLE_WAYS]; /* host offsets; 0: nothing */
+  gsize generations[IMG_TABLE_WAYS];
+#if GLIB_SIZEOF_SIZE_T == 4
+  char padding[CACHE_LINE - 4 * IMG_TABLE_WAYS];
+#endif
+} TableSet;
+
+G_STATIC_ASSERT (sizeof (TableSet) == 2 * CACHE_LINE);
+
+/* What only a miss touches, except for the marks. */
+typedef struct
+{
+  ImgMutex mutex;
+  ImgWaitList waiters; /* for any load of the set to end */
+  ImgTableLoad *loads[IMG_TABLE_WAYS];
+  guint hand;
+  guint8 marks[IMG_TABLE_WAYS];
+} SetControl;
+
+struct _ImgTableCache
+{
+  ImgStorage *storage; /* owned */
+  gsize slice_size;
+  guint slice_words;
+  guint n_sets; /* a power of two */
+  guint set_bits;
+  TableSet *sets;
+  SetControl *controls;
+  guint64 *words; /* of slot n from n * slice_words on */
+};
+
+/* ---- life ---- */
+
+/* As many sets as the budget pays for, but no more than the slices can fill. */
+static guint
+count_sets (gsize slice_size, guint64 n_slices, gsize budget)
+{
+  guint64 wanted = MIN (img_div_round_up (n_slices, IMG_TABLE_WAYS), 1u << 24);
+  guint64 payable = MIN (budget / (slice_size * IMG_TABLE_WAYS), 1u << 24);
+  guint n_sets = 1;
+
+  while (n_sets < wanted && (guint64) n_sets * 2 <= payable)
+    n_sets *= 2;
+  return n_sets;
+}
+
+ImgTableCache *
+img_table_cache_new (ImgStorage *storage,
+                     gsize slice_size,
+                     guint64 n_slices,
+                     gsize budget,
+                     ImgError **error)
+{
+  g_autoptr (ImgTableCache) cache = g_new0 (ImgTableCache, 1);
+
+  cache->storage = img_storage_ref (storage);
+  cache->slice_size = slice_size;
+  cache->slice_words = (guint) (slice_size / sizeof (guint64));
+  cache->n_sets = count_sets (slice_size, n_slices, budget);
+  cache->set_bits = g_bit_storage (cache->n_sets) - 1;
+  cache->sets = img_try_alloc0 (cache->n_sets, sizeof (TableSet), error);
+  if (cache->sets == NULL)
+    return NULL;
+  cache->controls = img_try_alloc0 (cache->n_sets, sizeof (SetControl), error);
+  if (cache->controls == NULL)
+    return NULL;
+  for (guint i = 0; i < cache->n_sets; i++)
+    img_mutex_init (&cache->controls[i].mutex);
+  /* Not touched before it is used: a large cache costs memory as it fills. */
+  cache->words = img_try_alloc (img_table_cache_get_size (cache), error);
+  if (cache->words == NULL)
+    return NULL;
+  return g_steal_pointer (&cache);
+}
+
+void
+img_table_cache_free (ImgTableCache *cache)
+{
+  if (cache == NULL)
+    return;
+  for (guint i = 0; cache->controls != NULL && i < cache->n_sets; i++)
+    img_mutex_clear (&cache->controls[i].mutex);
+  img_free (cache->sets);
+  img_free (cache->controls);
+  img_free (cache->words);
+  img_storage_unref (cache->storage);
+  g_free (cache);
+}
+
+gsize
+img_table_cache_get_size (ImgTableCache *cache)
+{
+  return (gsize) cache->n_sets * IMG_TABLE_WAYS * cache->slice_size;
+}
+
+/* ---- where things are ---- */
+
+/* Neighbours fall into different sets, so that a disk whose slices all fit never loses one to
+ * another; the higher part of the index is mixed in, so that a power-of-two stride does not use a
+ * few sets only. */
+static guint
+set_of (ImgTableCache *cache, guint64 index)
+{
+  guint32 high = (guint32) (index >> cache->set_bits);
+
+  return (guint) (index ^ ((high * 0x9e3779b1u) >> 8)) & (cache->n_sets - 1);
+}
+
+static guint64 *
+slot_words (ImgTableCache *cache, guint set, guint way)
+{
+  return cache->words + ((gsize) set * IMG_TABLE_WAYS + way) * cache->slice_words;
+}
+
+/* ---- hits ---- */
+
+static inline gboolean
+begin_view (ImgTableCache *cache, guint set, guint way, guint64 key, ImgTableView *view)
+{
+  const TableSet *lines = &cache->sets[set];
+  guint8 *mark = &cache->controls[set].marks[way];
+  gsize generation = __atomic_load_n (&lines->generations[way], __ATOMIC_ACQUIRE);
+
+  if ((generation & 1) != 0 || __atomic_load_n (&lines->keys[way], __ATOMIC_ACQUIRE) != key)
+    return FALSE;
+  /* Looked at first: threads that hit the same slot share the line instead of fighting for it. */
+  if (__atomic_load_n (mark, __ATOMIC_RELAXED) == 0)
+    __atomic_store_n (mark, 1, __ATOMIC_RELAXED);
+  view->words = slot_words (cache, set, way);
+  view->generation = &lines->generations[way];
+  view->seen = generation;
+  view->load = NULL;
+  return TRUE;
+}
+
+/* Looks at all keys instead of stopping at the right one: which way that is cannot be predicted. */
+static inline gboolean
+find (ImgTableCache *cache, guint set, guint64 key, ImgTableView *view)
+{
+  const guint64 *keys = cache->sets[set].keys;
+  guint ways = 0;
+
+  for (guint way = 0; way < IMG_TABLE_WAYS; way++)
+    ways |= (guint) (__atomic_load_n (&keys[way], __ATOMIC_RELAXED) == key) << way;
+  return G_LIKELY (ways != 0) && begin_view (cache, set, (guint) __builtin_ctz (ways), key, view);
+}
+
+/* ---- changes, with the mutex of the set held ---- */
+
+static void
+begin_change (ImgTableCache *cache, guint set, guint way)
+{
+  gsize *generation = &cache->sets[set].generations[way];
+
+  __atomic_store_n (generation, *generation + 1, __ATOMIC_RELEASE);
+}
+
+static void
+end_change (ImgTableCache *cache, guint set, guint way)
+{
+  begin_change (cache, set, way);
+}
+
+static void
+set_key (ImgTableCache *cache, guint set, guint way, guint64 key)
+{
+  __atomic_store_n (&cache->sets[set].keys[way], key, __ATOMIC_RELEASE);
+}
+
+static void
+fill_slot (ImgTableCache *cache, guint set, guint way, const ImgTableLoad *load)
+{
+  guint64 *words = slot_words (cache, set, way);
+
+  for (guint i = 0; i < cache->slice_words; i++)
+    __atomic_store_n (&words[i], load->words[i], __ATOMIC_RELEASE);
+  set_key (cache, set, way, load->key);
+}
+
+/* ---- misses ---- */
+
+static ImgTableLoad *
+load_new (ImgTableCache *cache, guint64 key)
+{
+  ImgTableLoad *load = g_malloc (sizeof (ImgTableLoad) + cache->slice_size);
+
+  load->ref_count = 1;
+  load->key = key;
+  load->owner = g_thread_self ();
+  load->is_done = FALSE;
+  load->error = NULL;
+  return load;
+}
+
+static ImgTableLoad *
+load_ref (ImgTableLoad *load)
+{
+  __atomic_add_fetch (&load->ref_count, 1, __ATOMIC_RELAXED);
+  return load;
+}
+
+static void
+load_unref (ImgTableLoad *load)
+{
+  if (__atomic_sub_fetch (&load->ref_count, 1, __ATOMIC_ACQ_REL) > 0)
+    return;
+  img_error_free (load->error);
+  g_free (load);
+}
+
+void
+img_table_view_release (ImgTableView *view)
+{
+  g_clear_pointer (&view->load, load_unref);
+}
+
+/* Takes the reference to @load, which is done. */
+static ImgMapResult
+answer_from_load (ImgTableLoad *load, ImgTableView *view, ImgError **error)
+{
+  if (load->error != NULL)
+    {
+      img_error_propagate (error, img_error_copy (load->error));
+      load_unref (load);
+      return IMG_MAP_ERROR;
+    }
+  *view = (ImgTableView) { .words = load->words, .load = load };
+  return IMG_MAP_OK;
+}
+
+static ImgTableLoad *
+find_load (SetControl *control, guint64 key)
+{
+  for (guint way = 0; way < IMG_TABLE_WAYS; way++)
+    if (control->loads[way] != NULL && control->loads[way]->key == key)
+      return control->loads[way];
+  return NULL;
+}
+
+/* IMG_TABLE_WAYS: all are reserved. */
+static guint
+choose_victim (ImgTableCache *cache, guint set)
+{
+  SetControl *control = &cache->controls[set];
+
+  for (guint way = 0; way < IMG_TABLE_WAYS; way++)
+    if (cache->sets[set].keys[way] == 0 && control->loads[way] == NULL)
+      return way;
+  /* Twice around: the first time may find nothing but marks. Readers may set them again meanwhile,
+   * so the last round takes no notice of them. */
+  for (guint step = 0; step < 3 * IMG_TABLE_WAYS; step++)
+    {
+      guint way = control->hand;
+
+      control->hand = (way + 1) % IMG_TABLE_WAYS;
+      if (control->loads[way] != NULL)
+        continue;
+      if (step >= 2 * IMG_TABLE_WAYS ||
+          __atomic_load_n (&control->marks[way], __ATOMIC_RELAXED) == 0)
+        return way;
+      __atomic_store_n (&control->marks[way], 0, __ATOMIC_RELAXED);
+    }
+  return IMG_TABLE_WAYS;
+}
+
+/* The slot's generation stays odd until the load ends. */
+static ImgTableLoad *
+reserve (ImgTableCache *cache, guint set, guint way, guint64 key)
+{
+  ImgTableLoad *load = load_new (cache, key);
+
+  begin_change (cache, set, way);
+  set_key (cache, set, way, 0);
+  cache->controls[set].loads[way] = load_ref (load);
+  return load;
+}
+
+static void
+publish (ImgTableCache *cache, guint set, guint way, ImgTableLoad *load)
+{
+  SetControl *control = &cache->controls[set];
+
+  img_mutex_lock (&control->mutex);
+  if (load->error == NULL)
+    fill_slot (cache, set, way, load);
+  end_change (cache, set, way);
+  __atomic_store_n (&control->marks[way], 0, __ATOMIC_RELAXED);
+  load->is_done = TRUE;
+  control->loads[way] = NULL;
+  img_wait_list_wake_all (&control->waiters);
+  img_mutex_unlock (&control->mutex);
+  load_unref (load);
+}
+
+static void
+run_load (ImgTableCache *cache, ImgTableLoad *load)
+{
+  if (!img_storage_read (cache->storage, load->key, load->words, cache->slice_size, &load->error))
+    return;
+  for (guint i = 0; i < cache->slice_words; i++)
+    load->words[i] = GUINT64_FROM_BE (load->words[i]);
+}
+
+/* With the mutex held. TRUE when @load is done, FALSE when only the caller could end it. */
+static gboolean
+wait_for_load (SetControl *control, ImgTableLoad *load)
+{
+  if (load->owner == g_thread_self ())
+    return FALSE;
+  while (!load->is_done)
+    img_wait_list_wait (&control->waiters, &control->mutex);
+  return TRUE;
+}
+
+/* With the mutex held, which it keeps. Waits until the slice is there (TRUE; *load is NULL for a
+ * hit, else done) or is the caller's to load: into *way, or for itself (IMG_TABLE_WAYS). */
+static gboolean
+find_or_reserve (ImgTableCache *cache,
+                 guint set,
+                 guint64 key,
+                 ImgTableView *view,
+                 ImgTableLoad **load,
+                 guint *way)
+{
+  SetControl *control = &cache->controls[set];
+
+  for (;;)
+    {
+      *load = NULL;
+      if (find (cache, set, key, view))
+        return TRUE;
+      *load = find_load (control, key);
+      if (*load != NULL)
+        {
+          load_ref (*load);
+          if (wait_for_load (control, *load))
+            return TRUE;
+          load_unref (*load);
+          *load = load_new (cache, key);
+          *way = IMG_TABLE_WAYS;
+          return FALSE;
+        }
+      *way = choose_victim (cache, set);
+      if (*way < IMG_TABLE_WAYS)
+        {
+          *load = reserve (cache, set, *way, key);
+          return FALSE;
+        }
+      img_wait_list_wait (&control->waiters, &control->mutex);
+    }
+}
+
+static ImgMapResult
+look_slowly (ImgTableCache *cache, guint set, guint64 key, ImgTableView *view, ImgError **error)
+{
+  SetControl *control = &cache->controls[set];
+  ImgTableLoad *load;
+  gboolean is_there;
+  guint way;
+
+  img_mutex_lock (&control->mutex);
+  is_there = find_or_reserve (cache, set, key, view, &load, &way);
+  img_mutex_unlock (&control->mutex);
+  if (is_there && load == NULL)
+    return IMG_MAP_OK;
+  if (!is_there)
+    {
+      run_load (cache, load);
+      if (way < IMG_TABLE_WAYS)
+        publish (cache, set, way, load);
+    }
+  return answer_from_load (load, view, error);
+}
+
+ImgMapResult
+img_table_cache_look (ImgTableCache *cache,
+                      guint64 index,
+                      guint64 host_offset,
+                      ImgMapFlags flags,
+                      ImgTableView *view,
+                      ImgError **error)
+{
+  guint set = set_of (cache, index);
+
+  if (G_LIKELY (find (cache, set, host_offset, view)))
+    return IMG_MAP_OK;
+  if (flags & IMG_MAP_TRY)
+    return IMG_MAP_WOULD_BLOCK;
+  return look_slowly (cache, set, host_offset, view, error);
+}

@@ -1,0 +1,218 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "img-alloc.h"
+#include "img-decoded.h"
+#include "img-park.h"
+
+#define MIN_ENTRIES 4
+#define MAX_ENTRIES 4096
+
+typedef enum
+{
+  ENTRY_FREE,
+  ENTRY_DECODING,
+  ENTRY_READY,
+} EntryState;
+
+struct _ImgDecodedEntry
+{
+  ImgDecodedKey key;
+  EntryState state;
+  guint n_pins;
+  guint8 *memory;
+  GList link; /* in the order of use: the head was used last */
+};
+
+struct _ImgDecodedCache
+{
+  gsize unit_length;
+  guint n_entries;
+  ImgMutex mutex;
+  ImgWaitList changed;
+  GHashTable *index; /* of ImgDecodedEntry by key; DECODING and READY ones */
+  GQueue by_use;     /* all entries */
+  ImgDecodedEntry entries[];
+};
+
+static guint
+key_hash (gconstpointer key)
+{
+  return g_int64_hash (&((const ImgDecodedKey *) key)->host_offset);
+}
+
+static gboolean
+key_equal (gconstpointer a, gconstpointer b)
+{
+  const ImgDecodedKey *left = a;
+  const ImgDecodedKey *right = b;
+
+  return left->host_offset == right->host_offset && left->host_length == right->host_length;
+}
+
+ImgDecodedCache *
+img_decoded_cache_new (gsize unit_length, gsize budget)
+{
+  guint n_entries = (guint) CLAMP (budget / unit_length, MIN_ENTRIES, MAX_ENTRIES);
+  ImgDecodedCache *cache = g_malloc0 (sizeof *cache + n_entries * sizeof (ImgDecodedEntry));
+
+  cache->unit_length = unit_length;
+  cache->n_entries = n_entries;
+  img_mutex_init (&cache->mutex);
+  cache->index = g_hash_table_new (key_hash, key_equal);
+  for (guint i = 0; i < n_entries; i++)
+    {
+      cache->entries[i].link.data = &cache->entries[i];
+      g_queue_push_tail_link (&cache->by_use, &cache->entries[i].link);
+    }
+  return cache;
+}
+
+void
+img_decoded_cache_free (ImgDecodedCache *cache)
+{
+  if (cache == NULL)
+    return;
+  for (guint i = 0; i < cache->n_entries; i++)
+    img_free (cache->entries[i].memory);
+  g_hash_table_unref (cache->index);
+  img_mutex_clear (&cache->mutex);
+  g_free (cache);
+}
+
+/* With the mutex held. */
+static void
+use (ImgDecodedCache *cache, ImgDecodedEntry *entry)
+{
+  g_queue_unlink (&cache->by_use, &entry->link);
+  g_queue_push_head_link (&cache->by_use, &entry->link);
+}
+
+/* With the mutex held: the entry that was unused longest, emptied; NULL if all are in use. */
+static ImgDecodedEntry *
+evict (ImgDecodedCache *cache)
+{
+  for (GList *link = cache->by_use.tail; link != NULL; link = link->prev)
+    {
+      ImgDecodedEntry *entry = link->data;
+
+      if (entry->n_pins > 0)
+        continue;
+      if (entry->state == ENTRY_READY)
+        g_hash_table_remove (cache->index, &entry->key);
+      entry->state = ENTRY_FREE;
+      return entry;
+    }
+  return NULL;
+}
+
+static ImgDecodedResult
+lookup_locked (ImgDecodedCache *cache,
+               const ImgDecodedKey *key,
+               gboolean may_insert,
+               ImgDecodedEntry **entry)
+{
+  *entry = g_hash_table_lookup (cache->index, key);
+  if (*entry != NULL && (*entry)->state == ENTRY_DECODING)
+    return IMG_DECODED_BUSY;
+  if (*entry != NULL)
+    {
+      (*entry)->n_pins++;
+      use (cache, *entry);
+      return IMG_DECODED_HIT;
+    }
+  if (!may_insert)
+    return IMG_DECODED_MISS;
+  *entry = evict (cache);
+  if (*entry == NULL)
+    return IMG_DECODED_BUSY;
+  (*entry)->key = *key;
+  (*entry)->state = ENTRY_DECODING;
+  (*entry)->n_pins = 1;
+  use (cache, *entry);
+  g_hash_table_insert (cache->index, &(*entry)->key, *entry);
+  return IMG_DECODED_OWNER;
+}
+
+ImgDecodedResult
+img_decoded_lookup (ImgDecodedCache *cache,
+                    const ImgDecodedKey *key,
+                    gboolean may_insert,
+                    ImgDecodedEntry **entry)
+{
+  ImgDecodedResult result;
+
+  img_mutex_lock (&cache->mutex);
+  result = lookup_locked (cache, key, may_insert, entry);
+  img_mutex_unlock (&cache->mutex);
+  return result;
+}
+
+/* With the mutex held: what makes lookup_locked () answer BUSY. */
+static gboolean
+is_busy (ImgDecodedCache *cache, const ImgDecodedKey *key)
+{
+  ImgDecodedEntry *entry = g_hash_table_lookup (cache->index, key);
+
+  if (entry != NULL)
+    return entry->state == ENTRY_DECODING;
+  for (guint i = 0; i < cache->n_entries; i++)
+    if (cache->entries[i].n_pins == 0)
+      return FALSE;
+  return TRUE;
+}
+
+void
+img_decoded_wait (ImgDecodedCache *cache, const ImgDecodedKey *key)
+{
+  img_mutex_lock (&cache->mutex);
+  while (is_busy (cache, key))
+    img_wait_list_wait (&cache->changed, &cache->mutex);
+  img_mutex_unlock (&cache->mutex);
+}
+
+guint8 *
+img_decoded_get_memory (ImgDecodedCache *cache, ImgDecodedEntry *entry, ImgError **error)
+{
+  if (entry->memory == NULL)
+    entry->memory = img_try_alloc (cache->unit_length, error);
+  return entry->memory;
+}
+
+const guint8 *
+img_decoded_get_plain (ImgDecodedEntry *entry)
+{
+  return entry->memory;
+}
+
+void
+img_decoded_ready (ImgDecodedCache *cache, ImgDecodedEntry *entry)
+{
+  img_mutex_lock (&cache->mutex);
+  entry->state = ENTRY_READY;
+  img_wait_list_wake_all (&cache->changed);
+  img_mutex_unlock (&cache->mutex);
+}
+
+void
+img_decoded_failed (ImgDecodedCache *cache, ImgDecodedEntry *entry)
+{
+  img_mutex_lock (&cache->mutex);
+  g_hash_table_remove (cache->index, &entry->key);
+  entry->state = ENTRY_FREE;
+  entry->n_pins = 0;
+  img_wait_list_wake_all (&cache->changed);
+  img_mutex_unlock (&cache->mutex);
+}
+
+void
+img_decoded_unpin (ImgDecodedCache *cache, ImgDecodedEntry *entry)
+{
+  img_mutex_lock (&cache->mutex);
+  if (--entry->n_pins == 0)
+    img_wait_list_wake_all (&cache->changed);
+  img_mutex_unlock (&cache->mutex);
+}

@@ -1,0 +1,62 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What the files of src/image share. */
+
+#pragma once
+
+#include "img-decoded.h"
+#include "img-image.h"
+
+G_BEGIN_DECLS
+
+typedef enum
+{
+  IMG_STATE_PENDING, /* references not open */
+  IMG_STATE_OPENING, /* one thread is opening them */
+  IMG_STATE_READY,
+} ImgState;
+
+struct _ImgImage
+{
+  ImgRefCount ref_count;
+  ImgLayout *layout;
+  ImgImageOptions options; /* without the snapshot's name, which is the application's memory */
+  ImgEpoch epoch;
+  ImgDecodedCache *decoded; /* NULL: the format has no compressed units */
+
+  gint state;               /* atomic; ImgState. The fields below change only before READY */
+  ImgMutex mutex;           /* for the changes */
+  gboolean backing_is_set;  /* by the application */
+  ImgImage *backing;        /* owned */
+  ImgStorage *data_storage; /* owned */
+};
+
+static inline gboolean
+img_image_check_ready (ImgImage *image)
+{
+  return __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_READY;
+}
+
+/* Down a chain with every layer's epoch entered on the way; one per transfer, on the stack. */
+typedef struct
+{
+  ImgImage *top;
+  gboolean try_only;
+  gboolean top_only; /* look at no backing image */
+  guint n_entered;
+  ImgImage *entered[IMG_HARD_MAX_DEPTH];
+  ImgEpochTicket tickets[IMG_HARD_MAX_DEPTH];
+} ImgWalk;
+
+void         img_walk_begin (ImgWalk *walk, ImgImage *top, gboolean try_only);
+void         img_walk_end   (ImgWalk *walk);
+/* The first layer that decides about @offset; a HOLE only if no layer does. @depth counts from the top.
+ * Bytes that a layer would look for past the end of its backing image are a HOLE of that layer. */
+ImgMapResult img_walk_map   (ImgWalk *walk, guint64 offset, guint64 length, ImgExtent *extent,
+                             ImgImage **layer, guint *depth, ImgError **error);
+
+gboolean     img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error);
+
+G_END_DECLS

@@ -1,0 +1,197 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-image-private.h"
+
+#define DEFAULT_DECODED_CACHE (4 * IMG_MIB)
+
+ImgImage *
+img_image_open (ImgStorage *storage,
+                const ImgImageOptions *options,
+                ImgCancel *cancel,
+                ImgError **error)
+{
+  ImgLayout *layout = options->driver->open (storage, &options->layout, cancel, error);
+  ImgImage *image;
+
+  if (layout == NULL)
+    return NULL;
+  image = g_new0 (ImgImage, 1);
+  img_ref_init (&image->ref_count);
+  image->layout = layout;
+  image->options = *options;
+  image->options.layout.snapshot = NULL;
+  if (options->max_depth == 0)
+    image->options.max_depth = IMG_DEFAULT_MAX_DEPTH;
+  image->options.max_depth = MIN (image->options.max_depth, IMG_HARD_MAX_DEPTH);
+  if (options->max_files == 0)
+    image->options.max_files = IMG_DEFAULT_MAX_FILES;
+  img_epoch_init (&image->epoch);
+  img_mutex_init (&image->mutex);
+  if (layout->unit_length > 0)
+    image->decoded = img_decoded_cache_new (layout->unit_length, options->decoded_cache_size > 0
+                                                                   ? options->decoded_cache_size
+                                                                   : DEFAULT_DECODED_CACHE);
+  return image;
+}
+
+ImgImage *
+img_image_ref (ImgImage *image)
+{
+  img_ref_inc (&image->ref_count);
+  return image;
+}
+
+/* A chain is freed in a loop: its length comes from files. */
+void
+img_image_unref (ImgImage *image)
+{
+  while (image != NULL && img_ref_dec (&image->ref_count))
+    {
+      ImgImage *backing = image->backing;
+
+      img_layout_free (image->layout);
+      img_storage_unref (image->data_storage);
+      img_decoded_cache_free (image->decoded);
+      img_epoch_clear (&image->epoch);
+      img_mutex_clear (&image->mutex);
+      g_free (image);
+      image = backing;
+    }
+}
+
+gboolean
+img_image_is_ready (ImgImage *image)
+{
+  return img_image_check_ready (image);
+}
+
+ImgImage *
+img_image_get_backing (ImgImage *image)
+{
+  return img_image_check_ready (image) ? image->backing : NULL;
+}
+
+ImgStorage *
+img_image_get_storage (ImgImage *image)
+{
+  return image->layout->storage;
+}
+
+ImgStorage *
+img_image_get_data_storage (ImgImage *image)
+{
+  return img_image_check_ready (image) ? image->data_storage : NULL;
+}
+
+ImgLayout *
+img_image_get_layout (ImgImage *image)
+{
+  return image->layout;
+}
+
+guint64
+img_image_get_size (ImgImage *image)
+{
+  return image->layout->size;
+}
+
+ImgEpoch *
+img_image_get_epoch (ImgImage *image)
+{
+  return &image->epoch;
+}
+
+gboolean
+img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error)
+{
+  if (G_UNLIKELY (!img_image_check_ready (image)))
+    {
+      img_error_set (error, IMG_CODE_REFERENCES_PENDING,
+                     _("The files that the image refers to have not been opened yet"));
+      return FALSE;
+    }
+  if (G_LIKELY (img_range_fits (offset, length, image->layout->size)))
+    return TRUE;
+  img_error_set (
+    error, IMG_CODE_OUT_OF_RANGE,
+    _("%" PRIu64 " bytes at offset %" PRIu64 " lie past the end of the disk of %" PRIu64 " bytes"),
+    length, offset, image->layout->size);
+  return FALSE;
+}
+
+/* ---- walking a chain ---- */
+
+void
+img_walk_begin (ImgWalk *walk, ImgImage *top, gboolean try_only)
+{
+  walk->top = top;
+  walk->try_only = try_only;
+  walk->top_only = FALSE;
+  walk->n_entered = 0;
+}
+
+void
+img_walk_end (ImgWalk *walk)
+{
+  while (walk->n_entered > 0)
+    {
+      walk->n_entered--;
+      img_epoch_leave (&walk->entered[walk->n_entered]->epoch, walk->tickets[walk->n_entered]);
+    }
+}
+
+/* A layer stays entered until the walk ends, so depths are entered once and in order. */
+static gboolean
+enter (ImgWalk *walk, ImgImage *layer, guint depth)
+{
+  ImgEpochTicket *ticket = &walk->tickets[depth];
+
+  if (depth < walk->n_entered)
+    return TRUE;
+  if (!walk->try_only)
+    *ticket = img_epoch_enter (&layer->epoch);
+  else if (!img_epoch_try_enter (&layer->epoch, ticket))
+    return FALSE;
+  walk->entered[depth] = layer;
+  walk->n_entered = depth + 1;
+  return TRUE;
+}
+
+ImgMapResult
+img_walk_map (ImgWalk *walk,
+              guint64 offset,
+              guint64 length,
+              ImgExtent *extent,
+              ImgImage **layer,
+              guint *depth,
+              ImgError **error)
+{
+  ImgMapFlags flags = walk->try_only ? IMG_MAP_TRY : IMG_MAP_NONE;
+  ImgImage *image = walk->top;
+
+  for (guint level = 0;; level++)
+    {
+      ImgMapResult result;
+
+      if (!enter (walk, image, level))
+        return IMG_MAP_WOULD_BLOCK;
+      *layer = image;
+      *depth = level;
+      result = image->layout->klass->map (image->layout, offset, length, flags, extent, error);
+      if (result != IMG_MAP_OK || extent->kind != IMG_EXTENT_HOLE || walk->top_only ||
+          image->backing == NULL)
+        return result;
+      /* What a short backing image does not reach is in no layer. */
+      if (offset >= image->backing->layout->size)
+        return result;
+      image = image->backing;
+      length = MIN (extent->length, image->layout->size - offset);
+    }
+}

@@ -1,0 +1,130 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* One open disk: a layout, what it refers to, and every transfer of guest data.
+ *
+ * Opening has two phases. img_image_open () parses one file. Between the phases references may be
+ * overridden. img_image_open_references () asks the policy for the rest, image by image down the chain,
+ * in a loop; it is needed even where there are none. Until then transfers fail with
+ * IMG_CODE_REFERENCES_PENDING.
+ *
+ * Once the references are open the image is immutable, so transfers take no lock: the chain is read
+ * without one. The state word is the publication point (release after the last change, acquire before
+ * a transfer). Every transfer is inside the epoch of each layer it maps.
+ */
+
+#pragma once
+
+#include "img-driver.h"
+#include "img-epoch.h"
+#include "img-policy.h"
+
+G_BEGIN_DECLS
+
+typedef struct _ImgImage ImgImage;
+
+#define IMG_DEFAULT_MAX_DEPTH 16
+#define IMG_HARD_MAX_DEPTH 64
+#define IMG_DEFAULT_MAX_FILES 64
+
+typedef struct
+{
+  const ImgDriver *driver;   /* never NULL: who guesses does so before (img_drivers_probe) */
+  ImgLayoutOptions layout;
+  gsize decoded_cache_size;  /* bytes; 0: the default */
+  guint max_depth;           /* layers, the top one counted; 0: the default */
+  guint max_files;           /* 0: the default */
+} ImgImageOptions;
+
+ImgImage        *img_image_open            (ImgStorage *storage, const ImgImageOptions *options,
+                                            ImgCancel *cancel, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+ImgImage        *img_image_ref             (ImgImage *image);
+void             img_image_unref           (ImgImage *image);
+
+/* ---- references ---- */
+
+/* What is still to be opened; an array of ImgWanted that belongs to the image. */
+GPtrArray       *img_image_get_wanted      (ImgImage *image);
+/* NULL: explicitly none, the disk reads as zero where it has no data of its own. */
+gboolean         img_image_set_backing     (ImgImage *image, ImgImage *backing, ImgError **error);
+gboolean         img_image_open_references (ImgImage *image, ImgPolicy *policy, ImgCancel *cancel,
+                                            ImgError **error);
+gboolean         img_image_is_ready        (ImgImage *image);
+
+ImgImage        *img_image_get_backing     (ImgImage *image); /* borrowed; NULL if there is none */
+ImgStorage      *img_image_get_storage     (ImgImage *image);
+ImgStorage      *img_image_get_data_storage (ImgImage *image); /* NULL: no external data file */
+ImgLayout       *img_image_get_layout      (ImgImage *image);
+guint64          img_image_get_size        (ImgImage *image);
+
+/* ---- transfers ---- */
+
+/* The range must lie inside the disk. */
+gboolean         img_image_readv           (ImgImage *image, guint64 offset,
+                                            const struct iovec *iov, guint n_iov, ImgCancel *cancel,
+                                            ImgError **error);
+gboolean         img_image_read            (ImgImage *image, guint64 offset, gpointer buffer,
+                                            gsize length, ImgCancel *cancel, ImgError **error);
+
+typedef enum
+{
+  IMG_TRY_DONE,
+  IMG_TRY_WOULD_BLOCK, /* nothing promised about the buffer: read it all again with img_image_readv () */
+  IMG_TRY_ERROR,
+} ImgTryResult;
+
+/* Never waits: no lock that is held across I/O, no disk, one table slice at most. */
+ImgTryResult     img_image_try_read        (ImgImage *image, guint64 offset, gpointer buffer,
+                                            gsize length, ImgError **error);
+
+/* ---- the block map ---- */
+
+typedef enum
+{
+  IMG_BLOCK_DATA,
+  IMG_BLOCK_COMPRESSED,
+  IMG_BLOCK_ZERO,
+  IMG_BLOCK_HOLE, /* in no layer; reads as zero */
+} ImgBlockKind;
+
+typedef struct
+{
+  ImgBlockKind kind;
+  guint64 offset;
+  guint64 length;
+  guint depth;              /* the layer that decides: 0 is the image itself */
+  gboolean reads_as_zero;   /* DATA too, where the host file has a hole */
+  gboolean has_host_offset;
+  guint64 host_offset;      /* in @storage */
+  ImgStorage *storage;      /* borrowed; NULL without a host offset */
+  ImgImage *layer;          /* borrowed */
+} ImgBlock;
+
+typedef enum
+{
+  IMG_BLOCK_MAP_NONE = 0,
+  IMG_BLOCK_MAP_TOP_ONLY = 1 << 0,   /* this layer alone: what it does not own is a HOLE */
+  IMG_BLOCK_MAP_HOST_HOLES = 1 << 1, /* ask the storages too; costs system calls */
+} ImgBlockMapFlags;
+
+/* The block at @offset, as long a run as is cheap to prove, at most @length. */
+gboolean         img_image_map             (ImgImage *image, guint64 offset, guint64 length,
+                                            ImgBlockMapFlags flags, ImgBlock *block,
+                                            ImgCancel *cancel, ImgError **error);
+/* The same without waiting, from cached metadata alone; with HOST_HOLES it always would block. */
+ImgTryResult     img_image_try_map         (ImgImage *image, guint64 offset, guint64 length,
+                                            ImgBlockMapFlags flags, ImgBlock *block,
+                                            ImgError **error);
+/* Up to @max blocks, neighbours merged; fills @blocks (an array of @max) and returns the number, 0 on error. */
+guint            img_image_map_many        (ImgImage *image, guint64 offset, guint64 length,
+                                            ImgBlockMapFlags flags, ImgBlock *blocks, guint max,
+                                            ImgCancel *cancel, ImgError **error);
+
+/* For whoever queues requests on the image. */
+ImgEpoch        *img_image_get_epoch       (ImgImage *image);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgImage, img_image_unref)
+
+G_END_DECLS

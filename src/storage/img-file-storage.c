@@ -1,0 +1,445 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#endif
+
+#include "img-file-storage.h"
+#include "img-iov.h"
+
+#ifndef IOV_MAX
+#define IOV_MAX 1024
+#endif
+
+/* How a read that must not wait is made. Reading from tmpfs never waits for a device, though it
+ * does not know RWF_NOWAIT. */
+typedef enum
+{
+  NOWAIT_FLAG,
+  NOWAIT_PLAIN,
+  NOWAIT_NEVER,
+} NowaitMode;
+
+typedef struct
+{
+  ImgStorage parent;
+  int fd;
+  gboolean is_device;
+  guint64 size_at_open;
+  gint nowait_mode; /* atomic; NowaitMode */
+} FileStorage;
+
+/* ---- reading ---- */
+
+/* Reads up to IOV_MAX buffers of the vector at once. Returns as preadv does. Inline, as each return
+ * after a system call is mispredicted where the kernel defends itself against speculation. */
+static inline __attribute__ ((always_inline)) ssize_t
+read_some (FileStorage *file, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
+{
+  ssize_t result;
+
+  do
+    {
+#ifdef RWF_NOWAIT
+      if (nowait)
+        result = preadv2 (file->fd, iov, (int) n_iov, (off_t) offset, RWF_NOWAIT);
+      else
+#endif
+        if (n_iov == 1)
+        result = pread (file->fd, iov->iov_base, iov->iov_len, (off_t) offset);
+      else
+        result = preadv (file->fd, iov, (int) n_iov, (off_t) offset);
+    }
+  while (result < 0 && errno == EINTR);
+  return result;
+}
+
+static ImgError *
+read_error (FileStorage *file, const ImgIo *io, int saved_errno)
+{
+  g_autofree char *name = img_quote_name (file->parent.name != NULL ? file->parent.name : "");
+  ImgError *error = NULL;
+
+  img_error_set_errno (&error, saved_errno, _("Cannot read %zu bytes at offset %" PRIu64 " of %s"),
+                       io->length, io->offset, name);
+  return error;
+}
+
+/* What follows the first read of a request: short reads, more buffers than one call takes, the end
+ * of the file. @n_done bytes are there. */
+static void
+read_rest (FileStorage *file, ImgIo *io, gsize n_done)
+{
+  struct iovec part[IOV_MAX];
+  ImgIovCursor cursor = img_iov_cursor (io->iov, io->n_iov);
+
+  for (gsize skip = n_done; skip > 0;)
+    skip -= img_iov_cursor_next (&cursor, skip).iov_len;
+  while (n_done < io->length)
+    {
+      ImgIovCursor here = cursor;
+      guint n_parts;
+      ssize_t result;
+
+      img_iov_cursor_slice (&cursor, io->length - n_done, part, IOV_MAX, &n_parts);
+      result = read_some (file, part, n_parts, io->offset + n_done, FALSE);
+      if (result < 0)
+        {
+          img_io_complete (io, read_error (file, io, errno));
+          return;
+        }
+      cursor = here;
+      if (result == 0)
+        {
+          img_iov_cursor_zero (&cursor, io->length - n_done);
+          break;
+        }
+      for (gsize skip = (gsize) result; skip > 0;)
+        skip -= img_iov_cursor_next (&cursor, skip).iov_len;
+      n_done += (gsize) result;
+    }
+  img_io_complete (io, NULL);
+}
+
+static void
+read_blocking (FileStorage *file, ImgIo *io)
+{
+  ssize_t result = 0;
+
+  if (G_LIKELY (io->n_iov <= IOV_MAX))
+    {
+      result = read_some (file, io->iov, io->n_iov, io->offset, FALSE);
+      if (G_LIKELY (result == (ssize_t) io->length))
+        {
+          img_io_complete (io, NULL);
+          return;
+        }
+      if (result < 0)
+        {
+          img_io_complete (io, read_error (file, io, errno));
+          return;
+        }
+    }
+  read_rest (file, io, (gsize) result);
+}
+
+static NowaitMode
+nowait_without_flag (FileStorage *file)
+{
+#ifdef __linux__
+  struct statfs fs;
+
+  if (fstatfs (file->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+    return NOWAIT_PLAIN;
+#endif
+  return NOWAIT_NEVER;
+}
+
+static void
+read_nowait (FileStorage *file, ImgIo *io)
+{
+  NowaitMode mode = (NowaitMode) g_atomic_int_get (&file->nowait_mode);
+  ssize_t result;
+
+  if (mode == NOWAIT_NEVER || io->n_iov > IOV_MAX)
+    {
+      img_io_complete_partly (io, 0);
+      return;
+    }
+  result = read_some (file, io->iov, io->n_iov, io->offset, mode == NOWAIT_FLAG);
+  if (G_LIKELY (result == (ssize_t) io->length))
+    img_io_complete (io, NULL);
+  else if (result < 0 && errno == EOPNOTSUPP && mode == NOWAIT_FLAG)
+    {
+      g_atomic_int_set (&file->nowait_mode, (gint) nowait_without_flag (file));
+      read_nowait (file, io);
+    }
+  else if (result < 0 && errno == EAGAIN)
+    img_io_complete_partly (io, 0);
+  else if (result < 0)
+    img_io_complete (io, read_error (file, io, errno));
+  else if (io->offset + (guint64) result >= file->size_at_open)
+    read_rest (file, io,
+               (gsize) result); /* at the end of the file: a read of nothing, then zeroes */
+  else
+    img_io_complete_partly (io, (gsize) result);
+}
+
+static void
+file_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
+{
+  FileStorage *file = (FileStorage *) storage;
+
+  for (guint i = 0; i < n_ios; i++)
+    {
+      g_assert (ios[i].op == IMG_IO_READ);
+      if (ios[i].flags & IMG_IO_NOWAIT)
+        read_nowait (file, &ios[i]);
+      else
+        read_blocking (file, &ios[i]);
+    }
+}
+
+/* ---- what it is ---- */
+
+static gboolean
+stat_file (FileStorage *file, struct stat *st, ImgError **error)
+{
+  if (fstat (file->fd, st) == 0)
+    return TRUE;
+  img_error_set_errno (error, errno, _("Cannot query the file"));
+  return FALSE;
+}
+
+static gboolean
+file_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  FileStorage *file = (FileStorage *) storage;
+  struct stat st;
+
+  if (!stat_file (file, &st, error))
+    return FALSE;
+  *size = (guint64) st.st_size;
+#ifdef BLKGETSIZE64
+  if (file->is_device && ioctl (file->fd, BLKGETSIZE64, size) != 0)
+    {
+      img_error_set_errno (error, errno, _("Cannot query the size of the device"));
+      return FALSE;
+    }
+#endif
+  return TRUE;
+}
+
+static gboolean
+file_get_usage (ImgStorage *storage, guint64 *usage, ImgError **error)
+{
+  FileStorage *file = (FileStorage *) storage;
+  struct stat st;
+
+  if (!stat_file (file, &st, error))
+    return FALSE;
+  *usage = (guint64) st.st_blocks * 512;
+  return TRUE;
+}
+
+static gboolean
+file_get_identity (ImgStorage *storage, ImgIdentity *identity)
+{
+  FileStorage *file = (FileStorage *) storage;
+  struct stat st;
+
+  if (!stat_file (file, &st, NULL))
+    return FALSE;
+  /* Two device nodes of one device are one file; device numbers and inodes cannot be confused
+   * because no regular file has device 0. */
+  *identity = file->is_device ? (ImgIdentity) { 0, (guint64) st.st_rdev }
+                              : (ImgIdentity) { (guint64) st.st_dev, (guint64) st.st_ino };
+  return TRUE;
+}
+
+/* lseek moves an offset that nothing else uses: all transfers are positioned. */
+static gboolean
+file_get_range (ImgStorage *storage,
+                guint64 offset,
+                guint64 length,
+                ImgRange *range,
+                ImgError **error)
+{
+  FileStorage *file = (FileStorage *) storage;
+  off_t data, hole;
+
+  *range = (ImgRange) { IMG_RANGE_DATA, length };
+  if (file->is_device)
+    return TRUE;
+#ifdef SEEK_DATA
+  data = lseek (file->fd, (off_t) offset, SEEK_DATA);
+  if (data < 0 && errno == ENXIO)
+    range->kind = IMG_RANGE_ZERO; /* nothing but a hole, or past the end */
+  else if (data > (off_t) offset)
+    *range = (ImgRange) { IMG_RANGE_ZERO, MIN ((guint64) data - offset, length) };
+  else if (data == (off_t) offset)
+    {
+      hole = lseek (file->fd, (off_t) offset, SEEK_HOLE);
+      if (hole > (off_t) offset)
+        range->length = MIN ((guint64) hole - offset, length);
+    }
+#endif
+  return TRUE;
+}
+
+static void
+file_free (ImgStorage *storage)
+{
+  FileStorage *file = (FileStorage *) storage;
+
+  close (file->fd);
+  g_free (file);
+}
+
+static const ImgStorageClass file_class = {
+  .type_name = "file",
+  .submit = file_submit,
+  .get_size = file_get_size,
+  .free = file_free,
+  .get_range = file_get_range,
+  .get_usage = file_get_usage,
+  .get_identity = file_get_identity,
+};
+
+int
+img_file_storage_get_fd (ImgStorage *storage)
+{
+  return storage->klass == &file_class ? ((FileStorage *) storage)->fd : -1;
+}
+
+/* ---- opening ---- */
+
+#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+
+static gboolean
+check_type (int fd, ImgFileFlags flags, gboolean *is_device, ImgError **error)
+{
+  struct stat st;
+
+  if (fstat (fd, &st) != 0)
+    {
+      img_error_set_errno (error, errno, _("Cannot query the file"));
+      return FALSE;
+    }
+  *is_device = S_ISBLK (st.st_mode);
+  if (S_ISREG (st.st_mode) || (*is_device && (flags & IMG_FILE_ALLOW_DEVICE)))
+    return TRUE;
+  img_error_set (error, IMG_CODE_NOT_REGULAR_FILE,
+                 *is_device ? _("A block device was not allowed here") : _("Not a regular file"));
+  return FALSE;
+}
+
+/* Takes @fd also when it fails. */
+static ImgStorage *
+take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
+{
+  FileStorage *file;
+  gboolean is_device;
+
+  if (!check_type (fd, flags, &is_device, error))
+    {
+      close (fd);
+      return NULL;
+    }
+  file = g_new0 (FileStorage, 1);
+  img_storage_init (&file->parent, &file_class, name);
+  file->fd = fd;
+  file->is_device = is_device;
+  if (!file_get_size (&file->parent, &file->size_at_open, error))
+    {
+      img_storage_unref (&file->parent);
+      return NULL;
+    }
+  return &file->parent;
+}
+
+/* O_NONBLOCK was for the open alone: it kept a FIFO from blocking. */
+static ImgStorage *
+take_opened_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
+{
+  g_autofree char *quoted = img_quote_name (name);
+  ImgStorage *storage = NULL;
+
+  if (fd < 0)
+    {
+      img_error_set_errno (error, errno, _("Cannot open %s"), quoted);
+      return NULL;
+    }
+  storage = take_fd (fd, name, flags, error);
+  if (storage == NULL)
+    img_error_prefix (error, _("Cannot open %s: "), quoted);
+  else
+    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+  return storage;
+}
+
+ImgStorage *
+img_file_storage_open (const char *path, ImgFileFlags flags, ImgError **error)
+{
+  return take_opened_fd (open (path, OPEN_FLAGS), path, flags, error);
+}
+
+ImgStorage *
+img_file_storage_open_beneath (int directory_fd,
+                               const char *name,
+                               const char *path,
+                               ImgError **error)
+{
+  int fd = -1;
+
+#if defined(__linux__) && defined(SYS_openat2)
+  struct open_how how = {
+    .flags = OPEN_FLAGS | O_NOFOLLOW,
+    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+  };
+
+  fd = (int) syscall (SYS_openat2, directory_fd, name, &how, sizeof how);
+  if (fd < 0 && errno != ENOSYS && errno != EPERM)
+    return take_opened_fd (fd, path, IMG_FILE_NONE, error);
+#endif
+  /* Without openat2, or where a sandbox forbids it: a name of one component cannot leave the
+   * directory but through itself being a link. */
+  if (fd < 0 && strchr (name, '/') != NULL)
+    errno = EXDEV;
+  else if (fd < 0)
+    fd = openat (directory_fd, name, OPEN_FLAGS | O_NOFOLLOW);
+  return take_opened_fd (fd, path, IMG_FILE_NONE, error);
+}
+
+/* A descriptor of our own: read-only, and with an offset that lseek () may move. Where that cannot be had
+ * (no /proc, or a file that this process may not open by itself) a duplicate, which shares the offset. */
+static int
+reopen (int fd)
+{
+  char path[32];
+  int own_fd;
+
+  g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
+  own_fd = open (path, OPEN_FLAGS & ~O_NONBLOCK);
+  return own_fd >= 0 ? own_fd : fcntl (fd, F_DUPFD_CLOEXEC, 3);
+}
+
+ImgStorage *
+img_file_storage_new_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
+{
+  gboolean is_device;
+  int mode = fcntl (fd, F_GETFL);
+  int own_fd;
+
+  if (mode < 0 || (mode & O_ACCMODE) == O_WRONLY)
+    {
+      img_error_set_errno (error, EBADF, _("The file descriptor is not open for reading"));
+      return NULL;
+    }
+  if (!check_type (fd, flags, &is_device, error))
+    return NULL;
+  own_fd = reopen (fd);
+  if (own_fd < 0)
+    {
+      img_error_set_errno (error, errno, _("Cannot use the file descriptor"));
+      return NULL;
+    }
+  return take_fd (own_fd, name, flags, error);
+}

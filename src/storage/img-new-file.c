@@ -1,0 +1,401 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gi18n-lib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "img-new-file.h"
+
+#define TEMPORARY_SUFFIX_LENGTH 6
+
+struct _ImgNewFile
+{
+  int fd;
+  int directory_fd;
+  char *path;           /* as given, for messages */
+  char *name;           /* in the directory, symbolic links resolved */
+  char *temporary_name; /* NULL while the file has none */
+  int replaced_fd;      /* the file to be replaced, locked; -1: there is none */
+};
+
+static gboolean
+fail (ImgError **error, int saved_errno, const char *path)
+{
+  g_autofree char *quoted = img_quote_name (path);
+
+  img_error_set_errno (error, saved_errno, _("Cannot create %s"), quoted);
+  return FALSE;
+}
+
+/* ---- the file that is replaced ---- */
+
+/* QEMU locks single bytes of an image: 101 and 103 say "I write" and "I resize", 203 "nobody else
+ * may resize"; those who do not share these hold 201 and 203, those who resize hold 103. */
+static gboolean
+lock_replaced (int fd, const char *path, ImgError **error)
+{
+#ifdef F_OFD_SETLK
+  static const guint8 taken[] = { 101, 103, 203 };
+  static const guint8 probed[] = { 201, 203, 103 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (taken); i++)
+    {
+      struct flock lock = { .l_type = F_RDLCK,
+                            .l_whence = SEEK_SET,
+                            .l_start = taken[i],
+                            .l_len = 1 };
+
+      /* File systems without locks (and read-only ones) have nobody to protect. */
+      if (fcntl (fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES))
+        return fail (error, EBUSY, path);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (probed); i++)
+    {
+      struct flock lock = { .l_type = F_WRLCK,
+                            .l_whence = SEEK_SET,
+                            .l_start = probed[i],
+                            .l_len = 1 };
+
+      if (fcntl (fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+        return fail (error, EBUSY, path);
+    }
+#endif
+  return TRUE;
+}
+
+/* FALSE only on error; without a file there replaced_fd stays -1. */
+static gboolean
+open_replaced (ImgNewFile *file, gboolean overwrite, ImgError **error)
+{
+  struct stat st;
+
+  if (fstatat (file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT || fail (error, errno, file->path);
+  if (!overwrite)
+    return fail (error, EEXIST, file->path);
+  if (!S_ISREG (st.st_mode))
+    {
+      g_autofree char *quoted = img_quote_name (file->path);
+
+      img_error_set (error, IMG_CODE_NOT_REGULAR_FILE, _("Cannot replace %s: not a regular file"),
+                     quoted);
+      return FALSE;
+    }
+  /* Replacing needs no right to the old file, but only who may write to it is meant to change it. */
+  if (faccessat (file->directory_fd, file->name, W_OK, AT_EACCESS) != 0)
+    return fail (error, errno, file->path);
+  file->replaced_fd =
+    openat (file->directory_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (file->replaced_fd < 0)
+    return fail (error, errno, file->path);
+  return lock_replaced (file->replaced_fd, file->path, error);
+}
+
+static void
+copy_attributes (int from, int to)
+{
+  g_autofree char *names = NULL;
+  ssize_t length = flistxattr (from, NULL, 0);
+
+  if (length <= 0)
+    return;
+  names = g_malloc ((gsize) length);
+  length = flistxattr (from, names, (gsize) length);
+  for (char *name = names; length > 0 && name < names + length; name += strlen (name) + 1)
+    {
+      char value[65536]; /* the kernel's limit for one attribute */
+      ssize_t size = fgetxattr (from, name, value, sizeof value);
+
+      if (size >= 0)
+        fsetxattr (to, name, value, (gsize) size, 0);
+    }
+}
+
+/* As far as this process may: an unprivileged one keeps its own group and owner. */
+static void
+keep_metadata (ImgNewFile *file)
+{
+  struct stat st;
+
+  if (fstat (file->replaced_fd, &st) != 0)
+    return;
+  if (fchown (file->fd, st.st_uid, st.st_gid) != 0 && fchown (file->fd, (uid_t) -1, st.st_gid) != 0)
+    st.st_mode &= ~(mode_t) (S_ISUID | S_ISGID);
+  fchmod (file->fd, st.st_mode & 07777);
+  copy_attributes (file->replaced_fd, file->fd);
+}
+
+/* ---- names ---- */
+
+/* The directory and name that @path leads to; a symbolic link leads to what it names, also when
+ * that does not exist yet. */
+static gboolean
+resolve (ImgNewFile *file, ImgError **error)
+{
+  g_autofree char *target = g_strdup (file->path);
+  g_autofree char *directory = NULL;
+
+  for (guint hops = 0; g_file_test (target, G_FILE_TEST_IS_SYMLINK); hops++)
+    {
+      g_autofree char *link = g_file_read_link (target, NULL);
+      g_autofree char *parent = g_path_get_dirname (target);
+
+      if (link == NULL || hops == 40)
+        return fail (error, ELOOP, file->path);
+      g_free (target);
+      target =
+        g_path_is_absolute (link) ? g_steal_pointer (&link) : g_build_filename (parent, link, NULL);
+    }
+  directory = g_path_get_dirname (target);
+  file->name = g_path_get_basename (target);
+  file->directory_fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return file->directory_fd >= 0 || fail (error, errno, file->path);
+}
+
+static char *
+temporary_prefix (ImgNewFile *file)
+{
+  /* A name may be as long as the file system allows; the prefix must not make it longer. */
+  return g_strdup_printf (".imago-%.200s.", file->name);
+}
+
+static gboolean
+is_stale (ImgNewFile *file, const char *name)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  gboolean stale;
+  int fd = openat (file->directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+  if (fd < 0)
+    return FALSE;
+#ifdef F_OFD_SETLK
+  stale = fcntl (fd, F_OFD_SETLK, &lock) == 0; /* whoever still writes it holds a lock on it */
+#else
+  stale = FALSE;
+#endif
+  close (fd);
+  return stale;
+}
+
+/* What killed runs for the same target left. */
+static void
+remove_stale (ImgNewFile *file)
+{
+  g_autofree char *prefix = temporary_prefix (file);
+  int fd = openat (file->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *directory = fd >= 0 ? fdopendir (fd) : NULL;
+
+  if (directory == NULL)
+    {
+      if (fd >= 0)
+        close (fd);
+      return;
+    }
+  for (struct dirent *entry = readdir (directory); entry != NULL; entry = readdir (directory))
+    if (g_str_has_prefix (entry->d_name, prefix) &&
+        strlen (entry->d_name) == strlen (prefix) + TEMPORARY_SUFFIX_LENGTH &&
+        is_stale (file, entry->d_name))
+      unlinkat (file->directory_fd, entry->d_name, 0);
+  closedir (directory);
+}
+
+static char *
+random_name (ImgNewFile *file)
+{
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+  g_autofree char *prefix = temporary_prefix (file);
+  char suffix[TEMPORARY_SUFFIX_LENGTH + 1] = "";
+
+  for (guint i = 0; i < TEMPORARY_SUFFIX_LENGTH; i++)
+    suffix[i] = letters[g_random_int_range (0, sizeof letters - 1)];
+  return g_strconcat (prefix, suffix, NULL);
+}
+
+/* ---- the new file ---- */
+
+#define MAX_TRIES 100
+
+/* Another run takes a temporary file that nobody has locked for a stale one: it may have been removed before
+ * the lock was there. */
+static gboolean
+lock_temporary (int fd)
+{
+#ifdef F_OFD_SETLK
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  struct stat st;
+
+  fcntl (fd, F_OFD_SETLK, &lock);
+  return fstat (fd, &st) == 0 && st.st_nlink > 0;
+#else
+  return TRUE;
+#endif
+}
+
+static gboolean
+open_named (ImgNewFile *file, ImgError **error)
+{
+  for (guint i = 0; i < MAX_TRIES; i++)
+    {
+      g_autofree char *name = random_name (file);
+      int fd = openat (file->directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+      if (fd >= 0 && lock_temporary (fd))
+        {
+          file->fd = fd;
+          file->temporary_name = g_steal_pointer (&name);
+          return TRUE;
+        }
+      if (fd >= 0)
+        close (fd);
+      else if (errno != EEXIST)
+        break;
+    }
+  return fail (error, errno, file->path);
+}
+
+static gboolean
+open_new (ImgNewFile *file, ImgError **error)
+{
+#ifdef O_TMPFILE
+  file->fd = openat (file->directory_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
+  if (file->fd >= 0)
+    return TRUE;
+  if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+    return fail (error, errno, file->path);
+#endif
+  return open_named (file, error);
+}
+
+ImgNewFile *
+img_new_file_create (const char *path, gboolean overwrite, ImgError **error)
+{
+  g_autoptr (ImgNewFile) file = g_new0 (ImgNewFile, 1);
+
+  file->fd = file->directory_fd = file->replaced_fd = -1;
+  file->path = g_strdup (path);
+  if (!resolve (file, error) || !open_replaced (file, overwrite, error))
+    return NULL;
+  remove_stale (file);
+  if (!open_new (file, error))
+    return NULL;
+  if (file->replaced_fd >= 0)
+    keep_metadata (file);
+  return g_steal_pointer (&file);
+}
+
+int
+img_new_file_get_fd (ImgNewFile *file)
+{
+  return file->fd;
+}
+
+gboolean
+img_new_file_get_replaced (ImgNewFile *file, ImgIdentity *identity)
+{
+  struct stat st;
+
+  if (file->replaced_fd < 0 || fstat (file->replaced_fd, &st) != 0)
+    return FALSE;
+  *identity = (ImgIdentity) { (guint64) st.st_dev, (guint64) st.st_ino };
+  return TRUE;
+}
+
+/* ---- publishing ---- */
+
+static gboolean
+link_as (ImgNewFile *file, const char *name)
+{
+  char source[32];
+
+  if (file->temporary_name != NULL)
+    return linkat (file->directory_fd, file->temporary_name, file->directory_fd, name, 0) == 0;
+  g_snprintf (source, sizeof source, "/proc/self/fd/%d", file->fd);
+  return linkat (AT_FDCWD, source, file->directory_fd, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
+static gboolean
+ensure_temporary_name (ImgNewFile *file)
+{
+  for (guint i = 0; i < MAX_TRIES && file->temporary_name == NULL; i++)
+    {
+      g_autofree char *name = random_name (file);
+
+      if (link_as (file, name))
+        file->temporary_name = g_steal_pointer (&name);
+      else if (errno != EEXIST)
+        break;
+    }
+  return file->temporary_name != NULL;
+}
+
+/* The name still means the file that was locked and that the caller agreed to replace. */
+static gboolean
+is_still_there (ImgNewFile *file)
+{
+  struct stat old, named;
+
+  return fstat (file->replaced_fd, &old) == 0 &&
+         fstatat (file->directory_fd, file->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         old.st_dev == named.st_dev && old.st_ino == named.st_ino;
+}
+
+/* A new name is linked, which fails if somebody else took it meanwhile; an old one is renamed over.
+ */
+static gboolean
+give_name (ImgNewFile *file)
+{
+  if (file->replaced_fd < 0)
+    return link_as (file, file->name);
+  if (!is_still_there (file))
+    {
+      errno = EBUSY;
+      return FALSE;
+    }
+  if (!ensure_temporary_name (file) ||
+      renameat (file->directory_fd, file->temporary_name, file->directory_fd, file->name) != 0)
+    return FALSE;
+  g_clear_pointer (&file->temporary_name, g_free);
+  return TRUE;
+}
+
+gboolean
+img_new_file_publish (ImgNewFile *file, gboolean durable, ImgError **error)
+{
+  if (durable && fsync (file->fd) != 0)
+    return fail (error, errno, file->path);
+  if (!give_name (file))
+    return fail (error, errno, file->path);
+  if (durable && fsync (file->directory_fd) != 0)
+    return fail (error, errno, file->path);
+  return TRUE;
+}
+
+void
+img_new_file_free (ImgNewFile *file)
+{
+  if (file == NULL)
+    return;
+  if (file->temporary_name != NULL)
+    unlinkat (file->directory_fd, file->temporary_name, 0);
+  if (file->fd >= 0)
+    close (file->fd);
+  if (file->replaced_fd >= 0)
+    close (file->replaced_fd);
+  if (file->directory_fd >= 0)
+    close (file->directory_fd);
+  g_free (file->temporary_name);
+  g_free (file->name);
+  g_free (file->path);
+  g_free (file);
+}

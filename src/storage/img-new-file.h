@@ -1,0 +1,36 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A file that appears at its name all at once, or never.
+ *
+ * A new name: the file has no name at all (O_TMPFILE) until it is linked, so nothing is left behind even
+ * after SIGKILL. Where the file system has no O_TMPFILE, and when an existing file is replaced, the
+ * file gets a temporary name (".imago-NAME.XXXXXX") that the next run for the same target removes.
+ *
+ * An existing target is replaced only on request and only while QEMU does not use it: the locks that
+ * QEMU takes when it creates a file are held on the old file until the new one has its name. Symbolic
+ * links are resolved; mode, owner and extended attributes of the old file are kept.
+ */
+
+#pragma once
+
+#include "img-storage.h"
+
+G_BEGIN_DECLS
+
+typedef struct _ImgNewFile ImgNewFile;
+
+ImgNewFile *img_new_file_create       (const char *path, gboolean overwrite, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+int         img_new_file_get_fd       (ImgNewFile *file);
+/* What publishing would replace; FALSE if there is nothing. */
+gboolean    img_new_file_get_replaced (ImgNewFile *file, ImgIdentity *identity);
+/* @durable: the content, then the name, are on the disk when this returns. */
+gboolean    img_new_file_publish      (ImgNewFile *file, gboolean durable, ImgError **error);
+/* Not published: nothing is left. */
+void        img_new_file_free         (ImgNewFile *file);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgNewFile, img_new_file_free)
+
+G_END_DECLS

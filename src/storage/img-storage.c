@@ -1,0 +1,192 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "img-storage.h"
+
+void
+img_storage_init (ImgStorage *storage, const ImgStorageClass *klass, const char *name)
+{
+  storage->klass = klass;
+  img_ref_init (&storage->ref_count);
+  storage->name = g_strdup (name);
+}
+
+ImgStorage *
+img_storage_ref (ImgStorage *storage)
+{
+  img_ref_inc (&storage->ref_count);
+  return storage;
+}
+
+void
+img_storage_unref (ImgStorage *storage)
+{
+  char *name;
+
+  if (storage == NULL || !img_ref_dec (&storage->ref_count))
+    return;
+  name = storage->name;
+  storage->klass->free (storage);
+  g_free (name);
+}
+
+const char *
+img_storage_get_name (ImgStorage *storage)
+{
+  return storage->name;
+}
+
+void
+img_storage_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
+{
+  storage->klass->submit (storage, ios, n_ios);
+}
+
+/* ImgIo.state is NULL while nobody waits, then the parker of the thread that waits (with a
+ * reference), at last STATE_DONE. The completer's exchange is its last look at the request: the
+ * owner may free it the moment it reads STATE_DONE. */
+#define STATE_DONE ((gpointer) 1)
+
+static gboolean
+is_done (ImgIo *io)
+{
+  return __atomic_load_n (&io->state, __ATOMIC_ACQUIRE) == STATE_DONE;
+}
+
+static void
+complete (ImgIo *io)
+{
+  ImgParker *waiter = __atomic_exchange_n (&io->state, STATE_DONE, __ATOMIC_ACQ_REL);
+
+  if (waiter != NULL)
+    {
+      img_unpark (waiter);
+      img_parker_unref (waiter);
+    }
+}
+
+void
+img_io_complete (ImgIo *io, ImgError *error)
+{
+  io->error = error;
+  io->would_block = FALSE;
+  complete (io);
+}
+
+void
+img_io_complete_partly (ImgIo *io, gsize n_done)
+{
+  g_assert (io->flags & IMG_IO_NOWAIT);
+  io->n_done = n_done;
+  io->would_block = TRUE;
+  complete (io);
+}
+
+static void
+wait_one (ImgIo *io)
+{
+  ImgParker *parker = img_parker_ref (img_parker_current ());
+  gpointer nobody = NULL;
+
+  if (!__atomic_compare_exchange_n (&io->state, &nobody, parker, FALSE, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+    {
+      img_parker_unref (parker); /* done meanwhile */
+      return;
+    }
+  while (!is_done (io))
+    img_park ();
+}
+
+void
+img_io_wait (ImgIo *ios, guint n_ios)
+{
+  for (guint i = 0; i < n_ios; i++)
+    if (G_UNLIKELY (!is_done (&ios[i])))
+      wait_one (&ios[i]);
+}
+
+gboolean
+img_io_collect (ImgIo *ios, guint n_ios, ImgError **error)
+{
+  gboolean success = TRUE;
+
+  for (guint i = 0; i < n_ios; i++)
+    {
+      ImgError *io_error = g_steal_pointer (&ios[i].error);
+
+      if (G_LIKELY (io_error == NULL))
+        continue;
+      if (success)
+        img_error_propagate (error, io_error);
+      else
+        img_error_free (io_error);
+      success = FALSE;
+    }
+  return success;
+}
+
+gboolean
+img_storage_read (ImgStorage *storage,
+                  guint64 offset,
+                  gpointer buffer,
+                  gsize length,
+                  ImgError **error)
+{
+  struct iovec iov = { buffer, length };
+  ImgIo io = { .op = IMG_IO_READ, .offset = offset, .length = length, .iov = &iov, .n_iov = 1 };
+
+  if (length == 0)
+    return TRUE;
+  img_storage_submit (storage, &io, 1);
+  img_io_wait (&io, 1);
+  return img_io_collect (&io, 1, error);
+}
+
+gboolean
+img_storage_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  return storage->klass->get_size (storage, size, error);
+}
+
+gboolean
+img_storage_get_range (ImgStorage *storage,
+                       guint64 offset,
+                       guint64 length,
+                       ImgRange *range,
+                       ImgError **error)
+{
+  *range = (ImgRange) { IMG_RANGE_DATA, length };
+  if (storage->klass->get_range == NULL)
+    return TRUE;
+  if (!storage->klass->get_range (storage, offset, length, range, error))
+    return FALSE;
+  g_assert (range->length > 0 && range->length <= length);
+  return TRUE;
+}
+
+gboolean
+img_storage_get_usage (ImgStorage *storage, guint64 *usage, ImgError **error)
+{
+  return storage->klass->get_usage != NULL && storage->klass->get_usage (storage, usage, error);
+}
+
+gboolean
+img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity)
+{
+  return storage->klass->get_identity != NULL && storage->klass->get_identity (storage, identity);
+}
+
+gboolean
+img_storage_uses_file (ImgStorage *storage, const ImgIdentity *file)
+{
+  ImgIdentity identity;
+
+  if (storage->klass->uses_file != NULL)
+    return storage->klass->uses_file (storage, file);
+  return img_storage_get_identity (storage, &identity) && identity.device == file->device &&
+         identity.inode == file->inode;
+}

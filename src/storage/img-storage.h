@@ -1,0 +1,131 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A storage: a flat array of bytes with one I/O entry.
+ *
+ * submit () takes any number of requests and returns; a file finishes them inside the call, another
+ * storage completes them later from any thread with img_io_complete (). img_io_wait () waits for the
+ * lot. Whoever has several extents to transfer submits all of them before it waits.
+ *
+ * Bytes past the end of a storage read as zero; a request is complete or it failed, never short
+ * (NOWAIT requests excepted, see IMG_IO_NOWAIT). All of it may be called from any thread at once.
+ */
+
+#pragma once
+
+#include "img-cancel.h"
+#include "img-common.h"
+
+G_BEGIN_DECLS
+
+typedef struct _ImgStorage ImgStorage;
+typedef struct _ImgStorageClass ImgStorageClass;
+typedef struct _ImgIo ImgIo;
+
+typedef enum
+{
+  IMG_IO_READ,
+} ImgIoOp;
+
+typedef enum
+{
+  IMG_IO_NONE = 0,
+  /* Never wait: transfer what is in memory now. The request is complete when submit () returns, with
+   * would_block set and n_done bytes transferred if that was not all. A storage that cannot promise
+   * anything answers so at once. */
+  IMG_IO_NOWAIT = 1 << 0,
+} ImgIoFlags;
+
+struct _ImgIo
+{
+  ImgIoOp op;
+  ImgIoFlags flags;
+  guint64 offset;
+  gsize length;             /* the sum of the vector; > 0 */
+  const struct iovec *iov;  /* stays valid until the request is complete */
+  guint n_iov;              /* any number */
+
+  /* the result, valid once complete */
+  gboolean would_block;
+  gsize n_done;             /* with would_block */
+  ImgError *error;          /* owned by the request's owner; NULL on success */
+
+  /* private */
+  gpointer state;
+};
+
+typedef enum
+{
+  IMG_RANGE_DATA,    /* allocated, or the storage cannot tell */
+  IMG_RANGE_ZERO,    /* reads as zero and takes no space */
+} ImgRangeKind;
+
+typedef struct
+{
+  ImgRangeKind kind;
+  guint64 length; /* > 0; from the offset asked about */
+} ImgRange;
+
+/* What makes two storages the same file, whatever name they were opened by. */
+typedef struct
+{
+  guint64 device;
+  guint64 inode;
+} ImgIdentity;
+
+struct _ImgStorageClass
+{
+  const char *type_name; /* "file", "memory", … */
+  void     (*submit)       (ImgStorage *storage, ImgIo *ios, guint n_ios);
+  gboolean (*get_size)     (ImgStorage *storage, guint64 *size, ImgError **error);
+  void     (*free)         (ImgStorage *storage);
+  /* Optional. A hint, may cost a system call: never on the try path. Missing: all DATA. */
+  gboolean (*get_range)    (ImgStorage *storage, guint64 offset, guint64 length, ImgRange *range,
+                            ImgError **error);
+  /* Optional: bytes allocated on the host. */
+  gboolean (*get_usage)    (ImgStorage *storage, guint64 *usage, ImgError **error);
+  /* Optional, for a storage that keeps its bytes in others: whether one of them is that file. */
+  gboolean (*uses_file)    (ImgStorage *storage, const ImgIdentity *file);
+  /* Optional: FALSE when the storage is no file of its own. */
+  gboolean (*get_identity) (ImgStorage *storage, ImgIdentity *identity);
+};
+
+struct _ImgStorage
+{
+  const ImgStorageClass *klass;
+  ImgRefCount ref_count;
+  char *name; /* for messages and for resolving relative names; NULL if it has none */
+};
+
+/* For implementations. */
+void        img_storage_init         (ImgStorage *storage, const ImgStorageClass *klass,
+                                      const char *name);
+void        img_io_complete          (ImgIo *io, ImgError *error); /* takes @error */
+void        img_io_complete_partly   (ImgIo *io, gsize n_done);    /* a NOWAIT request that would block */
+
+ImgStorage *img_storage_ref          (ImgStorage *storage);
+void        img_storage_unref        (ImgStorage *storage);
+const char *img_storage_get_name     (ImgStorage *storage); /* nullable */
+
+void        img_storage_submit       (ImgStorage *storage, ImgIo *ios, guint n_ios);
+/* Returns when all are complete; requests are never abandoned, so there is no cancel here. On a pool
+ * worker the wait is announced to the pool. */
+void        img_io_wait              (ImgIo *ios, guint n_ios);
+/* Moves the first error of @ios to @error and frees the others; TRUE if there was none. */
+gboolean    img_io_collect           (ImgIo *ios, guint n_ios, ImgError **error);
+
+gboolean    img_storage_read         (ImgStorage *storage, guint64 offset, gpointer buffer,
+                                      gsize length, ImgError **error);
+gboolean    img_storage_get_size     (ImgStorage *storage, guint64 *size, ImgError **error);
+gboolean    img_storage_get_range    (ImgStorage *storage, guint64 offset, guint64 length,
+                                      ImgRange *range, ImgError **error);
+/* FALSE without an error when the storage cannot tell. */
+gboolean    img_storage_get_usage    (ImgStorage *storage, guint64 *usage, ImgError **error);
+gboolean    img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity);
+/* Whether the storage is @file or lies in it. */
+gboolean    img_storage_uses_file    (ImgStorage *storage, const ImgIdentity *file);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgStorage, img_storage_unref)
+
+G_END_DECLS

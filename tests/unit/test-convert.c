@@ -1,0 +1,239 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Converting to raw: content, holes, progress, cancel, and what is left after a failure. */
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "img-alloc.h"
+#include "img-convert.h"
+#include "img-file-storage.h"
+#include "img-pool.h"
+#include "img-simple-storages.h"
+#include "test-storages.h"
+
+#define SIZE (8 * IMG_MIB + 12345)
+
+typedef struct
+{
+  char *folder;
+  char *path;
+  ImgStorage *failing;
+  ImgStorage *data;
+  ImgImage *image;
+} Fixture;
+
+/* Data with zeroes inside, a hole of the map, zeroes at the end. */
+static void
+set_up (Fixture *fixture, gconstpointer user_data)
+{
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  g_autoptr (GBytes) bytes = NULL;
+  guint8 *content = g_malloc0 (SIZE);
+  ImgExtent extents[3] = { { 0 } };
+
+  for (guint64 i = 0; i < 3 * IMG_MIB; i++)
+    content[i] = i / 8192 % 3 == 0 ? 0 : test_pattern_byte (i, 1) | 1;
+  for (guint64 i = 6 * IMG_MIB; i < 7 * IMG_MIB; i++)
+    content[i] = 7;
+  bytes = g_bytes_new_take (content, SIZE);
+  fixture->folder = g_dir_make_tmp ("imago-convert-XXXXXX", NULL);
+  fixture->path = g_build_filename (fixture->folder, "raw", NULL);
+  fixture->data = img_memory_storage_new (bytes);
+  fixture->failing = test_failing_storage_new (fixture->data);
+  extents[0] = (ImgExtent) { IMG_EXTENT_DATA, TRUE, 0, 3 * IMG_MIB + 100, fixture->failing, 0 };
+  extents[1] = (ImgExtent) { IMG_EXTENT_HOLE, FALSE, 3 * IMG_MIB + 100, 3 * IMG_MIB - 200 };
+  extents[2] = (ImgExtent) { IMG_EXTENT_DATA,   TRUE,
+                            6 * IMG_MIB - 100, SIZE - 6 * IMG_MIB + 100,
+                            fixture->failing,  6 * IMG_MIB - 100 };
+  fixture->image = test_scripted_image_new (extents, G_N_ELEMENTS (extents));
+  g_assert_true (img_image_open_references (fixture->image, policy, NULL, NULL));
+}
+
+static guint
+count_entries (Fixture *fixture)
+{
+  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
+  guint n = 0;
+
+  while (g_dir_read_name (dir) != NULL)
+    n++;
+  return n;
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer user_data)
+{
+  g_unlink (fixture->path);
+  g_assert_cmpint (g_rmdir (fixture->folder), ==, 0);
+  img_image_unref (fixture->image);
+  img_storage_unref (fixture->failing);
+  img_storage_unref (fixture->data);
+  g_free (fixture->path);
+  g_free (fixture->folder);
+}
+
+static void
+assert_result (Fixture *fixture)
+{
+  g_autofree char *content = NULL;
+  g_autofree char *expected = g_malloc (SIZE);
+  gsize length;
+
+  g_assert_true (g_file_get_contents (fixture->path, &content, &length, NULL));
+  g_assert_true (img_storage_read (fixture->data, 0, expected, SIZE, NULL));
+  g_assert_cmpuint (length, ==, SIZE);
+  g_assert_cmpint (memcmp (content, expected, SIZE), ==, 0);
+}
+
+typedef struct
+{
+  ImgProgress progress;
+  ImgCancel *cancel;
+  guint64 cancel_at;
+} Watch;
+
+static void
+changed_cb (gpointer data)
+{
+  Watch *watch = data;
+  guint64 done = __atomic_load_n (&watch->progress.bytes_done, __ATOMIC_RELAXED);
+
+  if (watch->cancel != NULL && done >= watch->cancel_at)
+    img_cancel_trigger (watch->cancel);
+}
+
+static void
+test_content (Fixture *fixture, gconstpointer user_data)
+{
+  for (guint n_threads = 0; n_threads < 5; n_threads++)
+    {
+      Watch watch = { { .changed = changed_cb } };
+      ImgConvertOptions options = { .path = fixture->path,
+                                    .overwrite = n_threads > 0,
+                                    .durable = n_threads % 2,
+                                    .n_threads = n_threads };
+      ImgError *error = NULL;
+      struct stat st;
+
+      watch.progress.data = &watch;
+      g_assert_true (img_convert_to_raw (fixture->image, &options, &watch.progress, NULL, &error));
+      assert_result (fixture);
+      g_assert_cmpuint (watch.progress.bytes_total, ==, SIZE - 3 * IMG_MIB + 200);
+      g_assert_cmpuint (watch.progress.bytes_done, ==, watch.progress.bytes_total);
+      g_assert_cmpint (watch.progress.phase, ==, IMG_PHASE_DONE);
+      g_assert_cmpint (stat (fixture->path, &st), ==, 0);
+      /* A third of the first 3 MiB is zero in grains, and the middle and the end are holes. */
+      g_assert_cmpuint ((guint64) st.st_blocks * 512, <, 3 * IMG_MIB + 512 * IMG_KIB);
+    }
+}
+
+static void
+test_cancel (Fixture *fixture, gconstpointer user_data)
+{
+  static const guint64 points[] = { 0, 1, IMG_MIB, 3 * IMG_MIB };
+
+  for (guint i = 0; i < G_N_ELEMENTS (points); i++)
+    {
+      g_autoptr (ImgCancel) cancel = img_cancel_new ();
+      g_autoptr (ImgError) error = NULL;
+      Watch watch = { .progress = { .changed = changed_cb },
+                      .cancel = cancel,
+                      .cancel_at = points[i] };
+      ImgConvertOptions options = { .path = fixture->path };
+
+      watch.progress.data = &watch;
+      g_assert_false (
+        img_convert_to_raw (fixture->image, &options, &watch.progress, cancel, &error));
+      g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
+      g_assert_cmpuint (count_entries (fixture), ==, 0);
+    }
+}
+
+static void
+test_fault_injection (Fixture *fixture, gconstpointer user_data)
+{
+  ImgConvertOptions options = { .path = fixture->path };
+  guint nth = 1;
+
+  for (;; nth++)
+    {
+      g_autoptr (ImgError) error = NULL;
+      gboolean success;
+
+      test_failing_storage_arm (fixture->failing, nth, nth % 2);
+      success = img_convert_to_raw (fixture->image, &options, NULL, NULL, &error);
+      test_failing_storage_arm (fixture->failing, 0, FALSE);
+      if (success)
+        break;
+      g_assert_true (img_error_matches (error, IMG_CODE_ERRNO));
+      g_assert_cmpuint (count_entries (fixture), ==, 0);
+    }
+  g_assert_cmpuint (nth, >, 3);
+  assert_result (fixture);
+}
+
+static void
+test_no_memory (Fixture *fixture, gconstpointer user_data)
+{
+  ImgConvertOptions options = { .path = fixture->path, .n_threads = 1 };
+  g_autoptr (ImgError) error = NULL;
+
+  img_alloc_set_fault (1, TRUE);
+  g_assert_false (img_convert_to_raw (fixture->image, &options, NULL, NULL, &error));
+  img_alloc_set_fault (0, FALSE);
+  g_assert_true (img_error_matches (error, IMG_CODE_NO_MEMORY));
+  g_assert_cmpuint (count_entries (fixture), ==, 0);
+}
+
+/* A disk that is far too large to look at piece by piece, and has nothing in it. */
+static void
+test_huge_hole (Fixture *fixture, gconstpointer user_data)
+{
+  guint64 size = (guint64) 1 << 43;
+  ImgExtent extents[] = { { IMG_EXTENT_HOLE, FALSE, 0, size } };
+  g_autoptr (ImgImage) image = test_scripted_image_new (extents, 1);
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgConvertOptions options = { .path = fixture->path };
+  struct stat st;
+
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  g_assert_true (img_convert_to_raw (image, &options, NULL, NULL, NULL));
+  g_assert_cmpint (stat (fixture->path, &st), ==, 0);
+  g_assert_cmpuint ((guint64) st.st_size, ==, size);
+}
+
+/* The pool has one worker and this job is its coordinator. */
+static void
+test_small_pool (Fixture *fixture, gconstpointer user_data)
+{
+  ImgPool *pool = img_pool_new (1, 1);
+  ImgConvertOptions options = { .path = fixture->path, .n_threads = 8 };
+
+  img_pool_set_default (pool);
+  g_assert_true (img_convert_to_raw (fixture->image, &options, NULL, NULL, NULL));
+  img_pool_set_default (NULL);
+  img_pool_free (pool);
+  assert_result (fixture);
+}
+
+#define ADD_TEST(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  ADD_TEST ("/convert/content", test_content);
+  ADD_TEST ("/convert/cancel", test_cancel);
+  ADD_TEST ("/convert/fault-injection", test_fault_injection);
+  ADD_TEST ("/convert/no-memory", test_no_memory);
+  ADD_TEST ("/convert/huge-hole", test_huge_hole);
+  ADD_TEST ("/convert/small-pool", test_small_pool);
+  return g_test_run ();
+}

@@ -1,0 +1,405 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The storages: file, memory, null, window, and the waiting for one that answers later. */
+
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "img-file-storage.h"
+#include "img-simple-storages.h"
+#include "test-storages.h"
+
+typedef struct
+{
+  char *folder;
+  char *path; /* of 100 000 pattern bytes */
+} Fixture;
+
+#define SIZE 100000
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  g_autofree guint8 *content = g_malloc (SIZE);
+
+  fixture->folder = g_dir_make_tmp ("imago-storage-XXXXXX", NULL);
+  g_assert_nonnull (fixture->folder);
+  fixture->path = g_build_filename (fixture->folder, "disk", NULL);
+  for (guint i = 0; i < SIZE; i++)
+    content[i] = test_pattern_byte (i, 1);
+  g_assert_true (g_file_set_contents (fixture->path, (char *) content, SIZE, NULL));
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer data)
+{
+  g_unlink (fixture->path);
+  g_rmdir (fixture->folder);
+  g_free (fixture->path);
+  g_free (fixture->folder);
+}
+
+static ImgStorage *
+open_disk (Fixture *fixture)
+{
+  ImgError *error = NULL;
+  ImgStorage *storage = img_file_storage_open (fixture->path, IMG_FILE_NONE, &error);
+
+  g_assert_null (error);
+  return storage;
+}
+
+static void
+assert_pattern (const guint8 *buffer, guint64 offset, gsize length, guint64 size)
+{
+  for (gsize i = 0; i < length; i++)
+    {
+      guint8 expected = offset + i < size ? test_pattern_byte (offset + i, 1) : 0;
+
+      if (buffer[i] != expected)
+        g_error ("byte %" G_GUINT64_FORMAT " is %u, not %u", offset + i, buffer[i], expected);
+    }
+}
+
+static void
+check_reads (ImgStorage *storage)
+{
+  static const guint64 offsets[] = { 0, 1, 4095, 65536, SIZE - 1, SIZE, SIZE + 5, 1u << 30 };
+  guint8 buffer[9000];
+  guint64 size;
+
+  g_assert_true (img_storage_get_size (storage, &size, NULL));
+  g_assert_cmpuint (size, ==, SIZE);
+  for (guint i = 0; i < G_N_ELEMENTS (offsets); i++)
+    {
+      memset (buffer, 0xee, sizeof buffer);
+      g_assert_true (img_storage_read (storage, offsets[i], buffer, sizeof buffer, NULL));
+      assert_pattern (buffer, offsets[i], sizeof buffer, SIZE);
+    }
+}
+
+static void
+test_file (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_disk (fixture);
+  g_autoptr (ImgStorage) other = open_disk (fixture);
+  ImgIdentity a, b;
+  guint64 usage;
+
+  check_reads (storage);
+  g_assert_cmpstr (img_storage_get_name (storage), ==, fixture->path);
+  g_assert_true (img_storage_get_identity (storage, &a) && img_storage_get_identity (other, &b));
+  g_assert_true (a.device == b.device && a.inode == b.inode);
+  g_assert_true (img_storage_get_usage (storage, &usage, NULL));
+  g_assert_cmpuint (usage % 512, ==, 0);
+  /* The descriptor is really read-only. */
+  g_assert_cmpint (fcntl (img_file_storage_get_fd (storage), F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+  g_assert_cmpint (fcntl (img_file_storage_get_fd (storage), F_GETFL) & O_NONBLOCK, ==, 0);
+  g_assert_cmpint (fcntl (img_file_storage_get_fd (storage), F_GETFD) & FD_CLOEXEC, !=, 0);
+}
+
+/* More buffers than one system call takes, some of them empty, over the end of the file. */
+static void
+test_many_vectors (Fixture *fixture, gconstpointer data)
+{
+  enum
+  {
+    N = 5000,
+    EACH = 21
+  };
+  g_autoptr (ImgStorage) storage = open_disk (fixture);
+  g_autofree struct iovec *iov = g_new (struct iovec, N);
+  g_autofree guint8 *buffer = g_malloc (N * EACH);
+  ImgIo io = { .op = IMG_IO_READ, .offset = 100, .length = 0, .iov = iov, .n_iov = N };
+
+  memset (buffer, 0xee, N * EACH);
+  for (guint i = 0; i < N; i++)
+    {
+      iov[i] = (struct iovec) { buffer + io.length, i % 7 == 3 ? 0 : EACH };
+      io.length += iov[i].iov_len;
+    }
+  img_storage_submit (storage, &io, 1);
+  img_io_wait (&io, 1);
+  g_assert_true (img_io_collect (&io, 1, NULL));
+  assert_pattern (buffer, 100, io.length, SIZE);
+}
+
+static void
+test_nowait (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_disk (fixture);
+  guint8 buffer[8192];
+  struct iovec iov = { buffer, sizeof buffer };
+  static const guint64 offsets[] = { 0, SIZE - 100, SIZE + 100 };
+
+  check_reads (storage); /* now the page cache has it */
+  for (guint i = 0; i < G_N_ELEMENTS (offsets); i++)
+    {
+      ImgIo io = { .flags = IMG_IO_NOWAIT,
+                   .offset = offsets[i],
+                   .length = sizeof buffer,
+                   .iov = &iov,
+                   .n_iov = 1 };
+
+      img_storage_submit (storage, &io, 1);
+      img_io_wait (&io, 1);
+      g_assert_null (io.error);
+      if (io.would_block)
+        g_test_message ("the file system answers would-block for a cached page");
+      else
+        assert_pattern (buffer, offsets[i], sizeof buffer, SIZE);
+    }
+}
+
+static void
+test_file_types (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *fifo = g_build_filename (fixture->folder, "fifo", NULL);
+  const char *refused[] = { fifo, fixture->folder, "/dev/null" };
+  ImgError *error = NULL;
+  int fd;
+
+  g_assert_cmpint (mkfifo (fifo, 0600), ==, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (refused); i++)
+    {
+      g_assert_null (img_file_storage_open (refused[i], IMG_FILE_ALLOW_DEVICE, &error));
+      g_assert_true (img_error_matches (error, IMG_CODE_NOT_REGULAR_FILE));
+      img_error_clear (&error);
+    }
+  g_unlink (fifo);
+  g_assert_null (img_file_storage_open (fifo, IMG_FILE_NONE, &error));
+  g_assert_cmpint (error->system_errno, ==, ENOENT);
+  img_error_clear (&error);
+
+  fd = open (fixture->path, O_WRONLY | O_CLOEXEC);
+  g_assert_null (img_file_storage_new_fd (fd, NULL, IMG_FILE_NONE, &error));
+  g_assert_cmpint (error->system_errno, ==, EBADF);
+  img_error_clear (&error);
+  close (fd);
+  g_assert_null (img_file_storage_new_fd (-1, NULL, IMG_FILE_NONE, &error));
+  img_error_clear (&error);
+}
+
+static void
+test_fd (Fixture *fixture, gconstpointer data)
+{
+  int fd = open (fixture->path, O_RDONLY | O_CLOEXEC);
+  g_autoptr (ImgStorage) storage = img_file_storage_new_fd (fd, NULL, IMG_FILE_NONE, NULL);
+  ImgRange range;
+
+  g_assert_cmpint (lseek (fd, 100, SEEK_SET), ==, 100);
+  g_assert_true (img_storage_get_range (storage, 4096, 4096, &range, NULL));
+  g_assert_cmpint (lseek (fd, 0, SEEK_CUR), ==, 100); /* the offset is the caller's */
+  close (fd); /* the storage has its own */
+  g_assert_null (img_storage_get_name (storage));
+  check_reads (storage);
+}
+
+static void
+test_beneath (Fixture *fixture, gconstpointer data)
+{
+  int directory = open (fixture->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  g_autofree char *link = g_build_filename (fixture->folder, "link", NULL);
+  g_autoptr (ImgStorage) storage = img_file_storage_open_beneath (directory, "disk", "shown", NULL);
+  static const char *const refused[] = { "link", "../etc/passwd", "/etc/passwd", "missing", "." };
+
+  g_assert_cmpstr (img_storage_get_name (storage), ==, "shown");
+  check_reads (storage);
+  g_assert_cmpint (symlink ("disk", link), ==, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (refused); i++)
+    {
+      ImgError *error = NULL;
+
+      g_assert_null (img_file_storage_open_beneath (directory, refused[i], refused[i], &error));
+      g_assert_nonnull (error);
+      img_error_free (error);
+    }
+  g_unlink (link);
+  close (directory);
+}
+
+static void
+test_file_ranges (Fixture *fixture, gconstpointer data)
+{
+  int fd = open (fixture->path, O_RDWR | O_CLOEXEC);
+  g_autoptr (ImgStorage) storage = NULL;
+  ImgRange range;
+
+  g_assert_cmpint (ftruncate (fd, 0), ==, 0);
+  g_assert_cmpint (ftruncate (fd, 4 << 20), ==, 0);
+  g_assert_cmpint (pwrite (fd, "x", 1, 2 << 20), ==, 1);
+  storage = img_file_storage_new_fd (fd, NULL, IMG_FILE_NONE, NULL);
+  close (fd);
+  g_assert_true (img_storage_get_range (storage, 5, 4 << 20, &range, NULL));
+  if (range.kind == IMG_RANGE_DATA)
+    {
+      g_test_skip ("the file system has no holes");
+      return;
+    }
+  g_assert_cmpuint (range.length, ==, (2 << 20) - 5);
+  g_assert_true (img_storage_get_range (storage, 2 << 20, 1 << 20, &range, NULL));
+  g_assert_cmpint (range.kind, ==, IMG_RANGE_DATA);
+  g_assert_true (img_storage_get_range (storage, 3 << 20, 1 << 20, &range, NULL));
+  g_assert_cmpint (range.kind, ==, IMG_RANGE_ZERO);
+  g_assert_true (img_storage_get_range (storage, 1 << 30, 7, &range, NULL));
+  g_assert_cmpint (range.kind, ==, IMG_RANGE_ZERO);
+  g_assert_cmpuint (range.length, ==, 7);
+}
+
+static void
+test_memory (void)
+{
+  g_autoptr (ImgStorage) storage = test_pattern_storage_new (SIZE, 1);
+
+  check_reads (storage);
+}
+
+static void
+test_null (void)
+{
+  g_autoptr (ImgStorage) storage = img_null_storage_new (G_MAXUINT64);
+  guint8 buffer[100];
+  ImgRange range;
+  guint64 value;
+
+  memset (buffer, 1, sizeof buffer);
+  g_assert_true (img_storage_read (storage, G_MAXUINT64 - 50, buffer, sizeof buffer, NULL));
+  for (guint i = 0; i < sizeof buffer; i++)
+    g_assert_cmpuint (buffer[i], ==, 0);
+  g_assert_true (img_storage_get_size (storage, &value, NULL));
+  g_assert_cmpuint (value, ==, G_MAXUINT64);
+  g_assert_true (img_storage_get_usage (storage, &value, NULL));
+  g_assert_cmpuint (value, ==, 0);
+  g_assert_true (img_storage_get_range (storage, 0, 1000, &range, NULL));
+  g_assert_cmpint (range.kind, ==, IMG_RANGE_ZERO);
+}
+
+static void
+test_window (void)
+{
+  g_autoptr (ImgStorage) base = test_pattern_storage_new (SIZE, 1);
+  g_autoptr (ImgStorage) whole = img_window_storage_new (base, 0, SIZE);
+  g_autoptr (ImgStorage) inner = img_window_storage_new (base, 1000, 500);
+  g_autoptr (ImgStorage) nested = img_window_storage_new (inner, 100, 1000);
+  g_autoptr (ImgStorage) huge = img_window_storage_new (base, G_MAXUINT64 - 5, 100);
+  guint8 buffer[2000];
+  struct iovec iov[] = { { buffer, 450 }, { buffer + 450, 1550 } };
+  ImgIo io = { .offset = 10, .length = sizeof buffer, .iov = iov, .n_iov = 2 };
+  guint64 size;
+
+  check_reads (whole);
+  memset (buffer, 0xee, sizeof buffer);
+  img_storage_submit (inner, &io, 1);
+  img_io_wait (&io, 1);
+  g_assert_true (img_io_collect (&io, 1, NULL));
+  assert_pattern (buffer, 1010, 490, SIZE);
+  assert_pattern (buffer + 490, SIZE, sizeof buffer - 490, SIZE);
+
+  g_assert_true (img_storage_read (nested, 0, buffer, sizeof buffer, NULL));
+  assert_pattern (buffer, 1100, 400, SIZE);
+  assert_pattern (buffer + 400, SIZE, 1600, SIZE);
+  g_assert_true (img_storage_read (huge, 0, buffer, 200, NULL));
+  assert_pattern (buffer, SIZE, 200, SIZE);
+  g_assert_true (img_storage_get_size (huge, &size, NULL));
+  g_assert_cmpuint (size, ==, 5);
+}
+
+/* A window is no file of its own, but it lies in one. */
+static void
+test_window_uses_file (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) file = open_disk (fixture);
+  g_autoptr (ImgStorage) window = img_window_storage_new (file, 10, 10);
+  g_autoptr (ImgStorage) other = img_null_storage_new (10);
+  ImgIdentity identity;
+
+  g_assert_false (img_storage_get_identity (window, &identity));
+  g_assert_true (img_storage_get_identity (file, &identity));
+  g_assert_true (img_storage_uses_file (window, &identity));
+  g_assert_true (img_storage_uses_file (file, &identity));
+  g_assert_false (img_storage_uses_file (other, &identity));
+}
+
+/* 64 requests at once on a storage that answers from another thread, out of order. */
+static void
+test_later (void)
+{
+  enum
+  {
+    N = 64
+  };
+  g_autoptr (ImgStorage) base = test_pattern_storage_new (SIZE, 1);
+  g_autoptr (ImgStorage) later = test_later_storage_new (base, 42);
+  static guint8 buffers[N][700];
+  struct iovec iovs[N];
+  ImgIo ios[N];
+
+  for (guint round = 0; round < 50; round++)
+    {
+      for (guint i = 0; i < N; i++)
+        {
+          iovs[i] = (struct iovec) { buffers[i], sizeof buffers[i] };
+          ios[i] =
+            (ImgIo) { .offset = i * 1500, .length = sizeof buffers[i], .iov = &iovs[i], .n_iov = 1 };
+        }
+      memset (buffers, 0xee, sizeof buffers);
+      img_storage_submit (later, ios, N);
+      img_io_wait (ios, N);
+      g_assert_true (img_io_collect (ios, N, NULL));
+      for (guint i = 0; i < N; i++)
+        assert_pattern (buffers[i], i * 1500, sizeof buffers[i], SIZE);
+    }
+}
+
+static void
+test_errors (void)
+{
+  g_autoptr (ImgStorage) base = test_pattern_storage_new (SIZE, 1);
+  g_autoptr (ImgStorage) failing = test_failing_storage_new (base);
+  guint8 buffers[3][10];
+  struct iovec iovs[3];
+  ImgIo ios[3];
+  ImgError *error = NULL;
+
+  for (guint i = 0; i < 3; i++)
+    {
+      iovs[i] = (struct iovec) { buffers[i], 10 };
+      ios[i] = (ImgIo) { .offset = i, .length = 10, .iov = &iovs[i], .n_iov = 1 };
+    }
+  test_failing_storage_arm (failing, 2, TRUE);
+  img_storage_submit (failing, ios, 3);
+  img_io_wait (ios, 3);
+  g_assert_false (img_io_collect (ios, 3, &error)); /* the first error; the second is freed */
+  g_assert_cmpint (error->system_errno, ==, EIO);
+  img_error_free (error);
+}
+
+#define ADD_FILE_TEST(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  ADD_FILE_TEST ("/storage/file/read", test_file);
+  ADD_FILE_TEST ("/storage/file/many-vectors", test_many_vectors);
+  ADD_FILE_TEST ("/storage/file/nowait", test_nowait);
+  ADD_FILE_TEST ("/storage/file/types", test_file_types);
+  ADD_FILE_TEST ("/storage/file/fd", test_fd);
+  ADD_FILE_TEST ("/storage/file/beneath", test_beneath);
+  ADD_FILE_TEST ("/storage/file/ranges", test_file_ranges);
+  ADD_FILE_TEST ("/storage/window/uses-file", test_window_uses_file);
+  g_test_add_func ("/storage/memory", test_memory);
+  g_test_add_func ("/storage/null", test_null);
+  g_test_add_func ("/storage/window", test_window);
+  g_test_add_func ("/storage/later", test_later);
+  g_test_add_func ("/storage/errors", test_errors);
+  return g_test_run ();
+}

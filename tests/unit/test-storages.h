@@ -1,0 +1,37 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Storages that misbehave, wrapped around any other; and a format whose map a test writes down. */
+
+#pragma once
+
+#include "img-image.h"
+
+/* The @nth read from now on (1 is the next) fails with EIO; with @persist all later ones too. 0: none. */
+ImgStorage *test_failing_storage_new    (ImgStorage *base);
+void        test_failing_storage_arm    (ImgStorage *storage, guint nth, gboolean persist);
+
+/* Counts what passes through. */
+typedef struct
+{
+  guint n_submits;
+  guint n_reads;
+  guint64 n_bytes;
+} TestCounts;
+
+ImgStorage *test_counting_storage_new   (ImgStorage *base);
+TestCounts  test_counting_storage_take  (ImgStorage *storage);
+
+/* Completes every request later, from a thread of its own, in an order drawn from @seed; NOWAIT requests
+ * would block. */
+ImgStorage *test_later_storage_new      (ImgStorage *base, guint seed);
+
+/* A disk of @size bytes whose byte at each offset is a function of @seed and the offset. */
+ImgStorage *test_pattern_storage_new    (guint64 size, guint seed);
+guint8      test_pattern_byte           (guint64 offset, guint seed);
+
+/* An image over a layout that answers with @extents, which must cover the disk in order; their storages are
+ * borrowed. A COMPRESSED unit "decodes" by adding one to each of its first unit_length stored bytes, and
+ * fails if the first stored byte is 255. */
+ImgImage   *test_scripted_image_new     (const ImgExtent *extents, guint n_extents);
