@@ -1,0 +1,37 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#if !defined (IMAGO_INSIDE) && !defined (IMAGO_COMPILATION)
+#error "Only <imago-glib/imago-glib.h> can be included directly."
+#endif
+
+#include <imago-glib/imago-image.h>
+#include <imago-glib/imago-job.h>
+
+G_BEGIN_DECLS
+
+#define IMAGO_TYPE_CONVERT_JOB (imago_convert_job_get_type ())
+
+/* Properties: source, destination, format-name, overwrite, durable, threads. */
+IMAGO_DECLARE_INTERNAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO, CONVERT_JOB, ImagoJob)
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoConvertJob *imago_convert_job_new (ImagoImage *source,
+                                        GFile      *destination) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_convert_job_set_overwrite (ImagoConvertJob *self,
+                                      gboolean         overwrite);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_convert_job_set_durable (ImagoConvertJob *self,
+                                    gboolean         durable);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_convert_job_set_threads (ImagoConvertJob *self,
+                                    guint            threads);
+
+G_END_DECLS

@@ -1,0 +1,18 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The one door from the face to the core. */
+
+#pragma once
+
+#include "common/img-common.h"
+#include "common/img-cancel.h"
+#include "common/img-pool.h"
+#include "storage/img-storage.h"
+#include "storage/img-file-storage.h"
+#include "storage/img-simple-storages.h"
+#include "formats/img-driver.h"
+#include "image/img-image.h"
+#include "image/img-policy.h"
+#include "jobs/img-convert.h"

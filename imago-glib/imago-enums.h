@@ -1,0 +1,129 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#if !defined (IMAGO_INSIDE) && !defined (IMAGO_COMPILATION)
+#error "Only <imago-glib/imago-glib.h> can be included directly."
+#endif
+
+#include <imago-glib/imago-types.h>
+
+G_BEGIN_DECLS
+
+/**
+ * ImagoStorageFlags:
+ * @IMAGO_STORAGE_NONE: a regular file
+ * @IMAGO_STORAGE_ALLOW_DEVICE: a block device will do as well
+ *
+ * How a file is opened as a storage.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_STORAGE_NONE = 0,
+  IMAGO_STORAGE_ALLOW_DEVICE = 1 << 0,
+} ImagoStorageFlags;
+
+/**
+ * ImagoFormatFlags:
+ * @IMAGO_FORMAT_NONE: nothing of what follows
+ * @IMAGO_FORMAT_BACKING_FILE: images may have a backing file
+ * @IMAGO_FORMAT_DATA_FILE: guest data may live in an external data file
+ * @IMAGO_FORMAT_COMPRESSED: images may hold compressed clusters
+ * @IMAGO_FORMAT_SNAPSHOTS: images may hold internal snapshots
+ * @IMAGO_FORMAT_CONVERT_TARGET: #ImagoConvertJob can produce it
+ *
+ * What images of a format can have.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_FORMAT_NONE = 0,
+  IMAGO_FORMAT_BACKING_FILE = 1 << 0,
+  IMAGO_FORMAT_DATA_FILE = 1 << 1,
+  IMAGO_FORMAT_COMPRESSED = 1 << 2,
+  IMAGO_FORMAT_SNAPSHOTS = 1 << 3,
+  IMAGO_FORMAT_CONVERT_TARGET = 1 << 4,
+} ImagoFormatFlags;
+
+/**
+ * ImagoReferenceRole:
+ * @IMAGO_REFERENCE_NONE: no reference
+ * @IMAGO_REFERENCE_BACKING_FILE: the image that shows through where this one has no data
+ * @IMAGO_REFERENCE_DATA_FILE: the file that holds the guest data of this image
+ *
+ * What an image wants another file for.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_REFERENCE_NONE = 0,
+  IMAGO_REFERENCE_BACKING_FILE,
+  IMAGO_REFERENCE_DATA_FILE,
+} ImagoReferenceRole;
+
+/**
+ * ImagoExtentKind:
+ * @IMAGO_EXTENT_NONE: no extent
+ * @IMAGO_EXTENT_DATA: plain bytes in a file
+ * @IMAGO_EXTENT_COMPRESSED: compressed bytes in a file
+ * @IMAGO_EXTENT_ZERO: known to read as zero
+ * @IMAGO_EXTENT_UNALLOCATED: in no layer of the chain; reads as zero
+ *
+ * What a range of a disk is.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_EXTENT_NONE = 0,
+  IMAGO_EXTENT_DATA,
+  IMAGO_EXTENT_COMPRESSED,
+  IMAGO_EXTENT_ZERO,
+  IMAGO_EXTENT_UNALLOCATED,
+} ImagoExtentKind;
+
+/**
+ * ImagoMapFlags:
+ * @IMAGO_MAP_NONE: the whole chain, from the metadata of the images alone
+ * @IMAGO_MAP_TOP_ONLY: this image without its backing image: what it does not own is unallocated
+ * @IMAGO_MAP_HOST_HOLES: ask the file systems too which data is a hole; costs system calls
+ *
+ * How much a block map looks at.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_MAP_NONE = 0,
+  IMAGO_MAP_TOP_ONLY = 1 << 0,
+  IMAGO_MAP_HOST_HOLES = 1 << 1,
+} ImagoMapFlags;
+
+/**
+ * ImagoJobPhase:
+ * @IMAGO_JOB_PHASE_NONE: the job has not been run
+ * @IMAGO_JOB_PHASE_MAP: it lists what there is to do
+ * @IMAGO_JOB_PHASE_COPY: it copies data
+ * @IMAGO_JOB_PHASE_FLUSH: it makes the result durable
+ * @IMAGO_JOB_PHASE_DONE: it ended, well or not
+ *
+ * What a job is doing.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_JOB_PHASE_NONE = 0,
+  IMAGO_JOB_PHASE_MAP,
+  IMAGO_JOB_PHASE_COPY,
+  IMAGO_JOB_PHASE_FLUSH,
+  IMAGO_JOB_PHASE_DONE,
+} ImagoJobPhase;
+
+G_END_DECLS

@@ -1,0 +1,142 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What lies behind an ImagoImage, shared with the requests that work on it.
+ *
+ * A call enters the state while it uses the core in its caller's thread: one atomic addition on a
+ * counter that few threads share. A request that is queued or runs on a worker, and a job, keeps a
+ * hold, which may outlive the ImagoImage. Closing waits for both, and in this order: while calls
+ * are inside they may still turn into requests. It never waits on a worker for requests, which may
+ * be queued behind it.
+ */
+
+#pragma once
+
+#include "imago-core.h"
+#include "imago-image.h"
+#include "imago-request.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  gint ref_count; /* atomic */
+  ImgEpoch epoch; /* its gate is open until the image is closed, and never opens again */
+  ImgImage
+    *core; /* owned; constant while somebody is inside or has a hold; NULL once it is closed */
+  ImgPoolKey *key;
+
+  ImgMutex mutex; /* what follows */
+  guint n_holds;
+  gboolean closing;
+  gboolean left;   /* nobody is inside any more */
+  gboolean closed;
+  ImgWaitList waiters;
+  GSList *closers; /* of Closer, to be answered */
+} ImagoImageState;
+
+/* Takes @core, which may be NULL: then it is closed from the start. */
+ImagoImageState *imago_image_state_new     (ImgImage *core) G_GNUC_WARN_UNUSED_RESULT;
+void             imago_image_state_unref   (ImagoImageState *self);
+
+/* Borrowed; NULL if the image is closed. */
+static inline ImgImage *
+imago_image_state_enter (ImagoImageState *self, ImgEpochTicket *ticket)
+{
+  return G_LIKELY (img_epoch_try_enter (&self->epoch, ticket)) ? self->core : NULL;
+}
+
+static inline void
+imago_image_state_leave (ImagoImageState *self, ImgEpochTicket ticket)
+{
+  img_epoch_leave (&self->epoch, ticket);
+}
+
+/* With a new reference to the state; FALSE if the image is closed. */
+gboolean         imago_image_state_hold    (ImagoImageState *self);
+void             imago_image_state_release (ImagoImageState *self);
+
+/* Returns when the image is closed; FALSE when cancelled before that, and then it goes on closing. Not on
+ * a worker. */
+gboolean         imago_image_state_close   (ImagoImageState *self, ImgCancel *cancel, ImgError **error);
+/* Takes @task, and answers it when the image is closed. */
+void             imago_image_state_close_async (ImagoImageState *self, GTask *task);
+
+void             imago_image_set_closed_error (ImgError **error);
+
+/* ---- calls ---- */
+
+/* One call of the core on behalf of a method. */
+typedef struct
+{
+  ImagoImageState *state; /* set by the functions below, as is core */
+  ImgImage *core;
+  guint64 offset;
+  guint64 length;
+  guint max;
+  ImgBlockMapFlags flags;
+  gpointer data;
+} ImagoImageCall;
+
+/* @run gets an ImagoImageCall. In the caller's thread: */
+gpointer imago_image_call (ImagoImage *self,
+                           ImagoRequestFunc run,
+                           ImagoImageCall *call,
+                           GCancellable *cancellable,
+                           GError **error);
+/* On a worker; takes @task. @free_data, if there is one, is given call->data. */
+void imago_image_call_async (ImagoImage *self,
+                             GTask *task,
+                             ImagoRequestFunc run,
+                             const ImagoImageCall *call,
+                             GDestroyNotify free_data,
+                             GDestroyNotify free_result,
+                             ImagoRequestFlags flags);
+/* For a starter. */
+GTask *imago_image_task_new (ImagoImage *self,
+                             gpointer source_tag,
+                             const char *name,
+                             int io_priority,
+                             GCancellable *cancellable,
+                             GAsyncReadyCallback callback,
+                             gpointer user_data) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- the object ---- */
+
+struct _ImagoImage
+{
+  GObject parent_instance;
+
+  ImagoImageState *state;
+  guint64 size;
+  ImagoFormat *format;
+  ImagoStorage *storage; /* atomic; NULL until somebody asks for the file's */
+  ImgPolicy *policy;
+  gboolean guessed; /* nobody named the format: no reference is followed */
+
+  ImgMutex mutex; /* what follows */
+  gboolean backing_is_set;
+  ImagoImage *backing; /* once it was given or asked for */
+};
+
+/* Takes all three; @storage may be NULL for a file, @policy if the references are open. */
+ImagoImage *imago_image_new_from_core (ImgImage *core,
+                                       ImagoStorage *storage,
+                                       ImgPolicy *policy,
+                                       gboolean guessed) G_GNUC_WARN_UNUSED_RESULT;
+
+/* FALSE if @image refers to a file although its format was a guess. */
+gboolean imago_image_check_guess (ImgImage *image, gboolean backing_is_set, ImgError **error);
+
+/* As the public functions do it, without the checks of the arguments. */
+void
+imago_image_read_task (ImagoImage *self, GTask *task, guint64 offset, gpointer buffer, gsize count);
+gboolean imago_image_read (ImagoImage *self,
+                           guint64 offset,
+                           gpointer buffer,
+                           gsize count,
+                           GCancellable *cancellable,
+                           GError **error);
+
+G_END_DECLS

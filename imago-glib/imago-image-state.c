@@ -1,0 +1,324 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "imago-error-private.h"
+#include "imago-image-private.h"
+
+typedef struct
+{
+  GTask *task;
+  ImagoCompletion *completion;
+} Closer;
+
+ImagoImageState *
+imago_image_state_new (ImgImage *core)
+{
+  ImagoImageState *self = g_new0 (ImagoImageState, 1);
+
+  self->ref_count = 1;
+  img_epoch_init (&self->epoch);
+  img_mutex_init (&self->mutex);
+  self->core = core;
+  self->key = imago_pool_key_new ();
+  if (core == NULL)
+    {
+      img_gate_close (&self->epoch);
+      self->closing = self->left = self->closed = TRUE;
+    }
+  return self;
+}
+
+static void
+release_core (gpointer core)
+{
+  img_image_unref (core);
+}
+
+void
+imago_image_state_unref (ImagoImageState *self)
+{
+  if (!g_atomic_int_dec_and_test (&self->ref_count))
+    return;
+  if (self->core != NULL)
+    imago_release_later (self->core, release_core);
+  imago_pool_key_release (self->key);
+  img_epoch_clear (&self->epoch);
+  img_mutex_clear (&self->mutex);
+  g_free (self);
+}
+
+gboolean
+imago_image_state_hold (ImagoImageState *self)
+{
+  ImgEpochTicket ticket;
+
+  if (imago_image_state_enter (self, &ticket) == NULL)
+    return FALSE;
+  g_atomic_int_inc (&self->ref_count);
+  img_mutex_lock (&self->mutex);
+  self->n_holds++;
+  img_mutex_unlock (&self->mutex);
+  imago_image_state_leave (self, ticket);
+  return TRUE;
+}
+
+/* ---- closing ---- */
+
+static void
+deliver_closed (GTask *task, gpointer data)
+{
+  g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+}
+
+static void
+answer_closers (GSList *closers)
+{
+  for (GSList *link = closers; link != NULL; link = link->next)
+    {
+      Closer *closer = link->data;
+
+      imago_completion_push (closer->completion, closer->task, deliver_closed, NULL);
+      g_free (closer);
+    }
+  g_slist_free (closers);
+}
+
+/* Ends the closing if nobody is in its way any more. The file is closed before anybody is told. */
+static void
+finish_closing (ImagoImageState *self)
+{
+  ImgImage *core = NULL;
+  GSList *closers;
+
+  img_mutex_lock (&self->mutex);
+  if (self->left && self->n_holds == 0)
+    core = g_steal_pointer (&self->core);
+  img_mutex_unlock (&self->mutex);
+  if (core == NULL)
+    return;
+  img_image_unref (core);
+
+  img_mutex_lock (&self->mutex);
+  self->closed = TRUE;
+  closers = g_slist_reverse (g_steal_pointer (&self->closers));
+  img_wait_list_wake_all (&self->waiters);
+  img_mutex_unlock (&self->mutex);
+  answer_closers (closers);
+}
+
+void
+imago_image_state_release (ImagoImageState *self)
+{
+  gboolean is_last;
+
+  img_mutex_lock (&self->mutex);
+  is_last = --self->n_holds == 0 && self->left;
+  img_mutex_unlock (&self->mutex);
+  if (is_last)
+    finish_closing (self);
+  imago_image_state_unref (self);
+}
+
+/* Waits for the calls that are inside, but for no request. */
+static void
+begin_closing (ImagoImageState *self)
+{
+  gboolean is_first;
+
+  img_mutex_lock (&self->mutex);
+  is_first = !self->closing;
+  self->closing = TRUE;
+  img_mutex_unlock (&self->mutex);
+  if (!is_first)
+    return;
+  img_gate_close (&self->epoch);
+  img_mutex_lock (&self->mutex);
+  self->left = TRUE;
+  img_mutex_unlock (&self->mutex);
+  finish_closing (self);
+}
+
+gboolean
+imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **error)
+{
+  gboolean closed;
+
+  begin_closing (self);
+  img_cancel_watch (cancel);
+  img_mutex_lock (&self->mutex);
+  while (!self->closed && !img_cancel_is_set (cancel))
+    img_wait_list_wait (&self->waiters, &self->mutex);
+  closed = self->closed;
+  img_mutex_unlock (&self->mutex);
+  img_cancel_unwatch (cancel);
+  return closed || !img_cancel_check (cancel, error);
+}
+
+static void
+add_closer (ImagoImageState *self, GTask *task)
+{
+  Closer *closer = g_new (Closer, 1);
+  GSList *closers = NULL;
+
+  *closer = (Closer) { task, imago_completion_hold (task) };
+  img_mutex_lock (&self->mutex);
+  self->closers = g_slist_prepend (self->closers, closer);
+  if (self->closed)
+    closers = g_steal_pointer (&self->closers);
+  img_mutex_unlock (&self->mutex);
+  answer_closers (closers);
+}
+
+typedef struct
+{
+  ImgTask pool_task;
+  ImagoImageState *state;
+} Closing;
+
+static void
+run_closing (ImgTask *pool_task)
+{
+  Closing *closing = (Closing *) pool_task;
+
+  begin_closing (closing->state);
+  imago_image_state_unref (closing->state);
+  g_free (closing);
+}
+
+void
+imago_image_state_close_async (ImagoImageState *self, GTask *task)
+{
+  Closing *closing = g_new0 (Closing, 1);
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+
+  closing->pool_task.run = run_closing;
+  closing->pool_task.kind = IMG_TASK_IO;
+  closing->pool_task.priority = g_task_get_priority (task);
+  closing->state = self;
+  g_atomic_int_inc (&self->ref_count);
+  if (img_pool_push (img_pool_get_default (), &closing->pool_task, &core_error))
+    {
+      add_closer (self, task);
+      return;
+    }
+  imago_image_state_unref (self);
+  g_free (closing);
+  imago_error_take (&error, core_error);
+  imago_request_answer_error (task, error);
+}
+
+/* ---- calls ---- */
+
+void
+imago_image_set_closed_error (ImgError **error)
+{
+  img_error_set (error, IMG_CODE_CLOSED, _("The image was closed"));
+}
+
+static void
+take_closed_error (GError **error)
+{
+  ImgError *core_error = NULL;
+
+  imago_image_set_closed_error (&core_error);
+  imago_error_take (error, core_error);
+}
+
+gpointer
+imago_image_call (ImagoImage *self,
+                  ImagoRequestFunc run,
+                  ImagoImageCall *call,
+                  GCancellable *cancellable,
+                  GError **error)
+{
+  ImgEpochTicket ticket;
+  gpointer result;
+
+  call->state = self->state;
+  call->core = imago_image_state_enter (self->state, &ticket);
+  if (call->core == NULL)
+    {
+      take_closed_error (error);
+      return NULL;
+    }
+  result = imago_request_run (run, call, cancellable, error);
+  imago_image_state_leave (self->state, ticket);
+  return result;
+}
+
+typedef struct
+{
+  ImagoImageCall call;
+  GDestroyNotify free_data;
+} QueuedCall;
+
+static void
+queued_call_free (gpointer data)
+{
+  QueuedCall *queued = data;
+
+  if (queued->free_data != NULL)
+    queued->free_data (queued->call.data);
+  imago_image_state_release (queued->call.state);
+  g_free (queued);
+}
+
+void
+imago_image_call_async (ImagoImage *self,
+                        GTask *task,
+                        ImagoRequestFunc run,
+                        const ImagoImageCall *call,
+                        GDestroyNotify free_data,
+                        GDestroyNotify free_result,
+                        ImagoRequestFlags flags)
+{
+  ImagoRequestWork work = {
+    .run = run,
+    .release_data = queued_call_free,
+    .free_result = free_result,
+    .flags = flags,
+  };
+  QueuedCall *queued;
+  GError *error = NULL;
+
+  if (!imago_image_state_hold (self->state))
+    {
+      if (free_data != NULL)
+        free_data (call->data);
+      take_closed_error (&error);
+      imago_request_answer_error (task, error);
+      return;
+    }
+  queued = g_new (QueuedCall, 1);
+  *queued = (QueuedCall) { *call, free_data };
+  queued->call.state = self->state;
+  queued->call.core = self->state->core;
+  work.data = queued;
+  work.key = self->state->key;
+  work.gate = img_image_get_epoch (queued->call.core);
+  imago_request_start (task, &work);
+}
+
+GTask *
+imago_image_task_new (ImagoImage *self,
+                      gpointer source_tag,
+                      const char *name,
+                      int io_priority,
+                      GCancellable *cancellable,
+                      GAsyncReadyCallback callback,
+                      gpointer user_data)
+{
+  GTask *task = g_task_new (self, cancellable, callback, user_data);
+
+  /* The macro would name the task after this variable. */
+  (g_task_set_source_tag) (task, source_tag);
+  g_task_set_name (task, name);
+  g_task_set_priority (task, io_priority);
+  return task;
+}

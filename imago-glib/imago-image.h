@@ -1,0 +1,242 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#if !defined (IMAGO_INSIDE) && !defined (IMAGO_COMPILATION)
+#error "Only <imago-glib/imago-glib.h> can be included directly."
+#endif
+
+#include <imago-glib/imago-extent.h>
+#include <imago-glib/imago-format.h>
+#include <imago-glib/imago-image-info.h>
+#include <imago-glib/imago-open-options.h>
+#include <sys/uio.h>
+
+G_BEGIN_DECLS
+
+#define IMAGO_TYPE_IMAGE (imago_image_get_type ())
+
+IMAGO_AVAILABLE_IN_1_0
+G_DECLARE_FINAL_TYPE (ImagoImage, imago_image, IMAGO, IMAGE, GObject)
+
+/* ---- opening and closing ---- */
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_open (GFile            *file,
+                              ImagoOpenOptions *options,
+                              GCancellable     *cancellable,
+                              GError          **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_open_async (GFile              *file,
+                             ImagoOpenOptions   *options,
+                             int                 io_priority,
+                             GCancellable       *cancellable,
+                             GAsyncReadyCallback callback,
+                             gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_open_finish (GAsyncResult *result,
+                                     GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_open_storage (ImagoStorage     *storage,
+                                      ImagoOpenOptions *options,
+                                      GCancellable     *cancellable,
+                                      GError          **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_open_storage_async (ImagoStorage       *storage,
+                                     ImagoOpenOptions   *options,
+                                     int                 io_priority,
+                                     GCancellable       *cancellable,
+                                     GAsyncReadyCallback callback,
+                                     gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_open_storage_finish (GAsyncResult *result,
+                                             GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+GListModel *imago_image_list_references (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_set_backing (ImagoImage *self,
+                                  ImagoImage *backing,
+                                  GError    **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_open_references (ImagoImage   *self,
+                                      GCancellable *cancellable,
+                                      GError      **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_open_references_async (ImagoImage         *self,
+                                        int                 io_priority,
+                                        GCancellable       *cancellable,
+                                        GAsyncReadyCallback callback,
+                                        gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_open_references_finish (ImagoImage   *self,
+                                             GAsyncResult *result,
+                                             GError      **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_close (ImagoImage   *self,
+                            GCancellable *cancellable,
+                            GError      **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_close_async (ImagoImage         *self,
+                              int                 io_priority,
+                              GCancellable       *cancellable,
+                              GAsyncReadyCallback callback,
+                              gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_close_finish (ImagoImage   *self,
+                                   GAsyncResult *result,
+                                   GError      **error);
+
+/* ---- what it is ---- */
+
+IMAGO_AVAILABLE_IN_1_0
+guint64 imago_image_get_size (ImagoImage *self);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoFormat *imago_image_get_format (ImagoImage *self);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoStorage *imago_image_get_storage (ImagoImage *self);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_dup_backing (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImageInfo *imago_image_query_info (ImagoImage   *self,
+                                        GCancellable *cancellable,
+                                        GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_query_info_async (ImagoImage         *self,
+                                   int                 io_priority,
+                                   GCancellable       *cancellable,
+                                   GAsyncReadyCallback callback,
+                                   gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImageInfo *imago_image_query_info_finish (ImagoImage   *self,
+                                               GAsyncResult *result,
+                                               GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+GListModel *imago_image_list_snapshots (ImagoImage   *self,
+                                        GCancellable *cancellable,
+                                        GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_list_snapshots_async (ImagoImage         *self,
+                                       int                 io_priority,
+                                       GCancellable       *cancellable,
+                                       GAsyncReadyCallback callback,
+                                       gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+GListModel *imago_image_list_snapshots_finish (ImagoImage   *self,
+                                               GAsyncResult *result,
+                                               GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- reading ---- */
+
+IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_image_read_bytes (ImagoImage   *self,
+                                guint64       offset,
+                                gsize         count,
+                                GCancellable *cancellable,
+                                GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_read_bytes_async (ImagoImage         *self,
+                                   guint64             offset,
+                                   gsize               count,
+                                   int                 io_priority,
+                                   GCancellable       *cancellable,
+                                   GAsyncReadyCallback callback,
+                                   gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_image_read_bytes_finish (ImagoImage   *self,
+                                       GAsyncResult *result,
+                                       GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_read_at (ImagoImage   *self,
+                              guint64       offset,
+                              void         *buffer,
+                              gsize         count,
+                              GCancellable *cancellable,
+                              GError      **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_readv_at (ImagoImage         *self,
+                               guint64             offset,
+                               const struct iovec *vectors,
+                               gsize               n_vectors,
+                               GCancellable       *cancellable,
+                               GError            **error);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoExtent *imago_image_map (ImagoImage   *self,
+                              guint64       offset,
+                              guint64       length,
+                              ImagoMapFlags flags,
+                              GCancellable *cancellable,
+                              GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_map_async (ImagoImage         *self,
+                            guint64             offset,
+                            guint64             length,
+                            ImagoMapFlags       flags,
+                            int                 io_priority,
+                            GCancellable       *cancellable,
+                            GAsyncReadyCallback callback,
+                            gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoExtent *imago_image_map_finish (ImagoImage   *self,
+                                     GAsyncResult *result,
+                                     GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoExtentArray *imago_image_map_extents (ImagoImage   *self,
+                                           guint64       offset,
+                                           guint64       length,
+                                           guint         max,
+                                           ImagoMapFlags flags,
+                                           GCancellable *cancellable,
+                                           GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_map_extents_async (ImagoImage         *self,
+                                    guint64             offset,
+                                    guint64             length,
+                                    guint               max,
+                                    ImagoMapFlags       flags,
+                                    int                 io_priority,
+                                    GCancellable       *cancellable,
+                                    GAsyncReadyCallback callback,
+                                    gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoExtentArray *imago_image_map_extents_finish (ImagoImage   *self,
+                                                  GAsyncResult *result,
+                                                  GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+GInputStream *imago_image_create_input_stream (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
+
+G_END_DECLS

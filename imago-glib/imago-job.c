@@ -1,0 +1,588 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "imago-enum-types.h"
+#include "imago-error-private.h"
+#include "imago-job-private.h"
+#include "imago-request.h"
+
+/* Ten notifications a second at most. */
+#define NOTIFY_USEC (G_USEC_PER_SEC / 10)
+
+/**
+ * SECTION:imago-job
+ * @title: ImagoJob
+ * @short_description: Long work with progress
+ *
+ * #ImagoJob is what all jobs have in common: running, progress and cancellation.
+ */
+
+/**
+ * ImagoJob:
+ *
+ * Long work on images. A job is made, told what to do by its properties, and run once.
+ *
+ * While it runs its properties tell how far it is. They are notified in the main context that was
+ * the thread-default one where the job was made, at most ten times a second and once more at the
+ * end, before the callback of imago_job_run_async() if that runs in the same context.
+ * imago_job_run() notifies directly in the thread that made the job. The properties may be read
+ * from any thread.
+ *
+ * A job that is cancelled stops within a tenth of a second after the storage call that is in
+ * progress returns.
+ *
+ * Since: 1.0
+ */
+
+/* What was last notified; touched in the owner's context only. */
+typedef struct
+{
+  guint64 bytes_total;
+  guint64 bytes_done;
+  double progress;
+  ImagoJobPhase phase;
+} Shown;
+
+typedef struct
+{
+  GMainContext *context;
+  GThread *owner;
+  int priority;
+  gint started; /* atomic */
+
+  ImgProgress progress;
+  gint phase;     /* atomic; ImagoJobPhase once it is over, which the core does not know */
+  gint succeeded; /* atomic */
+
+  /* How changes are noticed, settled before the work begins. */
+  gboolean direct;      /* the owner waits in imago_job_run () and looks for itself */
+  gint notify_pending;  /* atomic: notify_source is on its way */
+  gint64 last_notified; /* atomic */
+
+  ImgMutex mutex; /* what follows */
+  GSource *notify_source;
+  double highest_progress;
+
+  Shown shown;
+} ImagoJobPrivate;
+
+enum
+{
+  PROP_0,
+  PROP_BYTES_TOTAL,
+  PROP_BYTES_DONE,
+  PROP_PROGRESS,
+  PROP_PHASE,
+  N_PROPS
+};
+
+static GParamSpec *properties[N_PROPS];
+
+G_DEFINE_ABSTRACT_TYPE_WITH_PRIVATE (ImagoJob, imago_job, G_TYPE_OBJECT)
+
+static ImagoJobPrivate *
+get_private (ImagoJob *self)
+{
+  return imago_job_get_instance_private (self);
+}
+
+/* ---- what it tells ---- */
+
+/**
+ * imago_job_get_bytes_total:
+ * @self: an #ImagoJob
+ *
+ * Gets how much there is to do. May be called from any thread.
+ *
+ * Returns: the number of bytes, or 0 while it is not known
+ *
+ * Since: 1.0
+ */
+guint64
+imago_job_get_bytes_total (ImagoJob *self)
+{
+  g_return_val_if_fail (IMAGO_IS_JOB (self), 0);
+
+  return __atomic_load_n (&get_private (self)->progress.bytes_total, __ATOMIC_RELAXED);
+}
+
+/**
+ * imago_job_get_bytes_done:
+ * @self: an #ImagoJob
+ *
+ * Gets how much of it has been done. May be called from any thread.
+ *
+ * Returns: the number of bytes; it never falls
+ *
+ * Since: 1.0
+ */
+guint64
+imago_job_get_bytes_done (ImagoJob *self)
+{
+  g_return_val_if_fail (IMAGO_IS_JOB (self), 0);
+
+  return __atomic_load_n (&get_private (self)->progress.bytes_done, __ATOMIC_RELAXED);
+}
+
+/**
+ * imago_job_get_progress:
+ * @self: an #ImagoJob
+ *
+ * Gets how much of the work has been done as a fraction. May be called from any thread.
+ *
+ * Returns: a number from 0 to 1; it never falls, and it is 1 after success
+ *
+ * Since: 1.0
+ */
+double
+imago_job_get_progress (ImagoJob *self)
+{
+  ImagoJobPrivate *priv;
+  guint64 total, done;
+  double progress = 0;
+
+  g_return_val_if_fail (IMAGO_IS_JOB (self), 0);
+
+  priv = get_private (self);
+  done = imago_job_get_bytes_done (self);
+  total = imago_job_get_bytes_total (self);
+  if (g_atomic_int_get (&priv->succeeded))
+    progress = 1;
+  else if (total > 0)
+    progress = MIN ((double) done / (double) total, 1);
+  img_mutex_lock (&priv->mutex);
+  priv->highest_progress = MAX (priv->highest_progress, progress);
+  progress = priv->highest_progress;
+  img_mutex_unlock (&priv->mutex);
+  return progress;
+}
+
+/**
+ * imago_job_get_phase:
+ * @self: an #ImagoJob
+ *
+ * Gets what the job is doing. May be called from any thread.
+ *
+ * Returns: the phase
+ *
+ * Since: 1.0
+ */
+ImagoJobPhase
+imago_job_get_phase (ImagoJob *self)
+{
+  ImagoJobPrivate *priv;
+
+  g_return_val_if_fail (IMAGO_IS_JOB (self), IMAGO_JOB_PHASE_NONE);
+
+  priv = get_private (self);
+  if (g_atomic_int_get (&priv->phase) == IMAGO_JOB_PHASE_DONE)
+    return IMAGO_JOB_PHASE_DONE;
+  switch ((ImgPhase) __atomic_load_n (&priv->progress.phase, __ATOMIC_ACQUIRE))
+    {
+    case IMG_PHASE_NONE:
+      return IMAGO_JOB_PHASE_NONE;
+    case IMG_PHASE_MAP:
+      return IMAGO_JOB_PHASE_MAP;
+    case IMG_PHASE_COPY:
+      return IMAGO_JOB_PHASE_COPY;
+    case IMG_PHASE_FLUSH:
+    case IMG_PHASE_DONE: /* not before the result is on its way */
+      return IMAGO_JOB_PHASE_FLUSH;
+    }
+  return IMAGO_JOB_PHASE_NONE;
+}
+
+gboolean
+imago_job_is_started (ImagoJob *self)
+{
+  return g_atomic_int_get (&get_private (self)->started);
+}
+
+int
+imago_job_get_priority (ImagoJob *self)
+{
+  return get_private (self)->priority;
+}
+
+/* ---- notifications ---- */
+
+/* In the owner's context. */
+static void
+notify_changes (ImagoJob *self)
+{
+  ImagoJobPrivate *priv = get_private (self);
+  Shown now = {
+    imago_job_get_bytes_total (self),
+    imago_job_get_bytes_done (self),
+    imago_job_get_progress (self),
+    imago_job_get_phase (self),
+  };
+  Shown old = priv->shown;
+
+  priv->shown = now;
+  __atomic_store_n (&priv->last_notified, g_get_monotonic_time (), __ATOMIC_RELAXED);
+  g_object_freeze_notify (G_OBJECT (self));
+  if (now.phase != old.phase)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_PHASE]);
+  if (now.bytes_total != old.bytes_total)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_BYTES_TOTAL]);
+  if (now.bytes_done != old.bytes_done)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_BYTES_DONE]);
+  if (now.progress > old.progress)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_PROGRESS]);
+  g_object_thaw_notify (G_OBJECT (self));
+}
+
+static GSource *
+steal_notify_source (ImagoJobPrivate *priv)
+{
+  GSource *source;
+
+  img_mutex_lock (&priv->mutex);
+  source = g_steal_pointer (&priv->notify_source);
+  img_mutex_unlock (&priv->mutex);
+  return source;
+}
+
+static gboolean
+notify_cb (gpointer data)
+{
+  ImagoJob *self = data;
+  ImagoJobPrivate *priv = get_private (self);
+  GSource *source = steal_notify_source (priv);
+
+  /* Before the values are read: what changes later asks for another source. */
+  g_atomic_int_set (&priv->notify_pending, FALSE);
+  notify_changes (self);
+  if (source != NULL)
+    g_source_unref (source);
+  return G_SOURCE_REMOVE;
+}
+
+/* With notify_pending set by the caller. */
+static void
+schedule_notify (ImagoJob *self, gint64 delay_usec)
+{
+  ImagoJobPrivate *priv = get_private (self);
+  GSource *source = g_timeout_source_new ((guint) ((MAX (delay_usec, 0) + 999) / 1000));
+
+  g_source_set_static_name (source, "[imago] job progress");
+  g_source_set_callback (source, notify_cb, g_object_ref (self), g_object_unref);
+  img_mutex_lock (&priv->mutex);
+  priv->notify_source = g_source_ref (source);
+  img_mutex_unlock (&priv->mutex);
+  g_source_attach (source, priv->context);
+  g_source_unref (source);
+}
+
+/* Called by whichever thread made progress, perhaps very often. */
+static void
+progress_changed_cb (gpointer data)
+{
+  ImagoJob *self = data;
+  ImagoJobPrivate *priv = get_private (self);
+  gint64 since;
+
+  if (priv->direct ? g_thread_self () != priv->owner : g_atomic_int_get (&priv->notify_pending))
+    return;
+  since = g_get_monotonic_time () - __atomic_load_n (&priv->last_notified, __ATOMIC_RELAXED);
+  if (!priv->direct)
+    {
+      if (g_atomic_int_compare_and_exchange (&priv->notify_pending, FALSE, TRUE))
+        schedule_notify (self, NOTIFY_USEC - since);
+    }
+  else if (since >= NOTIFY_USEC)
+    notify_changes (self);
+}
+
+/* The last notification: here, in the owner's context, or there if this is another one. */
+static void
+notify_end (ImagoJob *self, gboolean here)
+{
+  ImagoJobPrivate *priv = get_private (self);
+  GSource *source;
+
+  g_atomic_int_set (&priv->notify_pending, TRUE); /* nothing changes any more */
+  source = steal_notify_source (priv);
+  if (source != NULL)
+    {
+      g_source_destroy (source);
+      g_source_unref (source);
+    }
+  if (here)
+    notify_changes (self);
+  else
+    schedule_notify (self, 0);
+}
+
+/* ---- running ---- */
+
+static gpointer
+run_job (gpointer data, ImgCancel *cancel, ImgError **error)
+{
+  ImagoJob *self = data;
+  ImagoJobPrivate *priv = get_private (self);
+  ImagoJobClass *klass = G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_JOB, ImagoJobClass);
+
+  if (!klass->run_core (self, &priv->progress, cancel, error))
+    return NULL;
+  g_atomic_int_set (&priv->succeeded, TRUE);
+  return IMAGO_REQUEST_DONE;
+}
+
+static void
+finish_job (gpointer data)
+{
+  ImagoJob *self = data;
+  ImagoJobClass *klass = G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_JOB, ImagoJobClass);
+
+  if (klass->finish != NULL)
+    klass->finish (self);
+  g_atomic_int_set (&get_private (self)->phase, IMAGO_JOB_PHASE_DONE);
+}
+
+static gboolean
+is_owner (ImagoJobPrivate *priv)
+{
+  g_autoptr (GMainContext) context = g_main_context_ref_thread_default ();
+
+  return g_thread_self () == priv->owner && context == priv->context;
+}
+
+/* Only the first caller may go on. */
+static gboolean
+begin_job (ImagoJob *self, int priority, ImgError **error)
+{
+  ImagoJobPrivate *priv = get_private (self);
+  ImagoJobClass *klass = G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_JOB, ImagoJobClass);
+
+  if (!g_atomic_int_compare_and_exchange (&priv->started, FALSE, TRUE))
+    {
+      img_error_set (error, IMG_CODE_FAILED, _("The job has been run already"));
+      return FALSE;
+    }
+  priv->priority = priority;
+  priv->progress.changed = progress_changed_cb;
+  priv->progress.data = self;
+  if (klass->run_core == NULL)
+    img_error_set (error, IMG_CODE_UNSUPPORTED, _("The job does not say what it does"));
+  else if (klass->prepare == NULL || klass->prepare (self, error))
+    return TRUE;
+  g_atomic_int_set (&priv->phase, IMAGO_JOB_PHASE_DONE);
+  notify_end (self, is_owner (priv));
+  return FALSE;
+}
+
+/**
+ * imago_job_run:
+ * @self: an #ImagoJob
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @error: return location for a #GError, or %NULL
+ *
+ * Does the work and returns when it is done. A job runs once: a second call fails with
+ * %IMAGO_ERROR_FAILED.
+ *
+ * Returns: %TRUE, or %FALSE with @error set
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_job_run (ImagoJob *self, GCancellable *cancellable, GError **error)
+{
+  ImgError *core_error = NULL;
+  ImagoJobPrivate *priv;
+  gpointer result;
+
+  g_return_val_if_fail (IMAGO_IS_JOB (self), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  priv = get_private (self);
+  if (!begin_job (self, G_PRIORITY_DEFAULT, &core_error))
+    {
+      imago_error_take (error, core_error);
+      return FALSE;
+    }
+  priv->direct = is_owner (priv);
+  result = imago_request_run (run_job, self, cancellable, error);
+  finish_job (self);
+  notify_end (self, priv->direct);
+  return result != NULL;
+}
+
+static void
+job_arrived (GTask *task)
+{
+  ImagoJob *self = g_task_get_source_object (task);
+
+  notify_end (self, g_task_get_context (task) == get_private (self)->context);
+}
+
+/**
+ * imago_job_run_async:
+ * @self: an #ImagoJob
+ * @io_priority: the priority of the work, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @callback: (nullable) (scope async): called when the work is done
+ * @user_data: data for @callback
+ *
+ * Starts the work on the library's worker threads; see imago_job_run(). The job is kept alive until
+ * it is done.
+ *
+ * Since: 1.0
+ */
+void
+imago_job_run_async (ImagoJob *self,
+                     int io_priority,
+                     GCancellable *cancellable,
+                     GAsyncReadyCallback callback,
+                     gpointer user_data)
+{
+  const ImagoRequestWork work = {
+    .run = run_job,
+    .data = self, /* the task keeps it */
+    .free_data = finish_job,
+    .arrived = job_arrived,
+  };
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+  GTask *task;
+
+  g_return_if_fail (IMAGO_IS_JOB (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  g_task_set_source_tag (task, imago_job_run_async);
+  g_task_set_priority (task, io_priority);
+  /* Once the result is there, cancelling does not hide it. */
+  g_task_set_check_cancellable (task, FALSE);
+  if (begin_job (self, io_priority, &core_error))
+    {
+      imago_request_start (task, &work);
+      return;
+    }
+  imago_error_take (&error, core_error);
+  imago_request_answer_error (task, error);
+}
+
+/**
+ * imago_job_run_finish:
+ * @self: an #ImagoJob
+ * @result: what the callback was given
+ * @error: return location for a #GError, or %NULL
+ *
+ * Ends what imago_job_run_async() began.
+ *
+ * Returns: %TRUE, or %FALSE with @error set
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_job_run_finish (ImagoJob *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (IMAGO_IS_JOB (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return g_task_propagate_pointer (G_TASK (result), error) != NULL;
+}
+
+/* ---- the object ---- */
+
+static void
+imago_job_finalize (GObject *object)
+{
+  ImagoJobPrivate *priv = get_private (IMAGO_JOB (object));
+
+  g_main_context_unref (priv->context);
+  g_thread_unref (priv->owner);
+  img_mutex_clear (&priv->mutex);
+  G_OBJECT_CLASS (imago_job_parent_class)->finalize (object);
+}
+
+static void
+imago_job_get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  ImagoJob *self = IMAGO_JOB (object);
+
+  switch (id)
+    {
+    case PROP_BYTES_TOTAL:
+      g_value_set_uint64 (value, imago_job_get_bytes_total (self));
+      break;
+    case PROP_BYTES_DONE:
+      g_value_set_uint64 (value, imago_job_get_bytes_done (self));
+      break;
+    case PROP_PROGRESS:
+      g_value_set_double (value, imago_job_get_progress (self));
+      break;
+    case PROP_PHASE:
+      g_value_set_enum (value, imago_job_get_phase (self));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
+imago_job_class_init (ImagoJobClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
+
+  object_class->finalize = imago_job_finalize;
+  object_class->get_property = imago_job_get_property;
+
+  /**
+   * ImagoJob:bytes-total:
+   *
+   * How much there is to do in bytes; 0 while it is not known.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_BYTES_TOTAL] = g_param_spec_uint64 (
+    "bytes-total", "Bytes total", "How much there is to do", 0, G_MAXUINT64, 0, flags);
+  /**
+   * ImagoJob:bytes-done:
+   *
+   * How much of it has been done in bytes. It never falls.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_BYTES_DONE] =
+    g_param_spec_uint64 ("bytes-done", "Bytes done", "How much is done", 0, G_MAXUINT64, 0, flags);
+  /**
+   * ImagoJob:progress:
+   *
+   * How much of the work has been done, from 0 to 1. It never falls, and it is 1 after success.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PROGRESS] = g_param_spec_double (
+    "progress", "Progress", "The share that is done, from 0 to 1", 0, 1, 0, flags);
+  /**
+   * ImagoJob:phase:
+   *
+   * What the job is doing.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PHASE] = g_param_spec_enum ("phase", "Phase", "What the job is doing",
+                                              IMAGO_TYPE_JOB_PHASE, IMAGO_JOB_PHASE_NONE, flags);
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+}
+
+static void
+imago_job_init (ImagoJob *self)
+{
+  ImagoJobPrivate *priv = get_private (self);
+
+  priv->context = g_main_context_ref_thread_default ();
+  priv->owner = g_thread_ref (g_thread_self ());
+  img_mutex_init (&priv->mutex);
+}

@@ -1,0 +1,22 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#if !defined (IMAGO_INSIDE) && !defined (IMAGO_COMPILATION)
+#error "Only <imago-glib/imago-glib.h> can be included directly."
+#endif
+
+#include <imago-glib/imago-storage.h>
+
+G_BEGIN_DECLS
+
+#define IMAGO_TYPE_NULL_STORAGE (imago_null_storage_get_type ())
+
+IMAGO_DECLARE_INTERNAL_TYPE (ImagoNullStorage, imago_null_storage, IMAGO, NULL_STORAGE, ImagoStorage)
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoStorage *imago_null_storage_new (guint64 size) G_GNUC_WARN_UNUSED_RESULT;
+
+G_END_DECLS

@@ -1,0 +1,323 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "imago-error-private.h"
+#include "imago-request.h"
+
+/* References: one for the pool (then for the answer on its way) and one for the handler of the
+ * cancellable. */
+typedef struct
+{
+  ImgTask pool_task;
+  gint ref_count;              /* atomic */
+  GTask *task;                 /* owned until the request is answered */
+  ImagoCompletion *completion; /* as above */
+  ImagoRequestWork work;
+  GCancellable *cancellable; /* owned by whoever answers */
+  gulong handler;
+  ImgCancel *cancel;
+  gint answered; /* atomic: set by whoever answers */
+  gpointer result;
+  GError *error;
+} Request;
+
+static Request *
+request_ref (Request *request)
+{
+  g_atomic_int_inc (&request->ref_count);
+  return request;
+}
+
+static void
+request_unref (gpointer data)
+{
+  Request *request = data;
+
+  if (!g_atomic_int_dec_and_test (&request->ref_count))
+    return;
+  g_clear_pointer (&request->cancel, img_cancel_unref);
+  g_free (request);
+}
+
+static void
+free_data (Request *request)
+{
+  gpointer data = g_steal_pointer (&request->work.data);
+
+  if (data != NULL && request->work.free_data != NULL)
+    request->work.free_data (data);
+}
+
+/* ---- answers ---- */
+
+static void
+deliver_error (GTask *task, gpointer data)
+{
+  g_task_return_error (task, data);
+}
+
+static void
+deliver_request (GTask *task, gpointer data)
+{
+  Request *request = data;
+
+  if (request->work.arrived != NULL)
+    request->work.arrived (task);
+  if (request->error != NULL)
+    g_task_return_error (task, g_steal_pointer (&request->error));
+  else
+    g_task_return_pointer (task, g_steal_pointer (&request->result), request->work.free_result);
+  request_unref (request);
+}
+
+/* TRUE for the one caller that may answer. */
+static gboolean
+claim_answer (Request *request)
+{
+  return g_atomic_int_compare_and_exchange (&request->answered, FALSE, TRUE);
+}
+
+static GError *
+cancelled_error (void)
+{
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+  g_autoptr (ImgCancel) cancel = img_cancel_new ();
+
+  img_cancel_trigger (cancel);
+  img_cancel_check (cancel, &core_error);
+  imago_error_take (&error, core_error);
+  return error;
+}
+
+void
+imago_request_answer_error (GTask *task, GError *error)
+{
+  imago_lane_push (imago_lane_find (task), task, deliver_error, error);
+}
+
+gboolean
+imago_request_is_cancelled (GTask *task)
+{
+  if (G_LIKELY (!g_cancellable_is_cancelled (g_task_get_cancellable (task))))
+    return FALSE;
+  imago_request_answer_error (task, cancelled_error ());
+  return TRUE;
+}
+
+/* ---- cancellation ---- */
+
+/* Runs where the application cancels, perhaps while the worker is busy. The answer takes the
+ * handler with it: the cancellable must not be touched once its task is gone. */
+static void
+cancelled_cb (GCancellable *cancellable, gpointer data)
+{
+  Request *request = data;
+
+  img_cancel_trigger (request->cancel);
+  if (!(request->work.flags & IMAGO_REQUEST_ABANDON) || !claim_answer (request))
+    return;
+  g_signal_handlers_disconnect_by_data (cancellable, request);
+  g_object_unref (request->cancellable);
+  imago_completion_push (request->completion, request->task, deliver_error, cancelled_error ());
+}
+
+static void
+connect_cancellable (Request *request, GCancellable *cancellable)
+{
+  if (cancellable == NULL)
+    return;
+  request->cancel = img_cancel_new ();
+  request->cancellable = g_object_ref (cancellable);
+  /* Calls back at once, and returns 0, when it is cancelled already. */
+  request->handler = g_cancellable_connect (cancellable, G_CALLBACK (cancelled_cb),
+                                            request_ref (request), request_unref);
+}
+
+/* g_cancellable_disconnect () would wait for handlers that run in other threads; ours need not be
+ * waited for, the closure holds the request. */
+static void
+disconnect_cancellable (Request *request)
+{
+  if (request->cancellable == NULL)
+    return;
+  if (request->handler != 0)
+    g_signal_handler_disconnect (request->cancellable, request->handler);
+  g_object_unref (request->cancellable); /* the task has another reference */
+}
+
+/* ---- on a worker ---- */
+
+static void
+drop_answer (Request *request, ImgError *core_error)
+{
+  if (request->result != NULL && request->work.free_result != NULL)
+    request->work.free_result (request->result);
+  img_error_free (core_error);
+  request_unref (request);
+}
+
+static void
+push_answer (Request *request, ImgError *core_error)
+{
+  disconnect_cancellable (request);
+  if (core_error != NULL)
+    imago_error_take (&request->error, core_error);
+  imago_completion_push (request->completion, request->task, deliver_request, request);
+}
+
+/* The hold on an image goes last: it may let a closing end, which is told behind this answer. */
+static void
+answer (Request *request, ImgError *core_error)
+{
+  GDestroyNotify release_data = request->work.release_data;
+  gpointer data = request->work.data;
+
+  free_data (request);
+  if (claim_answer (request))
+    push_answer (request, core_error);
+  else
+    drop_answer (request, core_error);
+  if (release_data != NULL)
+    release_data (data);
+}
+
+static void
+run_request (ImgTask *pool_task)
+{
+  Request *request = (Request *) pool_task;
+  ImgError *core_error = NULL;
+
+  if (!g_atomic_int_get (&request->answered) && !img_cancel_check (request->cancel, &core_error))
+    request->result = request->work.run (request->work.data, request->cancel, &core_error);
+  answer (request, core_error);
+}
+
+void
+imago_request_start (GTask *task, const ImagoRequestWork *work)
+{
+  Request *request = g_new0 (Request, 1);
+  ImgError *core_error = NULL;
+
+  request->ref_count = 1;
+  request->pool_task.run = run_request;
+  request->pool_task.kind = IMG_TASK_IO;
+  request->pool_task.priority = g_task_get_priority (task);
+  request->pool_task.key = work->key;
+  request->pool_task.gate = work->gate;
+  request->work = *work;
+  request->completion = imago_completion_hold (task);
+  request->task = task;
+  connect_cancellable (request, g_task_get_cancellable (task));
+  if (!img_pool_push (img_pool_get_default (), &request->pool_task, &core_error))
+    answer (request, core_error);
+}
+
+/* ---- in the caller's thread ---- */
+
+static void
+bridge_cancelled_cb (GCancellable *cancellable, gpointer data)
+{
+  img_cancel_trigger (data);
+}
+
+ImgCancel *
+imago_cancel_bridge_begin (ImagoCancelBridge *bridge, GCancellable *cancellable)
+{
+  *bridge = (ImagoCancelBridge) { 0 };
+  if (cancellable == NULL)
+    return NULL;
+  bridge->cancellable = cancellable;
+  bridge->cancel = img_cancel_new ();
+  bridge->handler =
+    g_cancellable_connect (cancellable, G_CALLBACK (bridge_cancelled_cb),
+                           img_cancel_ref (bridge->cancel), (GDestroyNotify) img_cancel_unref);
+  return bridge->cancel;
+}
+
+void
+imago_cancel_bridge_end (ImagoCancelBridge *bridge)
+{
+  if (bridge->cancel == NULL)
+    return;
+  if (bridge->handler != 0)
+    g_signal_handler_disconnect (bridge->cancellable, bridge->handler);
+  img_cancel_unref (bridge->cancel);
+}
+
+gpointer
+imago_request_run (ImagoRequestFunc run, gpointer data, GCancellable *cancellable, GError **error)
+{
+  ImagoCancelBridge bridge;
+  ImgCancel *cancel = imago_cancel_bridge_begin (&bridge, cancellable);
+  ImgError *core_error = NULL;
+  gpointer result = NULL;
+
+  if (!img_cancel_check (cancel, &core_error))
+    result = run (data, cancel, &core_error);
+  imago_cancel_bridge_end (&bridge);
+  if (core_error != NULL)
+    imago_error_take (error, core_error);
+  return result;
+}
+
+/* ---- the pool ---- */
+
+static ImgMutex keys_mutex = IMG_MUTEX_INIT;
+static GSList *free_keys; /* of ImgPoolKey; with the mutex */
+
+ImgPoolKey *
+imago_pool_key_new (void)
+{
+  ImgPoolKey *key = NULL;
+
+  img_mutex_lock (&keys_mutex);
+  if (free_keys != NULL)
+    {
+      key = free_keys->data;
+      free_keys = g_slist_delete_link (free_keys, free_keys);
+    }
+  img_mutex_unlock (&keys_mutex);
+  return key != NULL ? key : g_new0 (ImgPoolKey, 1);
+}
+
+void
+imago_pool_key_release (ImgPoolKey *key)
+{
+  img_mutex_lock (&keys_mutex);
+  free_keys = g_slist_prepend (free_keys, key);
+  img_mutex_unlock (&keys_mutex);
+}
+
+typedef struct
+{
+  ImgTask pool_task;
+  gpointer object;
+  GDestroyNotify release;
+} Release;
+
+static void
+run_release (ImgTask *pool_task)
+{
+  Release *release = (Release *) pool_task;
+
+  release->release (release->object);
+  g_free (release);
+}
+
+void
+imago_release_later (gpointer object, GDestroyNotify func)
+{
+  Release *release = g_new0 (Release, 1);
+
+  release->pool_task.run = run_release;
+  release->pool_task.kind = IMG_TASK_IO;
+  release->pool_task.priority = G_PRIORITY_LOW;
+  release->object = object;
+  release->release = func;
+  if (!img_pool_push (img_pool_get_default (), &release->pool_task, NULL))
+    run_release (&release->pool_task);
+}

@@ -1,0 +1,408 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "imago-buffer-private.h"
+#include "imago-error-private.h"
+#include "imago-file-storage.h"
+#include "imago-memory-storage.h"
+#include "imago-null-storage.h"
+#include "imago-request.h"
+#include "imago-storage-private.h"
+#include "imago-window-storage.h"
+
+/**
+ * SECTION:imago-storage
+ * @title: ImagoStorage
+ * @short_description: A flat array of bytes
+ *
+ * #ImagoStorage is what an image is stored in. The subclasses say where the bytes come from.
+ */
+
+/**
+ * ImagoStorage:
+ *
+ * A flat array of bytes that an image is stored in: #ImagoFileStorage, #ImagoMemoryStorage,
+ * #ImagoNullStorage or #ImagoWindowStorage.
+ *
+ * Bytes past the end of a storage read as zero, as they do for the formats whose files may end
+ * early.
+ *
+ * A storage may be used from any thread, and from several at once.
+ *
+ * Since: 1.0
+ */
+G_DEFINE_ABSTRACT_TYPE (ImagoStorage, imago_storage, G_TYPE_OBJECT)
+
+static void
+storage_release (gpointer core)
+{
+  img_storage_unref (core);
+}
+
+static void
+imago_storage_finalize (GObject *object)
+{
+  ImagoStorage *self = IMAGO_STORAGE (object);
+
+  if (self->core != NULL)
+    imago_release_later (self->core, storage_release);
+  imago_pool_key_release (self->key);
+  G_OBJECT_CLASS (imago_storage_parent_class)->finalize (object);
+}
+
+static void
+imago_storage_class_init (ImagoStorageClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = imago_storage_finalize;
+}
+
+static void
+imago_storage_init (ImagoStorage *self)
+{
+  self->key = imago_pool_key_new ();
+}
+
+void
+imago_storage_set_core (ImagoStorage *self, ImgStorage *core)
+{
+  g_assert (self->core == NULL);
+  self->core = core;
+}
+
+static ImgStorage *
+make_core (ImagoStorage *self)
+{
+  ImagoStorageClass *klass =
+    G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_STORAGE, ImagoStorageClass);
+  ImgStorage *core = klass->make_core != NULL ? klass->make_core (self) : NULL;
+
+  if (core == NULL)
+    {
+      g_critical ("A %s was made without the properties or the function that give it its bytes",
+                  G_OBJECT_TYPE_NAME (self));
+      core = img_null_storage_new (0);
+    }
+  if (!g_atomic_pointer_compare_and_exchange (&self->core, NULL, core))
+    img_storage_unref (core);
+  return g_atomic_pointer_get (&self->core);
+}
+
+ImgStorage *
+imago_storage_get_core (ImagoStorage *self)
+{
+  ImgStorage *core = g_atomic_pointer_get (&self->core);
+
+  return G_LIKELY (core != NULL) ? core : make_core (self);
+}
+
+ImagoStorage *
+imago_storage_new_from_core (ImgStorage *core)
+{
+  static const struct
+  {
+    const char *type_name;
+    GType (*get_type) (void);
+  } types[] = {
+    { "file", imago_file_storage_get_type },
+    { "memory", imago_memory_storage_get_type },
+    { "null", imago_null_storage_get_type },
+    { "window", imago_window_storage_get_type },
+  };
+  ImagoStorage *self = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (types) && self == NULL; i++)
+    if (g_str_equal (core->klass->type_name, types[i].type_name))
+      self = g_object_new (types[i].get_type (), NULL);
+  if (self == NULL)
+    self = g_object_new (IMAGO_TYPE_WINDOW_STORAGE, NULL);
+  imago_storage_set_core (self, img_storage_ref (core));
+  return self;
+}
+
+/**
+ * imago_storage_get_name:
+ * @self: an #ImagoStorage
+ *
+ * Gets the name that messages call the storage by, which for a file is its path. Names inside
+ * images are resolved relative to it.
+ *
+ * Returns: (type filename) (nullable) (transfer none): the name, or %NULL if the storage has none
+ *
+ * Since: 1.0
+ */
+const char *
+imago_storage_get_name (ImagoStorage *self)
+{
+  g_return_val_if_fail (IMAGO_IS_STORAGE (self), NULL);
+
+  return img_storage_get_name (imago_storage_get_core (self));
+}
+
+typedef struct
+{
+  ImgStorage *core;
+  guint64 *size;
+} SizeQuery;
+
+static gpointer
+run_query_size (gpointer data, ImgCancel *cancel, ImgError **error)
+{
+  SizeQuery *query = data;
+
+  return img_storage_get_size (query->core, query->size, error) ? IMAGO_REQUEST_DONE : NULL;
+}
+
+/**
+ * imago_storage_query_size:
+ * @self: an #ImagoStorage
+ * @size: (out): return location for the size in bytes
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @error: return location for a #GError, or %NULL
+ *
+ * Asks how long the storage is now.
+ *
+ * Returns: %TRUE if @size has been set
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_storage_query_size (ImagoStorage *self,
+                          guint64 *size,
+                          GCancellable *cancellable,
+                          GError **error)
+{
+  guint64 result = 0;
+  SizeQuery query = { NULL, &result };
+
+  g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
+  g_return_val_if_fail (size != NULL, FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  query.core = imago_storage_get_core (self);
+  if (imago_request_run (run_query_size, &query, cancellable, error) == NULL)
+    return FALSE;
+  *size = result;
+  return TRUE;
+}
+
+/* ---- reading ---- */
+
+typedef struct
+{
+  ImgStorage *core; /* owned in a request, borrowed in a blocking call */
+  guint64 offset;
+  gsize count;
+} StorageRead;
+
+static gboolean
+check_range (guint64 offset, gsize count, ImgError **error)
+{
+  if (G_LIKELY (img_range_fits (offset, count, IMG_MAX_SIZE)))
+    return TRUE;
+  img_error_set (error, IMG_CODE_OUT_OF_RANGE,
+                 _("%zu bytes at offset %" PRIu64 " lie past the end of any storage"), count,
+                 offset);
+  return FALSE;
+}
+
+static gpointer
+run_read (gpointer data, ImgCancel *cancel, ImgError **error)
+{
+  StorageRead *read = data;
+  guint8 *buffer;
+
+  if (!check_range (read->offset, read->count, error))
+    return NULL;
+  buffer = imago_buffer_new (read->count, error);
+  if (buffer == NULL)
+    return NULL;
+  if (img_storage_read (read->core, read->offset, buffer, read->count, error))
+    return g_bytes_new_take (buffer, read->count);
+  g_free (buffer);
+  return NULL;
+}
+
+static void
+storage_read_free (gpointer data)
+{
+  StorageRead *read = data;
+
+  img_storage_unref (read->core);
+  g_free (read);
+}
+
+/**
+ * imago_storage_read_bytes:
+ * @self: an #ImagoStorage
+ * @offset: where to begin, in bytes
+ * @count: how many bytes
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @error: return location for a #GError, or %NULL
+ *
+ * Reads bytes of the storage. What lies past its end reads as zero.
+ *
+ * Returns: (transfer full): exactly @count bytes, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
+GBytes *
+imago_storage_read_bytes (ImagoStorage *self,
+                          guint64 offset,
+                          gsize count,
+                          GCancellable *cancellable,
+                          GError **error)
+{
+  StorageRead read = { NULL, offset, count };
+
+  g_return_val_if_fail (IMAGO_IS_STORAGE (self), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  read.core = imago_storage_get_core (self);
+  return imago_request_run (run_read, &read, cancellable, error);
+}
+
+static ImgTryResult
+try_read (ImgStorage *core, guint64 offset, guint8 *buffer, gsize count, ImgError **error)
+{
+  struct iovec iov = { buffer, count };
+  ImgIo io = { .op = IMG_IO_READ,
+               .flags = IMG_IO_NOWAIT,
+               .offset = offset,
+               .length = count,
+               .iov = &iov,
+               .n_iov = 1 };
+
+  if (!check_range (offset, count, error))
+    return IMG_TRY_ERROR;
+  if (count == 0)
+    return IMG_TRY_DONE;
+  img_storage_submit (core, &io, 1);
+  img_io_wait (&io, 1);
+  if (io.would_block)
+    return IMG_TRY_WOULD_BLOCK;
+  return img_io_collect (&io, 1, error) ? IMG_TRY_DONE : IMG_TRY_ERROR;
+}
+
+static void
+deliver_bytes (GTask *task, gpointer data)
+{
+  g_task_return_pointer (task, data, (GDestroyNotify) g_bytes_unref);
+}
+
+/* TRUE if @task was taken and will be answered. */
+static gboolean
+read_inline (ImgStorage *core, GTask *task, guint64 offset, gsize count)
+{
+  ImagoLane *lane = imago_lane_find (task);
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+  ImgTryResult result;
+  guint8 *buffer;
+  gint64 begun;
+
+  if (!imago_lane_may_inline (lane, count))
+    return FALSE;
+  buffer = imago_buffer_new (count, NULL);
+  if (buffer == NULL)
+    return FALSE; /* the worker will say so */
+  begun = imago_lane_begin (lane, count);
+  result = try_read (core, offset, buffer, count, &core_error);
+  imago_lane_end (lane, count, begun);
+  if (G_LIKELY (result == IMG_TRY_DONE))
+    {
+      imago_lane_push (lane, task, deliver_bytes, g_bytes_new_take (buffer, count));
+      return TRUE;
+    }
+  g_free (buffer);
+  if (result == IMG_TRY_WOULD_BLOCK)
+    return FALSE;
+  imago_error_take (&error, core_error);
+  imago_request_answer_error (task, error);
+  return TRUE;
+}
+
+static void
+read_on_worker (ImagoStorage *self, GTask *task, guint64 offset, gsize count)
+{
+  StorageRead *read = g_new (StorageRead, 1);
+  const ImagoRequestWork work = {
+    .run = run_read,
+    .data = read,
+    .free_data = storage_read_free,
+    .free_result = (GDestroyNotify) g_bytes_unref,
+    .flags = IMAGO_REQUEST_ABANDON,
+    .key = self->key,
+  };
+
+  *read = (StorageRead) { img_storage_ref (imago_storage_get_core (self)), offset, count };
+  imago_request_start (task, &work);
+}
+
+/**
+ * imago_storage_read_bytes_async:
+ * @self: an #ImagoStorage
+ * @offset: where to begin, in bytes
+ * @count: how many bytes
+ * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @callback: (nullable) (scope async): called when the bytes are there
+ * @user_data: data for @callback
+ *
+ * Starts to read bytes of the storage; see imago_storage_read_bytes(). Bytes that are in the page
+ * cache are read before this returns; @callback still runs later, in the thread-default main
+ * context of the caller.
+ *
+ * Since: 1.0
+ */
+void
+imago_storage_read_bytes_async (ImagoStorage *self,
+                                guint64 offset,
+                                gsize count,
+                                int io_priority,
+                                GCancellable *cancellable,
+                                GAsyncReadyCallback callback,
+                                gpointer user_data)
+{
+  GTask *task;
+
+  g_return_if_fail (IMAGO_IS_STORAGE (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  g_task_set_source_tag (task, imago_storage_read_bytes_async);
+  g_task_set_priority (task, io_priority);
+  if (imago_request_is_cancelled (task))
+    return;
+  if (!read_inline (imago_storage_get_core (self), task, offset, count))
+    read_on_worker (self, task, offset, count);
+}
+
+/**
+ * imago_storage_read_bytes_finish:
+ * @self: an #ImagoStorage
+ * @result: what the callback was given
+ * @error: return location for a #GError, or %NULL
+ *
+ * Ends what imago_storage_read_bytes_async() began.
+ *
+ * Returns: (transfer full): exactly as many bytes as were asked for, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
+GBytes *
+imago_storage_read_bytes_finish (ImagoStorage *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (IMAGO_IS_STORAGE (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return g_task_propagate_pointer (G_TASK (result), error);
+}

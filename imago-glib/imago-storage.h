@@ -1,0 +1,50 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#if !defined (IMAGO_INSIDE) && !defined (IMAGO_COMPILATION)
+#error "Only <imago-glib/imago-glib.h> can be included directly."
+#endif
+
+#include <imago-glib/imago-types.h>
+#include <imago-glib/imago-version.h>
+
+G_BEGIN_DECLS
+
+#define IMAGO_TYPE_STORAGE (imago_storage_get_type ())
+
+IMAGO_DECLARE_INTERNAL_TYPE (ImagoStorage, imago_storage, IMAGO, STORAGE, GObject)
+
+IMAGO_AVAILABLE_IN_1_0
+const char *imago_storage_get_name (ImagoStorage *self);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_query_size (ImagoStorage *self,
+                                   guint64      *size,
+                                   GCancellable *cancellable,
+                                   GError      **error);
+
+IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_storage_read_bytes (ImagoStorage *self,
+                                  guint64       offset,
+                                  gsize         count,
+                                  GCancellable *cancellable,
+                                  GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_storage_read_bytes_async (ImagoStorage       *self,
+                                     guint64             offset,
+                                     gsize               count,
+                                     int                 io_priority,
+                                     GCancellable       *cancellable,
+                                     GAsyncReadyCallback callback,
+                                     gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_storage_read_bytes_finish (ImagoStorage *self,
+                                         GAsyncResult *result,
+                                         GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+G_END_DECLS

@@ -1,0 +1,654 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Each asynchronous call of images, storages and jobs in each situation that an application can
+ * bring about. */
+
+#include <pthread.h>
+
+#include "test-gate.h"
+#include "test-images.h"
+
+#define SIZE (1024 * 1024)
+#define COUNT 1000
+
+/* What a call works on; each case gets its own. */
+typedef struct
+{
+  char *folder;
+  char *path; /* of a qcow2 image */
+  GFile *file;
+  ImgStorage *gate;
+  ImagoStorage *storage; /* a face of the gate */
+  ImagoImage *image;     /* on the storage */
+  ImagoImage *deferred;  /* with its references pending */
+  GFile *target;
+  ImagoJob *job;
+} Subject;
+
+typedef struct
+{
+  const char *name;
+  void (*start) (Subject *subject,
+                 GCancellable *cancellable,
+                 GAsyncReadyCallback callback,
+                 gpointer user_data);
+  gboolean (*finish) (Subject *subject, GAsyncResult *result, GError **error);
+  /* A cancelled request is answered before a worker has come to it. */
+  gboolean abandons;
+  /* Done all the same when it is cancelled after its start. */
+  gboolean goes_on;
+} Call;
+
+/* ---- the calls ---- */
+
+static ImagoOpenOptions *
+options_new (const char *format_name)
+{
+  ImagoOpenOptions *options = imago_open_options_new ();
+
+  imago_open_options_set_format_name (options, format_name);
+  return options;
+}
+
+static void
+start_file_storage (Subject *subject,
+                    GCancellable *cancellable,
+                    GAsyncReadyCallback callback,
+                    gpointer user_data)
+{
+  imago_file_storage_open_async (subject->file, IMAGO_STORAGE_NONE, 0, cancellable, callback,
+                                 user_data);
+}
+
+static gboolean
+finish_file_storage (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoStorage) storage = imago_file_storage_open_finish (result, error);
+
+  if (storage == NULL)
+    return FALSE;
+  g_assert_cmpstr (imago_storage_get_name (storage), ==, subject->path);
+  g_assert_true (
+    g_file_equal (imago_file_storage_get_file (IMAGO_FILE_STORAGE (storage)), subject->file));
+  return TRUE;
+}
+
+static void
+start_storage_read (Subject *subject,
+                    GCancellable *cancellable,
+                    GAsyncReadyCallback callback,
+                    gpointer user_data)
+{
+  imago_storage_read_bytes_async (subject->storage, 7, COUNT, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_storage_read (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GBytes) bytes = imago_storage_read_bytes_finish (subject->storage, result, error);
+
+  if (bytes == NULL)
+    return FALSE;
+  test_gate_check (bytes, 7, COUNT);
+  return TRUE;
+}
+
+static void
+start_open (Subject *subject,
+            GCancellable *cancellable,
+            GAsyncReadyCallback callback,
+            gpointer user_data)
+{
+  g_autoptr (ImagoOpenOptions) options = options_new ("qcow2");
+
+  imago_image_open_async (subject->file, options, 0, cancellable, callback, user_data);
+  imago_open_options_set_format_name (options, "has no effect any more");
+}
+
+static gboolean
+finish_open (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoImage) image = imago_image_open_finish (result, error);
+
+  if (image == NULL)
+    return FALSE;
+  g_assert_cmpuint (imago_image_get_size (image), ==, SIZE);
+  return TRUE;
+}
+
+static void
+start_open_storage (Subject *subject,
+                    GCancellable *cancellable,
+                    GAsyncReadyCallback callback,
+                    gpointer user_data)
+{
+  g_autoptr (ImagoOpenOptions) options = options_new ("raw");
+
+  imago_image_open_storage_async (subject->storage, options, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_open_storage (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoImage) image = imago_image_open_storage_finish (result, error);
+
+  if (image == NULL)
+    return FALSE;
+  g_assert_true (imago_image_get_storage (image) == subject->storage);
+  return TRUE;
+}
+
+static void
+start_open_references (Subject *subject,
+                       GCancellable *cancellable,
+                       GAsyncReadyCallback callback,
+                       gpointer user_data)
+{
+  imago_image_open_references_async (subject->deferred, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_open_references (Subject *subject, GAsyncResult *result, GError **error)
+{
+  return imago_image_open_references_finish (subject->deferred, result, error);
+}
+
+static void
+start_close (Subject *subject,
+             GCancellable *cancellable,
+             GAsyncReadyCallback callback,
+             gpointer user_data)
+{
+  imago_image_close_async (subject->image, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_close (Subject *subject, GAsyncResult *result, GError **error)
+{
+  return imago_image_close_finish (subject->image, result, error);
+}
+
+static void
+start_query_info (Subject *subject,
+                  GCancellable *cancellable,
+                  GAsyncReadyCallback callback,
+                  gpointer user_data)
+{
+  imago_image_query_info_async (subject->image, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_query_info (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoImageInfo) info = imago_image_query_info_finish (subject->image, result, error);
+
+  if (info == NULL)
+    return FALSE;
+  g_assert_cmpstr (imago_image_info_get_format_name (info), ==, "raw");
+  g_assert_cmpuint (imago_image_info_get_virtual_size (info), ==, SIZE);
+  return TRUE;
+}
+
+static void
+start_list_snapshots (Subject *subject,
+                      GCancellable *cancellable,
+                      GAsyncReadyCallback callback,
+                      gpointer user_data)
+{
+  imago_image_list_snapshots_async (subject->image, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_list_snapshots (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GListModel) list = imago_image_list_snapshots_finish (subject->image, result, error);
+
+  if (list == NULL)
+    return FALSE;
+  g_assert_true (g_list_model_get_item_type (list) == IMAGO_TYPE_SNAPSHOT);
+  g_assert_cmpuint (g_list_model_get_n_items (list), ==, 0);
+  return TRUE;
+}
+
+static void
+start_read_bytes (Subject *subject,
+                  GCancellable *cancellable,
+                  GAsyncReadyCallback callback,
+                  gpointer user_data)
+{
+  imago_image_read_bytes_async (subject->image, 12345, COUNT, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_read_bytes (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GBytes) bytes = imago_image_read_bytes_finish (subject->image, result, error);
+
+  if (bytes == NULL)
+    return FALSE;
+  test_gate_check (bytes, 12345, COUNT);
+  return TRUE;
+}
+
+static void
+start_map (Subject *subject,
+           GCancellable *cancellable,
+           GAsyncReadyCallback callback,
+           gpointer user_data)
+{
+  imago_image_map_async (subject->image, 512, SIZE - 512, IMAGO_MAP_HOST_HOLES, 0, cancellable,
+                         callback, user_data);
+}
+
+static void
+check_extent (const ImagoExtent *extent)
+{
+  guint64 host_offset;
+
+  g_assert_cmpuint (imago_extent_get_kind (extent), ==, IMAGO_EXTENT_DATA);
+  g_assert_cmpuint (imago_extent_get_offset (extent), ==, 512);
+  g_assert_cmpuint (imago_extent_get_length (extent), ==, SIZE - 512);
+  g_assert_true (imago_extent_get_host_offset (extent, &host_offset));
+  g_assert_cmpuint (host_offset, ==, 512);
+}
+
+static gboolean
+finish_map (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoExtent) extent = imago_image_map_finish (subject->image, result, error);
+
+  if (extent == NULL)
+    return FALSE;
+  check_extent (extent);
+  return TRUE;
+}
+
+static void
+start_map_extents (Subject *subject,
+                   GCancellable *cancellable,
+                   GAsyncReadyCallback callback,
+                   gpointer user_data)
+{
+  imago_image_map_extents_async (subject->image, 512, SIZE - 512, 10, IMAGO_MAP_NONE, 0,
+                                 cancellable, callback, user_data);
+}
+
+static gboolean
+finish_map_extents (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoExtentArray) extents =
+    imago_image_map_extents_finish (subject->image, result, error);
+
+  if (extents == NULL)
+    return FALSE;
+  g_assert_cmpuint (imago_extent_array_get_n (extents), ==, 1);
+  check_extent (imago_extent_array_get (extents, 0));
+  return TRUE;
+}
+
+static void
+start_job (Subject *subject,
+           GCancellable *cancellable,
+           GAsyncReadyCallback callback,
+           gpointer user_data)
+{
+  imago_job_run_async (subject->job, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_job (Subject *subject, GAsyncResult *result, GError **error)
+{
+  gboolean success = imago_job_run_finish (subject->job, result, error);
+
+  g_assert_true (g_file_query_exists (subject->target, NULL) == success);
+  return success;
+}
+
+static const Call calls[] = {
+  { "file-storage-open", start_file_storage, finish_file_storage, TRUE, FALSE },
+  { "storage-read-bytes", start_storage_read, finish_storage_read, TRUE, FALSE },
+  { "open", start_open, finish_open, TRUE, FALSE },
+  { "open-storage", start_open_storage, finish_open_storage, TRUE, FALSE },
+  { "open-references", start_open_references, finish_open_references, FALSE, FALSE },
+  { "close", start_close, finish_close, FALSE, TRUE },
+  { "query-info", start_query_info, finish_query_info, TRUE, FALSE },
+  { "list-snapshots", start_list_snapshots, finish_list_snapshots, TRUE, FALSE },
+  { "read-bytes", start_read_bytes, finish_read_bytes, TRUE, FALSE },
+  { "map", start_map, finish_map, TRUE, FALSE },
+  { "map-extents", start_map_extents, finish_map_extents, TRUE, FALSE },
+  { "job-run", start_job, finish_job, FALSE, FALSE },
+};
+
+/* ---- the subject ---- */
+
+static ImagoImage *
+open_deferred (Subject *subject)
+{
+  g_autoptr (ImagoOpenOptions) options = options_new ("qcow2");
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image;
+
+  imago_open_options_set_defer_references (options, TRUE);
+  image = imago_image_open (subject->file, options, NULL, &error);
+  g_assert_no_error (error);
+  return image;
+}
+
+static void
+subject_init (Subject *subject)
+{
+  TestQcow2 what = { .size = SIZE };
+  g_autofree char *target = NULL;
+
+  subject->folder = test_folder_new ();
+  subject->path = test_write (subject->folder, "disk.qcow2", test_qcow2_new (&what));
+  subject->file = g_file_new_for_path (subject->path);
+  subject->gate = test_gate_new (SIZE);
+  test_gate_refuse_tries (subject->gate, TRUE);
+  subject->image = test_gate_open_image (subject->gate);
+  subject->storage = g_object_ref (imago_image_get_storage (subject->image));
+  subject->deferred = open_deferred (subject);
+  target = test_path (subject->folder, "target.raw");
+  subject->target = g_file_new_for_path (target);
+  subject->job = IMAGO_JOB (imago_convert_job_new (subject->image, subject->target));
+  imago_convert_job_set_durable (IMAGO_CONVERT_JOB (subject->job), FALSE);
+}
+
+static void
+subject_drop (Subject *subject)
+{
+  g_clear_object (&subject->job);
+  g_clear_object (&subject->image);
+  g_clear_object (&subject->deferred);
+  g_clear_object (&subject->storage);
+}
+
+static void
+subject_clear (Subject *subject)
+{
+  subject_drop (subject);
+  test_gate_wait_unused (subject->gate);
+  img_storage_unref (subject->gate);
+  g_object_unref (subject->file);
+  g_object_unref (subject->target);
+  g_free (subject->path);
+  test_folder_remove (subject->folder);
+}
+
+/* ---- a pool that comes to nothing until it is told to ---- */
+
+typedef struct
+{
+  ImgTask task;
+  ImgPool *pool;
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
+  gboolean let_go;
+} Jam;
+
+static void
+run_jam (ImgTask *task)
+{
+  Jam *jam = (Jam *) task;
+
+  pthread_mutex_lock (&jam->mutex);
+  while (!jam->let_go)
+    pthread_cond_wait (&jam->cond, &jam->mutex);
+  pthread_mutex_unlock (&jam->mutex);
+}
+
+static void
+jam_begin (Jam *jam)
+{
+  *jam = (Jam) { { .run = run_jam, .priority = G_MININT }, img_pool_new (1, 1) };
+  pthread_mutex_init (&jam->mutex, NULL);
+  pthread_cond_init (&jam->cond, NULL);
+  img_pool_set_default (jam->pool);
+  g_assert_true (img_pool_push (jam->pool, &jam->task, NULL));
+}
+
+static void
+jam_let_go (Jam *jam)
+{
+  pthread_mutex_lock (&jam->mutex);
+  jam->let_go = TRUE;
+  pthread_cond_signal (&jam->cond);
+  pthread_mutex_unlock (&jam->mutex);
+}
+
+/* Nothing may be released to the pool any more. */
+static void
+jam_end (Jam *jam)
+{
+  img_pool_set_default (NULL);
+  img_pool_free (jam->pool);
+  pthread_mutex_destroy (&jam->mutex);
+  pthread_cond_destroy (&jam->cond);
+}
+
+/* ---- the situations ---- */
+
+static void
+expect (const Call *call, Subject *subject, TestSlot *slot, gboolean success)
+{
+  g_autoptr (GError) error = NULL;
+  GAsyncResult *result = test_slot_wait (slot);
+
+  g_assert_true (call->finish (subject, result, &error) == success);
+  if (success)
+    g_assert_no_error (error);
+  else
+    g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  /* Exactly once: nothing more comes when everything has settled. */
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (slot->n_calls, ==, 1);
+  test_slot_clear (slot);
+}
+
+static void
+test_plain (gconstpointer data)
+{
+  const Call *call = data;
+  TestSlot slot = { 0 };
+  Subject subject;
+
+  subject_init (&subject);
+  call->start (&subject, NULL, test_result_cb, &slot);
+  g_assert_cmpuint (slot.n_calls, ==, 0);
+  expect (call, &subject, &slot, TRUE);
+  subject_clear (&subject);
+}
+
+static void
+test_with_cancellable (gconstpointer data)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  const Call *call = data;
+  TestSlot slot = { 0 };
+  Subject subject;
+
+  subject_init (&subject);
+  call->start (&subject, cancellable, test_result_cb, &slot);
+  expect (call, &subject, &slot, TRUE);
+  g_cancellable_cancel (cancellable); /* nobody listens any more */
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (slot.n_calls, ==, 0);
+  subject_clear (&subject);
+}
+
+static void
+test_cancelled_before (gconstpointer data)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  const Call *call = data;
+  TestSlot slot = { 0 };
+  Subject subject;
+
+  subject_init (&subject);
+  g_cancellable_cancel (cancellable);
+  call->start (&subject, cancellable, test_result_cb, &slot);
+  g_assert_cmpuint (slot.n_calls, ==, 0);
+  expect (call, &subject, &slot, FALSE);
+  subject_clear (&subject);
+}
+
+static void
+test_cancelled_during (gconstpointer data)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  const Call *call = data;
+  TestSlot slot = { 0 };
+  Subject subject;
+  Jam jam;
+
+  subject_init (&subject);
+  jam_begin (&jam);
+  call->start (&subject, cancellable, test_result_cb, &slot);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (slot.n_calls, ==, 0);
+  g_cancellable_cancel (cancellable);
+  g_assert_cmpuint (slot.n_calls, ==, 0);
+  if (!call->abandons)
+    jam_let_go (&jam);
+  expect (call, &subject, &slot, call->goes_on);
+  jam_let_go (&jam);
+  subject_clear (&subject);
+  jam_end (&jam);
+}
+
+static gpointer
+cancel_thread (gpointer data)
+{
+  g_cancellable_cancel (data);
+  return NULL;
+}
+
+/* From another thread, at any moment: one answer, and it says what happened. */
+static void
+test_cancelled_racing (gconstpointer data)
+{
+  const Call *call = data;
+
+  for (guint round = 0; round < 20; round++)
+    {
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      g_autoptr (GError) error = NULL;
+      TestSlot slot = { 0 };
+      Subject subject;
+      GThread *thread;
+
+      subject_init (&subject);
+      thread = g_thread_new ("cancel", cancel_thread, cancellable);
+      call->start (&subject, cancellable, test_result_cb, &slot);
+      if (!call->finish (&subject, test_slot_wait (&slot), &error))
+        g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+      else
+        g_assert_no_error (error);
+      g_thread_join (thread);
+      while (g_main_context_iteration (NULL, FALSE))
+        ;
+      g_assert_cmpuint (slot.n_calls, ==, 1);
+      test_slot_clear (&slot);
+      subject_clear (&subject);
+    }
+}
+
+static void
+test_no_callback (gconstpointer data)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  const Call *call = data;
+  Subject subject;
+
+  subject_init (&subject);
+  call->start (&subject, NULL, NULL, NULL);
+  g_cancellable_cancel (cancellable);
+  call->start (&subject, cancellable, NULL, NULL);
+  subject_drop (&subject);
+  while (!g_atomic_ref_count_compare (&subject.gate->ref_count, 1))
+    {
+      g_main_context_iteration (NULL, FALSE);
+      g_usleep (100);
+    }
+  subject_clear (&subject);
+}
+
+static gpointer
+context_thread (gpointer data)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  g_autoptr (GError) error = NULL;
+  const Call *call = data;
+  TestSlot slot = { 0 };
+  Subject subject;
+
+  g_main_context_push_thread_default (context);
+  subject_init (&subject);
+  call->start (&subject, NULL, test_result_cb, &slot);
+  g_assert_true (call->finish (&subject, test_slot_wait (&slot), &error));
+  g_assert_no_error (error);
+  test_slot_clear (&slot);
+  subject_clear (&subject);
+  g_main_context_pop_thread_default (context);
+  return NULL;
+}
+
+/* Nobody iterates the default context: if the callback came from there, this would not end. */
+static void
+test_other_context (gconstpointer data)
+{
+  g_thread_join (g_thread_new ("context", context_thread, (gpointer) data));
+}
+
+static void
+test_dropped (gconstpointer data)
+{
+  const Call *call = data;
+  TestSlot slot = { 0 };
+  Subject subject;
+  Subject finishing;
+  Jam jam;
+
+  subject_init (&subject);
+  jam_begin (&jam);
+  call->start (&subject, NULL, test_result_cb, &slot);
+  finishing = subject; /* borrowed: the result keeps what the finish function needs */
+  subject_drop (&subject);
+  jam_let_go (&jam);
+  g_assert_cmpuint (slot.n_calls, ==, 0);
+  expect (call, &finishing, &slot, TRUE);
+  subject_clear (&subject);
+  jam_end (&jam);
+}
+
+static void
+add (const Call *call, const char *situation, GTestDataFunc func)
+{
+  g_autofree char *path = g_strdup_printf ("/glib/async/%s/%s", call->name, situation);
+
+  g_test_add_data_func (path, call, func);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+
+  for (guint i = 0; i < G_N_ELEMENTS (calls); i++)
+    {
+      add (&calls[i], "plain", test_plain);
+      add (&calls[i], "with-cancellable", test_with_cancellable);
+      add (&calls[i], "cancelled-before", test_cancelled_before);
+      add (&calls[i], "cancelled-during", test_cancelled_during);
+      add (&calls[i], "cancelled-racing", test_cancelled_racing);
+      add (&calls[i], "no-callback", test_no_callback);
+      add (&calls[i], "other-context", test_other_context);
+      add (&calls[i], "dropped", test_dropped);
+    }
+  return g_test_run ();
+}
