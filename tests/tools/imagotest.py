@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""A small TAP runner, and what the tests of the command share: running it and its peers."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+IMAGO = os.environ.get('IMAGO_COMMAND', 'imago')
+TIMEOUT = 60
+
+_tests = []
+
+
+class Skip(Exception):
+    """Raised by a test that cannot run here; the text says why."""
+
+
+class Result:
+    """What a program did."""
+
+    def __init__(self, args, status, out, err, usage, seconds):
+        self.args = args
+        self.status = status
+        self.out = out
+        self.err = err
+        self.max_rss = usage.ru_maxrss * 1024
+        self.seconds = seconds
+
+    def __str__(self):
+        return '%s\n  status %d\n  out: %s\n  err: %s' % (' '.join(self.args), self.status, self.out, self.err)
+
+    def json(self):
+        try:
+            return json.loads(self.out)
+        except ValueError:
+            raise AssertionError('no JSON: %s' % self) from None
+
+
+def test(function):
+    """Registers a test; its doc string is its name."""
+    _tests.append((function.__doc__ or function.__name__, function))
+    return function
+
+
+def add_test(name, function):
+    _tests.append((name, function))
+
+
+def diagnose(text):
+    for line in str(text).splitlines():
+        print('# ' + line)
+    sys.stdout.flush()
+
+
+def main(needs=()):
+    """Runs what was registered; skips everything if one of the programs @needs is missing."""
+    missing = [program for program in needs if shutil.which(program) is None]
+    if missing:
+        print('1..0 # SKIP not installed: %s' % ', '.join(missing))
+        return
+    print('1..%d' % len(_tests))
+    failed = 0
+    for number, (name, function) in enumerate(_tests, 1):
+        try:
+            with in_folder():
+                function()
+            print('ok %d - %s' % (number, name))
+        except Skip as reason:
+            print('ok %d - %s # SKIP %s' % (number, name, reason))
+        except Exception:
+            failed += 1
+            diagnose(traceback.format_exc())
+            print('not ok %d - %s' % (number, name))
+        sys.stdout.flush()
+    sys.exit(1 if failed else 0)
+
+
+@contextlib.contextmanager
+def in_folder():
+    """An empty working folder for one test."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix='imago-test-') as folder:
+        os.chdir(folder)
+        try:
+            yield folder
+        finally:
+            os.chdir(before)
+
+
+def run(*args, stdin='', env=None):
+    """Runs a program to its end; never raises because of its status."""
+    args = [str(arg) for arg in args]
+    environment = dict(os.environ, **(env or {}))
+    start = time.monotonic()
+    # Files rather than pipes: wait4 () tells what this one child used.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as source:
+        source.write(stdin.encode())
+        source.seek(0)
+        process = subprocess.Popen(args, stdin=source, stdout=out, stderr=err, env=environment)
+        status, usage = _wait(process)
+        seconds = time.monotonic() - start
+        out.seek(0)
+        err.seek(0)
+        return Result(args, status, out.read().decode('utf-8', 'replace'), err.read().decode('utf-8', 'replace'),
+                      usage, seconds)
+
+
+def _wait(process):
+    deadline = time.monotonic() + TIMEOUT
+    pause = 0.0005
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, usage
+        if time.monotonic() > deadline:
+            process.kill()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            raise AssertionError('still running after %d s: %s' % (TIMEOUT, ' '.join(process.args)))
+        time.sleep(pause)
+        pause = min(pause * 2, 0.01)
+
+
+def good(*args, **kwargs):
+    result = run(*args, **kwargs)
+    assert result.status == 0, result
+    return result
+
+
+def imago(*args, **kwargs):
+    return run(IMAGO, *args, **kwargs)
+
+
+def qemu_img(*args, **kwargs):
+    return run('qemu-img', *args, **kwargs)
+
+
+def qemu_io(image, commands, *options):
+    """Runs many commands in one process; all must succeed."""
+    args = ['qemu-io', *options]
+    for command in commands:
+        args += ['-c', command]
+    result = good(*args, image)
+    assert 'failed' not in result.out, result
+    return result
+
+
+@functools.lru_cache(None)
+def qemu_version():
+    match = re.search(r'version (\d+)\.(\d+)', run('qemu-img', '--version').out)
+    return (int(match.group(1)), int(match.group(2)))
+
+
+def qemu_text_is_known():
+    """Whether the text of info is the one that the command prints; later versions add child nodes."""
+    return qemu_version() < (8, 0)
+
+
+def without_later_keys(value):
+    """JSON of qemu-img without what versions after 7.2 added: child nodes to info, "compressed" to map."""
+    if isinstance(value, list):
+        return [without_later_keys(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_later_keys(item) for key, item in value.items() if key not in ('children', 'compressed')}
+    return value
+
+
+def create(name, size=None, format='qcow2', options=None, backing=None):
+    args = ['qemu-img', 'create', '-q', '-f', format]
+    if options:
+        args += ['-o', options]
+    if backing:
+        args += ['-b', backing[0], '-F', backing[1]]
+    args.append(name)
+    if size is not None:
+        args.append(size)
+    good(*args)
+    return name
+
+
+def equal(one, other, what=''):
+    assert one == other, '%s\n  one:   %r\n  other: %r' % (what, one, other)
+
+
+def assert_fails(result, *words, status=1):
+    """Exit status @status, one message on stderr that contains all @words, nothing else."""
+    equal(result.status, status, str(result))
+    assert result.err.startswith(('imago: ', 'qemu-img: ', 'qemu-io: ')), result
+    assert 'CRITICAL' not in result.err and 'WARNING' not in result.err, result
+    for word in words:
+        assert word in result.err, 'no %r in %s' % (word, result)
+
+
+def same_content(one, other):
+    """Compares two files, without reading what both keep as holes."""
+    equal(os.path.getsize(one), os.path.getsize(other), 'sizes of %s and %s' % (one, other))
+    size = os.path.getsize(one)
+    with open(one, 'rb') as a, open(other, 'rb') as b:
+        offset = 0
+        while offset < size:
+            offset = min(_next_data(a, offset, size), _next_data(b, offset, size))
+            length = min(1 << 20, size - offset)
+            x = os.pread(a.fileno(), length, offset)
+            y = os.pread(b.fileno(), length, offset)
+            if x != y:
+                at = next(i for i in range(len(x)) if x[i] != y[i])
+                raise AssertionError('%s and %s differ at %d' % (one, other, offset + at))
+            offset += length
+
+
+def _next_data(file, offset, size):
+    try:
+        return os.lseek(file.fileno(), offset, os.SEEK_DATA)
+    except OSError:
+        return size
+
+
+def poke(name, offset, data):
+    with open(name, 'r+b') as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def sanitized():
+    """Whether the command carries a sanitizer, which makes times and memory meaningless."""
+    with open(IMAGO, 'rb') as file:
+        content = file.read()
+    return b'__asan_init' in content or b'__tsan_init' in content
+
+
+def can_strace():
+    if shutil.which('strace') is None:
+        raise Skip('strace is not installed')
+    if run('strace', '-f', '-o', os.devnull, 'true').status != 0:
+        raise Skip('strace is not permitted here')
+    if sanitized():
+        raise Skip('the leak sanitizer does not run under strace')

@@ -1,0 +1,429 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-commands.h"
+#include "tool-json.h"
+#include "tool-message.h"
+#include "tool-options.h"
+#include "tool-size.h"
+#include "tool-snapshots.h"
+
+#include <glib/gi18n-lib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct
+{
+  ToolOpen open;
+  gboolean json;
+  gboolean chain;
+} Settings;
+
+/* ---- JSON ---- */
+
+static JsonArray *
+describe_bitmaps (GListModel *list)
+{
+  JsonArray *array = json_array_new ();
+  guint n = g_list_model_get_n_items (list);
+
+  for (guint i = 0; i < n; i++)
+    {
+      g_autoptr (ImagoBitmap) bitmap = g_list_model_get_item (list, i);
+      JsonObject *object = json_object_new ();
+      const char *flags[3] = { NULL, NULL, NULL };
+      guint n_flags = 0;
+
+      if (imago_bitmap_get_in_use (bitmap))
+        flags[n_flags++] = "in-use";
+      if (imago_bitmap_get_recording (bitmap))
+        flags[n_flags++] = "auto";
+
+      tool_json_add_strings (object, "flags", flags);
+      tool_json_add_string (object, "name", imago_bitmap_get_name (bitmap));
+      tool_json_add_size (object, "granularity", imago_bitmap_get_granularity (bitmap));
+      json_array_add_object_element (array, object);
+    }
+
+  return array;
+}
+
+static JsonObject *
+describe_qcow2 (ImagoImageInfo *info)
+{
+  const char *compat = imago_image_info_get_compat (info);
+  const char *data_file = imago_image_info_get_data_file (info);
+  GListModel *bitmaps = imago_image_info_get_bitmaps (info);
+  gboolean is_old = g_strcmp0 (compat, "0.10") == 0;
+  JsonObject *object = json_object_new ();
+
+  tool_json_add_string (object, "compat", compat);
+  tool_json_add_string (object, "compression-type", imago_image_info_get_compression_type (info));
+  if (!is_old)
+    json_object_set_boolean_member (object, "lazy-refcounts",
+                                    imago_image_info_get_lazy_refcounts (info));
+  if (bitmaps != NULL && g_list_model_get_n_items (bitmaps) > 0)
+    json_object_set_array_member (object, "bitmaps", describe_bitmaps (bitmaps));
+  json_object_set_int_member (object, "refcount-bits", imago_image_info_get_refcount_bits (info));
+  tool_json_add_string (object, "data-file", data_file);
+  if (data_file != NULL)
+    json_object_set_boolean_member (object, "data-file-raw",
+                                    imago_image_info_get_data_file_raw (info));
+  if (!is_old)
+    {
+      json_object_set_boolean_member (object, "corrupt", imago_image_info_get_corrupt (info));
+      json_object_set_boolean_member (object, "extended-l2",
+                                      imago_image_info_get_extended_l2 (info));
+    }
+
+  return object;
+}
+
+/* What the format tells beyond what all have; NULL for formats without such things. */
+static JsonObject *
+describe_format (ImagoImageInfo *info)
+{
+  return imago_image_info_get_compat (info) != NULL ? describe_qcow2 (info) : NULL;
+}
+
+static JsonNode *
+describe_image (const char *filename, ImagoImageInfo *info)
+{
+  const char *backing = imago_image_info_get_backing_filename (info);
+  guint64 cluster_size = imago_image_info_get_cluster_size (info);
+  GListModel *snapshots = imago_image_info_get_snapshots (info);
+  JsonObject *specific = describe_format (info);
+  JsonObject *object = json_object_new ();
+  JsonNode *node = json_node_new (JSON_NODE_OBJECT);
+
+  json_node_take_object (node, object);
+  tool_json_add_string (object, "filename", filename);
+  tool_json_add_string (object, "format", imago_image_info_get_format_name (info));
+  tool_json_add_size (object, "virtual-size", imago_image_info_get_virtual_size (info));
+  tool_json_add_size (object, "actual-size", imago_image_info_get_actual_size (info));
+  json_object_set_boolean_member (object, "dirty-flag", imago_image_info_get_dirty (info));
+  if (cluster_size > 0)
+    tool_json_add_size (object, "cluster-size", cluster_size);
+
+  if (backing != NULL)
+    {
+      g_autofree char *full = tool_combine_names (filename, backing);
+
+      tool_json_add_string (object, "backing-filename", backing);
+      tool_json_add_string (object, "full-backing-filename", full);
+      tool_json_add_string (object, "backing-filename-format",
+                            imago_image_info_get_backing_format_name (info));
+    }
+
+  if (snapshots != NULL && g_list_model_get_n_items (snapshots) > 0)
+    json_object_set_array_member (object, "snapshots", tool_snapshots_describe (snapshots));
+
+  if (specific != NULL)
+    {
+      JsonObject *outer = json_object_new ();
+
+      tool_json_add_string (outer, "type", imago_image_info_get_format_name (info));
+      json_object_set_object_member (outer, "data", specific);
+      json_object_set_object_member (object, "format-specific", outer);
+    }
+
+  return node;
+}
+
+/* ---- text ---- */
+
+static void print_members (JsonObject *object, guint depth);
+
+static void
+print_label (const char *name, guint depth)
+{
+  g_autofree char *label = g_strdelimit (g_strdup (name), "-", ' ');
+
+  printf ("%*s%s:", (int) (4 * depth), "", label);
+}
+
+static void
+print_elements (JsonArray *array, guint depth)
+{
+  guint n = json_array_get_length (array);
+
+  for (guint i = 0; i < n; i++)
+    {
+      JsonNode *node = json_array_get_element (array, i);
+
+      printf ("%*s[%u]:", (int) (4 * depth), "", i);
+      if (JSON_NODE_HOLDS_OBJECT (node))
+        {
+          printf ("\n");
+          print_members (json_node_get_object (node), depth + 1);
+        }
+      else
+        {
+          g_autofree char *printable = tool_printable (json_node_get_string (node));
+
+          printf (" %s\n", printable);
+        }
+    }
+}
+
+static void
+print_member (JsonNode *node, guint depth)
+{
+  if (JSON_NODE_HOLDS_ARRAY (node))
+    {
+      printf ("\n");
+      print_elements (json_node_get_array (node), depth + 1);
+    }
+  else if (json_node_get_value_type (node) == G_TYPE_STRING)
+    {
+      g_autofree char *printable = tool_printable (json_node_get_string (node));
+
+      printf (" %s\n", printable);
+    }
+  else if (json_node_get_value_type (node) == G_TYPE_BOOLEAN)
+    printf (" %s\n", json_node_get_boolean (node) ? "true" : "false");
+  else
+    printf (" %" G_GINT64_FORMAT "\n", json_node_get_int (node));
+}
+
+/* As qemu-img does, from the same tree as the JSON. */
+static void
+print_members (JsonObject *object, guint depth)
+{
+  JsonObjectIter iter;
+  const char *name;
+  JsonNode *node;
+
+  json_object_iter_init_ordered (&iter, object);
+  while (json_object_iter_next_ordered (&iter, &name, &node))
+    {
+      print_label (name, depth);
+      print_member (node, depth);
+    }
+}
+
+static void
+print_backing (const char *filename, ImagoImageInfo *info)
+{
+  const char *backing = imago_image_info_get_backing_filename (info);
+  const char *format = imago_image_info_get_backing_format_name (info);
+  g_autofree char *name = NULL;
+  g_autofree char *full = NULL;
+
+  if (backing == NULL)
+    return;
+
+  name = tool_printable (backing);
+  full = tool_combine_names (filename, backing);
+  printf ("backing file: %s", name);
+  if (!g_str_equal (full, backing))
+    {
+      g_autofree char *printable = tool_printable (full);
+
+      printf (" (actual path: %s)", printable);
+    }
+  printf ("\n");
+
+  if (format != NULL)
+    {
+      g_autofree char *printable = tool_printable (format);
+
+      printf ("backing file format: %s\n", printable);
+    }
+}
+
+static void
+print_image (const char *filename, ImagoImageInfo *info)
+{
+  guint64 cluster_size = imago_image_info_get_cluster_size (info);
+  GListModel *snapshots = imago_image_info_get_snapshots (info);
+  JsonObject *specific = describe_format (info);
+  g_autofree char *name = tool_printable (filename);
+  g_autofree char *virtual_size = tool_format_size (imago_image_info_get_virtual_size (info));
+  g_autofree char *actual_size = tool_format_size (imago_image_info_get_actual_size (info));
+
+  /* Not translated: scripts read it, and it is to be what qemu-img prints. */
+  printf ("image: %s\n", name);
+  printf ("file format: %s\n", imago_image_info_get_format_name (info));
+  printf ("virtual size: %s (%" G_GUINT64_FORMAT " bytes)\n", virtual_size,
+          imago_image_info_get_virtual_size (info));
+  printf ("disk size: %s\n", actual_size);
+  if (cluster_size > 0)
+    printf ("cluster_size: %" G_GUINT64_FORMAT "\n", cluster_size);
+  if (imago_image_info_get_dirty (info))
+    printf ("cleanly shut down: no\n");
+  print_backing (filename, info);
+
+  if (snapshots != NULL && g_list_model_get_n_items (snapshots) > 0)
+    tool_snapshots_print (snapshots);
+
+  if (specific != NULL)
+    {
+      printf ("Format specific information:\n");
+      print_members (specific, 1);
+      json_object_unref (specific);
+    }
+}
+
+/* ---- the command ---- */
+
+static gboolean
+show_one (const char *filename,
+          ImagoImage *image,
+          const Settings *settings,
+          JsonArray *chain,
+          gboolean first)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImageInfo) info = imago_image_query_info (image, NULL, &error);
+
+  if (info == NULL)
+    {
+      tool_open_print_error (filename, error);
+      return FALSE;
+    }
+
+  if (!settings->json)
+    {
+      if (!first)
+        printf ("\n");
+      print_image (filename, info);
+    }
+  else if (chain != NULL)
+    json_array_add_element (chain, describe_image (filename, info));
+  else
+    tool_json_print (describe_image (filename, info));
+
+  return TRUE;
+}
+
+static gboolean
+show_chain (const char *filename, ImagoImage *top, const Settings *settings)
+{
+  g_autofree char *name = g_strdup (filename);
+  g_autoptr (ImagoImage) image = g_object_ref (top);
+  JsonArray *chain = settings->json ? json_array_new () : NULL;
+  gboolean first = TRUE;
+
+  while (image != NULL)
+    {
+      g_autoptr (ImagoImage) layer = g_steal_pointer (&image);
+      g_autoptr (ImagoImageInfo) info = NULL;
+      char *next;
+
+      if (!show_one (name, layer, settings, chain, first))
+        {
+          g_clear_pointer (&chain, json_array_unref);
+          return FALSE;
+        }
+      first = FALSE;
+
+      image = imago_image_dup_backing (layer);
+      if (image == NULL)
+        break;
+      info = imago_image_query_info (layer, NULL, NULL);
+      if (info == NULL)
+        break;
+      next = tool_combine_names (name, imago_image_info_get_backing_filename (info));
+      g_free (name);
+      name = next;
+    }
+
+  if (chain != NULL)
+    {
+      JsonNode *node = json_node_init_array (json_node_alloc (), chain);
+
+      json_array_unref (chain);
+      tool_json_print (node);
+    }
+  return TRUE;
+}
+
+/* One file's description needs no other file; that of a chain needs the chain, if there is one. */
+static ImagoImage *
+open_image (const char *filename, Settings *settings, GError **error)
+{
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (ImagoImageInfo) info = NULL;
+
+  settings->open.header_only = TRUE;
+  image = tool_open (filename, &settings->open, error);
+  if (image == NULL || !settings->chain)
+    return g_steal_pointer (&image);
+
+  info = imago_image_query_info (image, NULL, error);
+  if (info == NULL || imago_image_info_get_backing_filename (info) == NULL)
+    return info != NULL ? g_steal_pointer (&image) : NULL;
+
+  settings->open.header_only = FALSE;
+  return tool_open (filename, &settings->open, error);
+}
+
+static int
+run (const char *filename, Settings *settings)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = open_image (filename, settings, &error);
+
+  if (image == NULL)
+    {
+      tool_open_print_error (filename, error);
+      return EXIT_FAILURE;
+    }
+
+  if (settings->chain ? show_chain (filename, image, settings)
+                      : show_one (filename, image, settings, NULL, TRUE))
+    return EXIT_SUCCESS;
+  return EXIT_FAILURE;
+}
+
+int
+cmd_info (int argc, char **argv)
+{
+  static const struct option options[] = {
+    TOOL_COMMON_OPTIONS,
+    { "format", required_argument, NULL, 'f' },
+    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
+    { "backing-chain", no_argument, NULL, TOOL_OPTION_OTHER },
+    { NULL, 0, NULL, 0 },
+  };
+  const ToolUsage usage = {
+    "info",
+    "[-f FORMAT] [-U] [--backing-chain] [--output=human|json] [--references=deny|same-dir|any] "
+    "FILE",
+    _("Describes an image. Opens no other file unless --backing-chain is given.\n"
+       "\n"
+       "  -f, --format=FORMAT     the format of FILE (default: what it looks like)\n"
+       "  --backing-chain         describe the images below it too\n"
+       "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
+       "  --output=human|json     how to print it\n"
+       "  -U, --force-share       accepted; nothing is locked for reading"),
+  };
+  Settings settings = { 0 };
+  const char *filename;
+  int option;
+
+  while ((option = getopt_long (argc, argv, "hf:U", options, NULL)) != -1)
+    switch (tool_option_common (option, optarg, &usage, &settings.open))
+      {
+      case TOOL_OPTION_TAKEN:
+        break;
+      case TOOL_OPTION_HELP:
+        return EXIT_SUCCESS;
+      case TOOL_OPTION_UNKNOWN:
+        if (option == TOOL_OPTION_OTHER)
+          settings.chain = TRUE;
+        else if (!tool_option_output (optarg, &settings.json))
+          return EXIT_FAILURE;
+        break;
+      case TOOL_OPTION_FAILED:
+      default:
+        return EXIT_FAILURE;
+      }
+
+  filename = tool_option_file (argc, argv, &usage);
+  return filename != NULL ? run (filename, &settings) : EXIT_FAILURE;
+}

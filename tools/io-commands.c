@@ -1,0 +1,313 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "io-commands.h"
+
+#include "tool-message.h"
+#include "tool-size.h"
+
+#include <glib/gi18n-lib.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EXTENTS_AT_ONCE 1024
+
+gboolean
+io_parse_size (const char *text, guint64 *size)
+{
+  if (tool_parse_size (text, size))
+    return TRUE;
+
+  printf ("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+  return FALSE;
+}
+
+void
+io_print_synopsis (const IoCommand *command)
+{
+  printf ("%s%s%s -- %s\n", command->name, command->arguments != NULL ? " " : "",
+          command->arguments != NULL ? command->arguments : "", command->summary);
+}
+
+/* Mistakes in a command, as opposed to what a command finds out, are not part of the output. */
+static void print_mistake (const char *format, ...) G_GNUC_PRINTF (1, 2);
+
+static void
+print_mistake (const char *format, ...)
+{
+  va_list args;
+
+  fflush (stdout);
+  va_start (args, format);
+  vfprintf (stderr, format, args);
+  va_end (args);
+}
+
+/* ---- length ---- */
+
+static gboolean
+run_length (IoSession *session, int argc, char **argv)
+{
+  g_autofree char *length = tool_format_amount ((double) imago_image_get_size (session->image));
+
+  printf ("%s\n", length);
+  return TRUE;
+}
+
+static const IoCommand command_length = {
+  .name = "length",
+  .summary = "gets the length of the current file",
+  .needs_image = TRUE,
+  .run = run_length,
+};
+
+/* ---- map and alloc ---- */
+
+typedef void (*RunFunc) (guint64 offset, guint64 length, gboolean allocated, gpointer user_data);
+
+/* Calls @func for each run of equal state in the top image. */
+static gboolean
+foreach_run (ImagoImage *image, guint64 offset, guint64 end, RunFunc func, gpointer user_data)
+{
+  guint64 start = offset;
+  gboolean allocated = FALSE;
+
+  while (offset < end)
+    {
+      g_autoptr (GError) error = NULL;
+      g_autoptr (ImagoExtentArray) array = NULL;
+
+      array = imago_image_map_extents (image, offset, end - offset, EXTENTS_AT_ONCE,
+                                       IMAGO_MAP_TOP_ONLY, NULL, &error);
+      if (array == NULL)
+        {
+          tool_error (_("Failed to get allocation status: %s"), error->message);
+          return FALSE;
+        }
+
+      for (guint i = 0; i < imago_extent_array_get_n (array); i++)
+        {
+          const ImagoExtent *extent = imago_extent_array_get (array, i);
+          gboolean now = imago_extent_get_kind (extent) != IMAGO_EXTENT_UNALLOCATED;
+
+          if (now != allocated && offset > start)
+            {
+              func (start, offset - start, allocated, user_data);
+              start = offset;
+            }
+          allocated = now;
+          offset = imago_extent_get_offset (extent) + imago_extent_get_length (extent);
+        }
+    }
+
+  if (offset > start)
+    func (start, offset - start, allocated, user_data);
+  return TRUE;
+}
+
+static void
+print_run (guint64 offset, guint64 length, gboolean allocated, gpointer user_data)
+{
+  g_autofree char *amount = tool_format_amount ((double) length);
+  g_autofree char *position = tool_format_amount ((double) offset);
+
+  printf ("%s (0x%" G_GINT64_MODIFIER "x) bytes %s allocated at offset %s (0x%" G_GINT64_MODIFIER
+          "x)\n",
+          amount, length, allocated ? "   " : "not", position, offset);
+}
+
+static gboolean
+run_map (IoSession *session, int argc, char **argv)
+{
+  return foreach_run (session->image, 0, imago_image_get_size (session->image), print_run, NULL);
+}
+
+static const IoCommand command_map = {
+  .name = "map",
+  .summary = "prints the allocated areas of a file",
+  .needs_image = TRUE,
+  .run = run_map,
+};
+
+static void
+count_run (guint64 offset, guint64 length, gboolean allocated, gpointer user_data)
+{
+  guint64 *sum = user_data;
+
+  if (allocated)
+    *sum += length;
+}
+
+static gboolean
+run_alloc (IoSession *session, int argc, char **argv)
+{
+  guint64 size = imago_image_get_size (session->image);
+  guint64 offset, end;
+  guint64 count = 512;
+  guint64 sum = 0;
+  g_autofree char *position = NULL;
+
+  if (!io_parse_size (argv[1], &offset) || (argc > 2 && !io_parse_size (argv[2], &count)))
+    return FALSE;
+
+  end = offset < size ? offset + MIN (count, size - offset) : offset;
+  if (!foreach_run (session->image, offset, end, count_run, &sum))
+    return FALSE;
+
+  position = tool_format_amount ((double) offset);
+  printf ("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes allocated at offset %s\n", sum,
+          end - offset, position);
+  return TRUE;
+}
+
+static const IoCommand command_alloc = {
+  .name = "alloc",
+  .arguments = "offset [count]",
+  .summary = "checks if offset is allocated in the file",
+  .min_arguments = 1,
+  .max_arguments = 2,
+  .needs_image = TRUE,
+  .run = run_alloc,
+};
+
+/* ---- help and quit ---- */
+
+static gboolean run_help (IoSession *session, int argc, char **argv);
+
+static gboolean
+run_quit (IoSession *session, int argc, char **argv)
+{
+  session->quit = TRUE;
+  return TRUE;
+}
+
+static const IoCommand command_quit = {
+  .name = "quit",
+  .summary = "exit the program",
+  .max_arguments = -1,
+  .run = run_quit,
+};
+
+static const IoCommand command_help = {
+  .name = "help",
+  .arguments = "[command]",
+  .summary = "help for one or all commands",
+  .max_arguments = 1,
+  .run = run_help,
+};
+
+/* ---- the table ---- */
+
+static const IoCommand *const commands[] = {
+  &command_alloc, &command_help,    &command_length,   &command_map,
+  &command_quit,  &io_command_read, &io_command_readv,
+};
+
+/* What qemu-io has beyond that. Whoever types one shall not look for a slip of the finger. */
+static const char *const unsupported[] = {
+  "abort", "aio_flush", "aio_read",   "aio_write",    "break",  "close",  "discard",
+  "flush", "info",      "open",       "remove_break", "reopen", "resume", "sigraise",
+  "sleep", "truncate",  "wait_break", "write",        "writev", NULL,
+};
+
+static const IoCommand *
+find_command (const char *name)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
+    if (g_str_equal (name, commands[i]->name) ||
+        (g_str_equal (name, "q") && commands[i] == &command_quit) ||
+        (g_str_equal (name, "?") && commands[i] == &command_help) ||
+        (g_str_equal (name, "r") && commands[i] == &io_command_read) ||
+        (g_str_equal (name, "l") && commands[i] == &command_length))
+      return commands[i];
+
+  return NULL;
+}
+
+static gboolean
+run_help (IoSession *session, int argc, char **argv)
+{
+  const IoCommand *command;
+
+  if (argc == 1)
+    {
+      for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
+        io_print_synopsis (commands[i]);
+      printf ("\nUse 'help commandname' for extended help.\n");
+      return TRUE;
+    }
+
+  command = find_command (argv[1]);
+  if (command == NULL)
+    {
+      printf ("command %s not found\n", argv[1]);
+      return FALSE;
+    }
+
+  io_print_synopsis (command);
+  if (command->help != NULL)
+    printf ("%s\n", command->help);
+  return TRUE;
+}
+
+static gboolean
+check_arguments (const IoCommand *command, int n)
+{
+  if (n >= command->min_arguments && (command->max_arguments < 0 || n <= command->max_arguments))
+    return TRUE;
+
+  if (command->max_arguments < 0)
+    print_mistake ("bad argument count %d to %s, expected at least %d arguments\n", n,
+                   command->name, command->min_arguments);
+  else if (command->min_arguments == command->max_arguments)
+    print_mistake ("bad argument count %d to %s, expected %d arguments\n", n, command->name,
+                   command->min_arguments);
+  else
+    print_mistake ("bad argument count %d to %s, expected between %d and %d arguments\n", n,
+                   command->name, command->min_arguments, command->max_arguments);
+  return FALSE;
+}
+
+static gboolean
+run_words (IoSession *session, int argc, char **argv)
+{
+  const IoCommand *command = find_command (argv[0]);
+
+  if (command == NULL)
+    {
+      if (g_strv_contains (unsupported, argv[0]))
+        print_mistake ("command \"%s\" is not supported: the image is open for reading only\n",
+                       argv[0]);
+      else
+        print_mistake ("command \"%s\" not found\n", argv[0]);
+      return FALSE;
+    }
+
+  if (command->needs_image && session->image == NULL)
+    {
+      print_mistake ("no file open\n");
+      return FALSE;
+    }
+
+  return check_arguments (command, argc - 1) && command->run (session, argc, argv);
+}
+
+gboolean
+io_run_line (IoSession *session, const char *line)
+{
+  g_auto (GStrv) words = g_strsplit_set (line, " \t\r\n", -1);
+  g_autoptr (GPtrArray) arguments = g_ptr_array_new ();
+
+  for (gsize i = 0; words[i] != NULL; i++)
+    if (*words[i] != '\0')
+      g_ptr_array_add (arguments, words[i]);
+  if (arguments->len == 0)
+    return TRUE;
+
+  /* getopt () wants the NULL. */
+  g_ptr_array_add (arguments, NULL);
+  return run_words (session, (int) arguments->len - 1, (char **) arguments->pdata);
+}

@@ -1,0 +1,43 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Opening an image that a person named on the command line. */
+
+#pragma once
+
+#include <imago-glib/imago-glib.h>
+
+G_BEGIN_DECLS
+
+typedef enum
+{
+  TOOL_REFERENCES_DEFAULT, /* same directory; any when called as qemu-img or qemu-io */
+  TOOL_REFERENCES_DENY,
+  TOOL_REFERENCES_SAME_DIRECTORY,
+  TOOL_REFERENCES_ANY,
+} ToolReferences;
+
+typedef struct
+{
+  const char *format;   /* NULL: find out */
+  const char *snapshot; /* NULL: the active disk; otherwise as after convert -l */
+  ToolReferences references;
+  gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
+} ToolOpen;
+
+gboolean    tool_references_from_string (const char *text, ToolReferences *references);
+
+ImagoImage *tool_open (const char *filename,
+                       const ToolOpen *how,
+                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Adds to a printed error what a person can do about it. */
+void        tool_open_print_error (const char *filename, const GError *error);
+
+/* The file that the name @reference in the image @filename means, in the words of the command line:
+ * "disks/base.raw" for "base.raw" in "disks/vm.qcow2". NULL for NULL. */
+char       *tool_combine_names (const char *filename,
+                                const char *reference) G_GNUC_WARN_UNUSED_RESULT;
+
+G_END_DECLS

@@ -1,0 +1,116 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-size.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char suffixes[] = "bkMGTPE";
+
+/* The power of 1024 that a suffix stands for, or -1. */
+static int
+parse_suffix (const char *suffix)
+{
+  const char *found;
+
+  if (*suffix == '\0')
+    return 0;
+  if (suffix[1] != '\0')
+    return -1;
+
+  if (g_ascii_tolower (*suffix) == 'b')
+    return 0;
+  if (*suffix == 'K')
+    return 1;
+  found = strchr (suffixes + 1, *suffix == 'k' ? 'k' : g_ascii_toupper (*suffix));
+  return found != NULL ? (int) (found - suffixes) : -1;
+}
+
+static gboolean
+parse_fraction (const char *text, guint64 *size)
+{
+  char *end;
+  double value = g_ascii_strtod (text, &end);
+  int power = parse_suffix (end);
+
+  /* A fraction of a byte means nothing, and exponents are no way to write a size. */
+  if (end == text || power < 1 || strcspn (text, "eExX") < (gsize) (end - text))
+    return FALSE;
+
+  value = trunc (ldexp (value, 10 * power));
+  if (!(value >= 0 && value < ldexp (1, 63)))
+    return FALSE;
+
+  *size = (guint64) value;
+  return TRUE;
+}
+
+gboolean
+tool_parse_size (const char *text, guint64 *size)
+{
+  gboolean is_hex = g_str_has_prefix (text, "0x") || g_str_has_prefix (text, "0X");
+  guint64 value;
+  char *end;
+  int power;
+
+  /* strtoull would take a sign and blanks. */
+  if (!g_ascii_isdigit (*text))
+    return FALSE;
+
+  errno = 0;
+  value = g_ascii_strtoull (text, &end, is_hex ? 16 : 10);
+  if (errno != 0 || end == text || (is_hex && end == text + 1))
+    return FALSE;
+  if (*end == '.' && !is_hex)
+    return parse_fraction (text, size);
+
+  power = parse_suffix (end);
+  if (power < 0 || value > ((guint64) G_MAXINT64 >> (10 * power)))
+    return FALSE;
+
+  *size = value << (10 * power);
+  return TRUE;
+}
+
+char *
+tool_format_size (guint64 size)
+{
+  static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+  double value = (double) size;
+  guint i = 0;
+
+  /* Never four digits before the point: 1000 KiB is 0.977 MiB. */
+  while (value >= 1000 && i + 1 < G_N_ELEMENTS (units))
+    {
+      value /= 1024;
+      i++;
+    }
+
+  return g_strdup_printf ("%.3g %s", value, units[i]);
+}
+
+char *
+tool_format_amount (double amount)
+{
+  static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+  g_autofree char *number = NULL;
+  guint i = 0;
+
+  while (amount >= 1024 && i + 1 < G_N_ELEMENTS (units))
+    {
+      amount /= 1024;
+      i++;
+    }
+
+  number = g_strdup_printf ("%.3f", amount);
+  if (g_str_has_suffix (number, ".000"))
+    number[strlen (number) - 4] = '\0';
+
+  return g_strdup_printf ("%s %s", number, units[i]);
+}
