@@ -1,0 +1,517 @@
+// SPDX-FileCopyrightText: The imago-glib authors
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Calls every public method from JavaScript and checks the data.
+// usage: gjs -m test-gjs.js LIST-OF-FUNCTIONS.json
+
+import Gio from 'gi://Gio';
+import GLib from 'gi://GLib';
+import GObject from 'gi://GObject';
+import Imago from 'gi://Imago?version=1.0';
+import System from 'system';
+
+import * as tap from './tap.js';
+import {equal, raises, truth} from './tap.js';
+
+const root = GLib.getenv('IMAGO_SOURCE_ROOT');
+const DATA = `${root}/tests/data`;
+const NORMAL = GLib.PRIORITY_DEFAULT;
+const decoder = new TextDecoder();
+
+function load(path) {
+    return GLib.file_get_contents(path)[1];
+}
+
+const FACTS = JSON.parse(decoder.decode(load(`${DATA}/samples.json`)));
+
+// ---- which functions were called ----
+
+const functions = JSON.parse(decoder.decode(load(System.programArgs[0])));
+const called = new Set();
+
+for (const [type, kind, name] of functions) {
+    const holder = type === null ? Imago : Imago[type];
+    const owner = kind === 'method' ? holder.prototype : holder;
+    const original = owner[name];
+    const key = [type, name].join('.');
+    owner[name] = function (...args) {
+        called.add(key);
+        return original.apply(this, args);
+    };
+}
+
+// ---- helpers ----
+
+function sample(name = 'disk.qcow2') {
+    return Gio.File.new_for_path(`${DATA}/${name}`);
+}
+
+function options(properties = {}) {
+    return new Imago.OpenOptions({
+        format_name: 'qcow2',
+        reference_policy: Imago.SameDirectoryPolicy.new(),
+        ...properties,
+    });
+}
+
+function openDisk(properties = {}) {
+    return Imago.Image.open(sample(), options(properties), null);
+}
+
+// Calls start (callback) and runs a main loop until the callback; returns the result.
+function wait(start) {
+    const loop = new GLib.MainLoop(null, false);
+    const results = [];
+    start((_source, result) => {
+        results.push(result);
+        loop.quit();
+    });
+    equal(results.length, 0, 'callbacks before the starter returned');
+    run(loop);
+    equal(results.length, 1, 'callbacks');
+    return results[0];
+}
+
+// Runs the loop, but not for ever.
+function run(loop) {
+    let late = false;
+    const source = GLib.timeout_add_seconds(NORMAL, 20, () => {
+        late = true;
+        loop.quit();
+        return GLib.SOURCE_REMOVE;
+    });
+    loop.run();
+    truth(!late, 'the main loop was stopped in time');
+    GLib.source_remove(source);
+}
+
+function fails(domain, code, run) {
+    const error = raises(run);
+    truth(error instanceof GLib.Error && error.matches(domain, code), `${error} matches ${domain.name} ${code}`);
+    return error;
+}
+
+function text(bytes) {
+    return decoder.decode(bytes.toArray());
+}
+
+function digestOf(image) {
+    const checksum = new GLib.Checksum(GLib.ChecksumType.SHA256);
+    for (let offset = 0, count; offset < image.get_size(); offset += count) {
+        count = Math.min(1000003, image.get_size() - offset);
+        checksum.update(image.read_bytes(offset, count, null).toArray());
+    }
+    return checksum.get_string();
+}
+
+function digestOfFile(path) {
+    return GLib.compute_checksum_for_data(GLib.ChecksumType.SHA256, load(path));
+}
+
+function items(model) {
+    truth(model instanceof Gio.ListModel, 'a list model');
+    return Array.from({length: model.get_n_items()}, (_, i) => model.get_item(i));
+}
+
+function namesOf(model) {
+    return items(model).map(item => item.get_name());
+}
+
+function withFolder(run) {
+    const path = GLib.dir_make_tmp('imago-gjs-XXXXXX');
+    try {
+        run(path);
+    } finally {
+        for (const info of Gio.File.new_for_path(path).enumerate_children('standard::name', 0, null))
+            GLib.unlink(`${path}/${info.get_name()}`);
+        GLib.rmdir(path);
+    }
+}
+
+// ---- formats and storages ----
+
+tap.test('formats', () => {
+    const names = namesOf(Imago.Format.list());
+    truth(names.includes('qcow2') && names.includes('raw'), names);
+    const qcow2 = Imago.Format.lookup('qcow2');
+    equal(qcow2.get_name(), 'qcow2');
+    truth(qcow2.get_title().toLowerCase().includes('qcow2'), qcow2.get_title());
+    truth(qcow2.get_mime_types().includes('application/x-qemu-disk'), qcow2.get_mime_types());
+    truth(qcow2.get_suffixes().length > 0, 'suffixes');
+    truth(qcow2.get_flags() & Imago.FormatFlags.BACKING_FILE, 'flags');
+    equal(Imago.Format.lookup('floppy of sand'), null);
+});
+
+tap.test('probe', () => {
+    const storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, null);
+    equal(namesOf(Imago.Format.probe(storage, null)), ['qcow2']);
+    const result = wait(done => Imago.Format.probe_async(storage, NORMAL, null, done));
+    equal(namesOf(Imago.Format.probe_finish(result)), ['qcow2']);
+    equal(namesOf(Imago.Format.probe(Imago.NullStorage.new(1 << 20), null)), []);
+});
+
+tap.test('file-storage', () => {
+    const content = load(`${DATA}/disk.qcow2`);
+    let storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, null);
+    truth(storage.get_name().endsWith('disk.qcow2'), storage.get_name());
+    equal(storage.query_size(null), [true, content.length]);
+    equal(storage.read_bytes(3, 1000, null).toArray(), content.slice(3, 1003));
+    truth(storage.get_file().equal(sample()), 'the file');
+
+    let result = wait(done => Imago.FileStorage.open_async(sample(), Imago.StorageFlags.NONE, NORMAL, null, done));
+    storage = Imago.FileStorage.open_finish(result);
+    result = wait(done => storage.read_bytes_async(512, 77, NORMAL, null, done));
+    equal(storage.read_bytes_finish(result).toArray(), content.slice(512, 589));
+
+    const stream = sample().read(null);
+    storage = Imago.FileStorage.open_fd(stream.get_fd(), 'from outside', Imago.StorageFlags.NONE);
+    stream.close(null);
+    equal(storage.get_name(), 'from outside');
+    equal(text(storage.read_bytes(0, 3, null)), 'QFI');
+
+    fails(Gio.IOErrorEnum, Gio.IOErrorEnum.NOT_FOUND,
+        () => Imago.FileStorage.open(Gio.File.new_for_path('/nonexistent/disk'), Imago.StorageFlags.NONE, null));
+    fails(Imago.Error, Imago.Error.NOT_REGULAR_FILE,
+        () => Imago.FileStorage.open(Gio.File.new_for_path(DATA), Imago.StorageFlags.NONE, null));
+});
+
+tap.test('small-storages', () => {
+    const memory = Imago.MemoryStorage.new(new TextEncoder().encode('0123456789'));
+    equal(memory.query_size(null), [true, 10]);
+    equal(text(memory.read_bytes(2, 3, null)), '234');
+    const window = Imago.WindowStorage.new(memory, 4, 5);
+    equal(window.query_size(null), [true, 5]);
+    equal(text(window.read_bytes(1, 4, null)), '5678');
+    const zeroes = Imago.NullStorage.new(2 ** 40);
+    equal(zeroes.query_size(null), [true, 2 ** 40]);
+    equal(zeroes.read_bytes(2 ** 40 - 8, 8, null).toArray(), new Uint8Array(8));
+});
+
+// ---- opening ----
+
+tap.test('open-and-read', () => {
+    const image = openDisk();
+    equal(image.get_size(), FACTS['disk.qcow2'].size);
+    equal(digestOf(image), FACTS['disk.qcow2'].sha256);
+    equal(image.get_format().get_name(), 'qcow2');
+    truth(image.get_storage().get_name().endsWith('disk.qcow2'), 'its storage');
+    const backing = image.dup_backing();
+    equal(digestOf(backing), FACTS['base.qcow2'].sha256);
+    equal(backing.dup_backing(), null);
+    equal(image.close(null), true);
+    fails(Imago.Error, Imago.Error.CLOSED, () => image.read_bytes(0, 1, null));
+});
+
+tap.test('open-async', () => {
+    let result = wait(done => Imago.Image.open_async(sample(), options(), NORMAL, null, done));
+    const image = Imago.Image.open_finish(result);
+    equal(digestOf(image), FACTS['disk.qcow2'].sha256);
+    result = wait(done => image.read_bytes_async(0x380000, 6, NORMAL, null, done));
+    equal(text(image.read_bytes_finish(result)), 'Beyond');
+    result = wait(done => image.close_async(NORMAL, null, done));
+    equal(image.close_finish(result), true);
+    result = wait(done => image.read_bytes_async(0, 1, NORMAL, null, done));
+    fails(Imago.Error, Imago.Error.CLOSED, () => image.read_bytes_finish(result));
+});
+
+tap.test('open-storage', () => {
+    const content = load(`${DATA}/base.qcow2`);
+    let image = Imago.Image.open_storage(Imago.MemoryStorage.new(content), options(), null);
+    equal(digestOf(image), FACTS['base.qcow2'].sha256);
+    const result = wait(done => Imago.Image.open_storage_async(Imago.MemoryStorage.new(content), options(),
+        NORMAL, null, done));
+    image = Imago.Image.open_storage_finish(result);
+    equal(digestOf(image), FACTS['base.qcow2'].sha256);
+});
+
+tap.test('open-snapshot', () => {
+    equal(digestOf(openDisk({snapshot: 'before-upgrade'})), FACTS['disk.qcow2@before-upgrade'].sha256);
+    fails(Imago.Error, Imago.Error.SNAPSHOT_NOT_FOUND, () => openDisk({snapshot: 'after'}));
+});
+
+tap.test('open-options-setters', () => {
+    const made = Imago.OpenOptions.new();
+    made.set_format_name('qcow2');
+    made.set_snapshot('1');
+    made.set_reference_policy(Imago.SameDirectoryPolicy.new());
+    made.set_defer_references(true);
+    const image = Imago.Image.open(sample(), made, null);
+    fails(Imago.Error, Imago.Error.REFERENCES_PENDING, () => image.read_bytes(0, 1, null));
+    image.open_references(null);
+    equal(digestOf(image), FACTS['disk.qcow2@before-upgrade'].sha256);
+});
+
+tap.test('two-phases', () => {
+    const image = openDisk({defer_references: true});
+    const [reference] = items(image.list_references());
+    equal(reference.get_role(), Imago.ReferenceRole.BACKING_FILE);
+    equal(reference.get_name(), 'base.qcow2');
+    equal(reference.dup_display_name(), '“base.qcow2”');
+    equal(reference.dup_format_name(), 'qcow2');
+    const result = wait(done => image.open_references_async(NORMAL, null, done));
+    equal(image.open_references_finish(result), true);
+    equal(digestOf(image), FACTS['disk.qcow2'].sha256);
+
+    const alone = openDisk({defer_references: true});
+    equal(alone.set_backing(null), true);
+    alone.open_references(null);
+    equal(alone.dup_backing(), null);
+    equal(alone.read_bytes(510, 2, null).toArray(), new Uint8Array(2));
+});
+
+// ---- policies ----
+
+const MemoryPolicy = GObject.registerClass({
+    Implements: [Imago.ReferencePolicy],
+}, class MemoryPolicy extends GObject.Object {
+    asked = [];
+
+    vfunc_decide(reference) {
+        this.asked.push([reference.get_role(), reference.get_name(), reference.dup_format_name(),
+            reference.get_depth(), reference.get_file().get_basename()]);
+        reference.set_format_name('qcow2');
+        reference.grant(Imago.MemoryStorage.new(load(`${DATA}/base.qcow2`)));
+        return true;
+    }
+});
+
+const RefusingPolicy = GObject.registerClass({
+    Implements: [Imago.ReferencePolicy],
+}, class RefusingPolicy extends GObject.Object {
+    vfunc_decide(_reference) {
+        throw new GLib.Error(Gio.IOErrorEnum, Gio.IOErrorEnum.BUSY, 'not today');
+    }
+});
+
+tap.test('policy-in-javascript', () => {
+    const policy = new MemoryPolicy();
+    const asked = [Imago.ReferenceRole.BACKING_FILE, 'base.qcow2', 'qcow2', 1, 'base.qcow2'];
+    equal(digestOf(openDisk({reference_policy: policy})), FACTS['disk.qcow2'].sha256);
+    equal(policy.asked, [asked]);
+    const result = wait(done => Imago.Image.open_async(sample(), options({reference_policy: policy}), NORMAL, null,
+        done));
+    equal(digestOf(Imago.Image.open_finish(result)), FACTS['disk.qcow2'].sha256);
+    equal(policy.asked, [asked, asked]);
+
+    const error = raises(() => openDisk({reference_policy: new RefusingPolicy()}));
+    truth(error.message.includes('not today'), error.message);
+});
+
+tap.test('callback-policy', () => {
+    const seen = [];
+    const policy = Imago.CallbackPolicy.new(tap.guard(reference => {
+        seen.push(reference.get_name());
+        reference.grant(Imago.FileStorage.open(reference.get_file(), Imago.StorageFlags.NONE, null));
+        return true;
+    }, false));
+    equal(digestOf(openDisk({reference_policy: policy})), FACTS['disk.qcow2'].sha256);
+    const result = wait(done => Imago.Image.open_async(sample(), options({reference_policy: policy}), NORMAL, null,
+        done));
+    equal(digestOf(Imago.Image.open_finish(result)), FACTS['disk.qcow2'].sha256);
+    equal(seen, ['base.qcow2', 'base.qcow2']);
+
+    const refusing = Imago.CallbackPolicy.new(tap.guard(reference => {
+        reference.deny(new GLib.Error(Gio.IOErrorEnum, Gio.IOErrorEnum.PERMISSION_DENIED, 'no entry'));
+        return true;
+    }, false));
+    truth(raises(() => openDisk({reference_policy: refusing})).message.includes('no entry'), 'the reason');
+});
+
+tap.test('built-in-policies', () => {
+    fails(Imago.Error, Imago.Error.REFERENCE_DENIED, () => openDisk({reference_policy: Imago.DenyPolicy.new()}));
+    fails(Imago.Error, Imago.Error.REFERENCE_DENIED, () => openDisk({reference_policy: null}));
+    equal(digestOf(openDisk({reference_policy: Imago.PermissivePolicy.new()})), FACTS['disk.qcow2'].sha256);
+    const table = Imago.MapPolicy.new();
+    table.add('base.qcow2', Imago.FileStorage.open(sample('base.qcow2'), Imago.StorageFlags.NONE, null), 'qcow2');
+    equal(digestOf(openDisk({reference_policy: table})), FACTS['disk.qcow2'].sha256);
+});
+
+// ---- what an image is ----
+
+tap.test('info', () => {
+    const image = openDisk();
+    const info = image.query_info(null);
+    truth(info.get_filename().endsWith('tests/data/disk.qcow2'), info.get_filename());
+    equal(info.get_format_name(), 'qcow2');
+    equal(info.get_virtual_size(), 4 << 20);
+    truth(info.get_actual_size() > 0, 'actual size');
+    equal(info.get_cluster_size(), 2048);
+    equal(info.get_backing_filename(), 'base.qcow2');
+    truth(info.get_full_backing_filename().endsWith('tests/data/base.qcow2'), info.get_full_backing_filename());
+    equal(info.get_backing_format_name(), 'qcow2');
+    equal(info.get_compat(), '1.1');
+    equal(info.get_compression_type(), 'zlib');
+    equal(info.get_refcount_bits(), 16);
+    equal([info.get_dirty(), info.get_corrupt(), info.get_lazy_refcounts(), info.get_extended_l2()],
+        [false, false, false, false]);
+    equal(info.get_data_file(), null);
+    equal(info.get_data_file_raw(), false);
+    equal(namesOf(info.get_snapshots()), ['before-upgrade']);
+    const [bitmap] = items(info.get_bitmaps());
+    equal([bitmap.get_name(), bitmap.get_granularity(), bitmap.get_in_use(), bitmap.get_recording()],
+        ['since-monday', 65536, false, true]);
+    const result = wait(done => image.query_info_async(NORMAL, null, done));
+    equal(image.query_info_finish(result).get_cluster_size(), 2048);
+});
+
+tap.test('snapshots', () => {
+    const image = openDisk();
+    const [snapshot] = items(image.list_snapshots(null));
+    equal([snapshot.get_id(), snapshot.get_name()], ['1', 'before-upgrade']);
+    equal([snapshot.get_disk_size(), snapshot.get_vm_state_size(), snapshot.get_vm_clock()], [4 << 20, 0, 0]);
+    equal(snapshot.get_icount()[0], false);
+    equal(snapshot.get_date_usec(), 1704067200000000);
+    equal(snapshot.get_date_nanoseconds(), 0);
+    equal(snapshot.get_date_time().to_utc().format('%F %T'), '2024-01-01 00:00:00');
+    const result = wait(done => image.list_snapshots_async(NORMAL, null, done));
+    equal(namesOf(image.list_snapshots_finish(result)), ['before-upgrade']);
+});
+
+tap.test('block-map', () => {
+    const image = openDisk();
+    const end = image.get_size();
+    const stored = {0: load(`${DATA}/disk.qcow2`), 1: load(`${DATA}/base.qcow2`)};
+    const K = Imago.ExtentKind;
+    let extent = image.map(0, end, Imago.MapFlags.NONE, null);
+    equal([extent.get_kind(), extent.get_offset(), extent.get_depth(), extent.get_reads_as_zero()],
+        [K.COMPRESSED, 0, 1, false]);
+    const array = image.map_extents(0, end, 1000, Imago.MapFlags.NONE, null);
+    const kinds = new Set();
+    let position = 0;
+    for (let i = 0; i < array.get_n(); i++) {
+        extent = array.get(i);
+        equal(extent.get_offset(), position);
+        kinds.add(extent.get_kind());
+        const [found, hostOffset] = extent.get_host_offset();
+        equal(found, extent.get_kind() === K.DATA, 'has a host offset');
+        if (found) {
+            truth(extent.get_storage_name().endsWith('.qcow2'), extent.get_storage_name());
+            equal(image.read_bytes(position, extent.get_length(), null).toArray(),
+                stored[extent.get_depth()].slice(hostOffset, hostOffset + extent.get_length()));
+        }
+        position += extent.get_length();
+    }
+    equal(position, end);
+    equal([...kinds].sort(), [K.DATA, K.COMPRESSED, K.ZERO, K.UNALLOCATED].sort());
+    let result = wait(done => image.map_async(0, end, Imago.MapFlags.TOP_ONLY, NORMAL, null, done));
+    equal(image.map_finish(result).get_kind(), K.UNALLOCATED);
+    result = wait(done => image.map_extents_async(0, end, 3, Imago.MapFlags.NONE, NORMAL, null, done));
+    equal(image.map_extents_finish(result).get_n(), 3);
+    fails(Imago.Error, Imago.Error.OUT_OF_RANGE, () => image.map(end, 1, Imago.MapFlags.NONE, null));
+});
+
+tap.test('inspection', () => {
+    let inspection = Imago.inspect(sample(), null);
+    equal(namesOf(inspection.get_formats()), ['qcow2']);
+    equal(inspection.get_file_size(), load(`${DATA}/disk.qcow2`).length);
+    equal(inspection.get_virtual_size(), 4 << 20);
+    equal(items(inspection.get_references()).map(r => r.get_name()), ['base.qcow2']);
+    equal(inspection.get_encryption(), null);
+    equal(inspection.get_n_snapshots(), 1);
+    equal(inspection.get_unknown_features() ?? [], []);
+    equal(inspection.get_problems() ?? [], []);
+    equal(inspection.get_self_contained(), false);
+    const result = wait(done => Imago.inspect_async(sample('base.qcow2'), NORMAL, null, done));
+    equal(Imago.inspect_finish(result).get_self_contained(), true);
+});
+
+// ---- reading ----
+
+tap.test('reading-past-the-end', () => {
+    const image = openDisk();
+    const end = image.get_size();
+    fails(Imago.Error, Imago.Error.OUT_OF_RANGE, () => image.read_bytes(end - 1, 2, null));
+    equal(image.read_bytes(end - 1, 1, null).toArray(), new Uint8Array(1));
+    const result = wait(done => image.read_bytes_async(end, 1, NORMAL, null, done));
+    fails(Imago.Error, Imago.Error.OUT_OF_RANGE, () => image.read_bytes_finish(result));
+});
+
+tap.test('stream', () => {
+    const image = openDisk();
+    const stream = image.create_input_stream();
+    truth(stream instanceof Gio.InputStream && stream.can_seek(), 'a seekable stream');
+    stream.seek(0x380000, GLib.SeekType.SET, null);
+    equal(text(stream.read_bytes(6, null)), 'Beyond');
+    equal(stream.tell(), 0x380006);
+    const result = wait(done => stream.read_bytes_async(4, NORMAL, null, done));
+    equal(text(stream.read_bytes_finish(result)), ' the');
+    stream.close(null);
+});
+
+tap.test('many-reads-at-once', () => {
+    const image = openDisk();
+    const whole = image.read_bytes(0, image.get_size(), null).toArray();
+    const loop = new GLib.MainLoop(null, false);
+    let left = 200;
+    for (let i = 0; i < 200; i++) {
+        const offset = i * 7919 % (whole.length - 500);
+        image.read_bytes_async(offset, 500, NORMAL, null, (source, result) => {
+            tap.guard(() => {
+                equal(source.read_bytes_finish(result).toArray(), whole.slice(offset, offset + 500));
+            })();
+            if (--left === 0)
+                loop.quit();
+        });
+    }
+    run(loop);
+    equal(left, 0);
+});
+
+tap.test('cancelled', () => {
+    const image = openDisk();
+    const cancellable = new Gio.Cancellable();
+    cancellable.cancel();
+    const CANCELLED = Gio.IOErrorEnum.CANCELLED;
+    fails(Gio.IOErrorEnum, CANCELLED, () => image.read_bytes(0, 1, cancellable));
+    let result = wait(done => image.read_bytes_async(0, 1, NORMAL, cancellable, done));
+    fails(Gio.IOErrorEnum, CANCELLED, () => image.read_bytes_finish(result));
+    result = wait(done => Imago.Image.open_async(sample(), options(), NORMAL, cancellable, done));
+    fails(Gio.IOErrorEnum, CANCELLED, () => Imago.Image.open_finish(result));
+});
+
+// ---- jobs ----
+
+tap.test('convert', () => withFolder(folder => {
+    const target = Gio.File.new_for_path(`${folder}/disk.raw`);
+    const job = Imago.ConvertJob.new(openDisk(), target);
+    equal([job.get_phase(), job.get_bytes_done(), job.get_progress()], [Imago.JobPhase.NONE, 0, 0]);
+    job.set_durable(false);
+    job.set_threads(2);
+    equal(job.run(null), true);
+    equal([job.get_phase(), job.get_progress()], [Imago.JobPhase.DONE, 1]);
+    equal(job.get_bytes_done(), job.get_bytes_total());
+    equal(digestOfFile(`${folder}/disk.raw`), FACTS['disk.qcow2'].sha256);
+    fails(Gio.IOErrorEnum, Gio.IOErrorEnum.EXISTS, () => Imago.ConvertJob.new(openDisk(), target).run(null));
+    const again = Imago.ConvertJob.new(openDisk(), target);
+    again.set_overwrite(true);
+    equal(again.run(null), true);
+}));
+
+tap.test('convert-async-with-progress', () => withFolder(folder => {
+    const job = new Imago.ConvertJob({
+        source: openDisk(),
+        destination: Gio.File.new_for_path(`${folder}/disk.raw`),
+        durable: false,
+    });
+    const seen = [];
+    job.connect('notify::progress', () => seen.push(job.progress));
+    const result = wait(done => job.run_async(NORMAL, null, done));
+    equal(job.run_finish(result), true);
+    equal(seen[seen.length - 1], 1, 'the last progress');
+    equal(seen, [...seen].sort((a, b) => a - b), 'progress only rises');
+    equal(digestOfFile(`${folder}/disk.raw`), FACTS['disk.qcow2'].sha256);
+}));
+
+// ---- all of it ----
+
+tap.test('error-domain', () => {
+    equal(GLib.quark_to_string(Imago.Error.quark()), 'imago-error-quark');
+    equal([Imago.Error.FAILED, Imago.Error.CLOSED], [0, 14]);
+});
+
+tap.test('every-function-was-called', () => {
+    equal(functions.map(([type, , name]) => [type, name].join('.')).filter(key => !called.has(key)), []);
+    print(`# ${functions.length} functions and methods, all called`);
+});
+
+tap.main();

@@ -1,0 +1,730 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Calls every public method from Python and checks the data."""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+import gi  # noqa: E402
+import tap  # noqa: E402
+
+gi.require_version('Imago', '1.0')
+from gi.repository import Gio, GLib, GObject, Imago  # noqa: E402
+
+import coverage  # noqa: E402
+
+DATA = pathlib.Path(tap.source_root()) / 'tests' / 'data'
+FACTS = json.loads((DATA / 'samples.json').read_text())
+GIR = pathlib.Path(tap.build_root()) / 'imago-glib' / 'Imago-1.0.gir'
+recorder = coverage.Recorder(Imago, GIR)
+
+NORMAL = GLib.PRIORITY_DEFAULT
+
+
+# ---- helpers ----
+
+def sample(name='disk.qcow2'):
+    return Gio.File.new_for_path(str(DATA / name))
+
+
+def options(**properties):
+    properties.setdefault('format_name', 'qcow2')
+    properties.setdefault('reference_policy', Imago.SameDirectoryPolicy.new())
+    return Imago.OpenOptions(**properties)
+
+
+def open_disk(**properties):
+    return Imago.Image.open(sample(), options(**properties), None)
+
+
+def wait(starter, *arguments, context=None):
+    """Calls an async starter and runs a main loop until its callback; returns the result."""
+    loop = GLib.MainLoop(context)
+    results = []
+
+    def done(_source, result):
+        results.append(result)
+        loop.quit()
+
+    starter(*arguments, done)
+    tap.equal(results, [], 'callbacks before the starter returned')
+    run(loop)
+    tap.equal(len(results), 1, 'callbacks')
+    return results[0]
+
+
+def run(loop):
+    """Runs the loop, but not for ever."""
+    late = []
+    source = GLib.timeout_source_new_seconds(20)
+    source.set_callback(lambda *_: (late.append(True), loop.quit()) and False)
+    source.attach(loop.get_context())
+    loop.run()
+    source.destroy()
+    tap.true(not late, 'the main loop was stopped in time')
+
+
+def fails(code, function, *arguments, domain=None):
+    error = tap.raises(GLib.Error, function, *arguments)
+    domain = domain or Imago.Error.quark()
+    tap.true(error.matches(domain, code), f'{error.domain} {error.code} {error.message!r} matches {code}')
+    return error
+
+
+def digest_of(image):
+    """SHA-256 of the guest's view, read in uneven pieces."""
+    digest = hashlib.sha256()
+    offset = 0
+    while offset < image.get_size():
+        count = min(1000003, image.get_size() - offset)
+        digest.update(image.read_bytes(offset, count, None).get_data())
+        offset += count
+    return digest.hexdigest()
+
+
+def names_of(model):
+    return [item.get_name() for item in model]
+
+
+class Folder:
+    def __enter__(self):
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix='imago-gi-'))
+        return self.path
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path)
+
+
+# ---- formats ----
+
+@tap.test
+def formats():
+    formats = Imago.Format.list()
+    tap.true(isinstance(formats, Gio.ListModel), 'a list model')
+    names = names_of(formats)
+    tap.true('qcow2' in names and 'raw' in names, names)
+    qcow2 = Imago.Format.lookup('qcow2')
+    tap.equal(qcow2.get_name(), 'qcow2')
+    tap.true('qcow2' in qcow2.get_title().lower(), qcow2.get_title())
+    tap.true('application/x-qemu-disk' in qcow2.get_mime_types(), qcow2.get_mime_types())
+    tap.true('qcow2' in [suffix.lstrip('.') for suffix in qcow2.get_suffixes()], qcow2.get_suffixes())
+    flags = qcow2.get_flags()
+    for flag in (Imago.FormatFlags.BACKING_FILE, Imago.FormatFlags.DATA_FILE,
+                 Imago.FormatFlags.COMPRESSED, Imago.FormatFlags.SNAPSHOTS):
+        tap.true(flags & flag, flag)
+    tap.true(Imago.Format.lookup('raw').get_flags() & Imago.FormatFlags.CONVERT_TARGET, 'raw can be made')
+    tap.equal(Imago.Format.lookup('floppy of sand'), None)
+
+
+@tap.test
+def probe():
+    storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, None)
+    tap.equal(names_of(Imago.Format.probe(storage, None)), ['qcow2'])
+    result = wait(Imago.Format.probe_async, storage, NORMAL, None)
+    tap.equal(names_of(Imago.Format.probe_finish(result)), ['qcow2'])
+    zeroes = Imago.NullStorage.new(1 << 20)
+    tap.equal(names_of(Imago.Format.probe(zeroes, None)), [])
+
+
+# ---- storages ----
+
+@tap.test
+def file_storage():
+    content = (DATA / 'disk.qcow2').read_bytes()
+    storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, None)
+    tap.true(storage.get_name().endswith('disk.qcow2'), storage.get_name())
+    tap.equal(storage.query_size(None), (True, len(content)))
+    tap.equal(storage.read_bytes(3, 1000, None).get_data(), content[3:1003])
+    tap.true(storage.get_file().equal(sample()), 'the file')
+
+    result = wait(Imago.FileStorage.open_async, sample(), Imago.StorageFlags.NONE, NORMAL, None)
+    storage = Imago.FileStorage.open_finish(result)
+    result = wait(storage.read_bytes_async, 512, 77, NORMAL, None)
+    tap.equal(storage.read_bytes_finish(result).get_data(), content[512:589])
+
+    fd = os.open(DATA / 'disk.qcow2', os.O_RDONLY)
+    try:
+        storage = Imago.FileStorage.open_fd(fd, 'from outside', Imago.StorageFlags.NONE)
+    finally:
+        os.close(fd)
+    tap.equal(storage.get_name(), 'from outside')
+    tap.equal(storage.get_file(), None)
+    tap.equal(storage.read_bytes(0, 4, None).get_data(), b'QFI\xfb')
+
+
+@tap.test
+def file_storage_refuses():
+    nowhere = Gio.File.new_for_path('/nonexistent/disk')
+    fails(Gio.IOErrorEnum.NOT_FOUND, Imago.FileStorage.open, nowhere, Imago.StorageFlags.NONE, None,
+          domain=Gio.io_error_quark())
+    with Folder() as folder:
+        fails(Imago.Error.NOT_REGULAR_FILE, Imago.FileStorage.open,
+              Gio.File.new_for_path(str(folder)), Imago.StorageFlags.NONE, None)
+        os.mkfifo(folder / 'fifo')
+        fails(Imago.Error.NOT_REGULAR_FILE, Imago.FileStorage.open,
+              Gio.File.new_for_path(str(folder / 'fifo')), Imago.StorageFlags.NONE, None)
+
+
+@tap.test
+def small_storages():
+    memory = Imago.MemoryStorage.new(GLib.Bytes.new(b'0123456789'))
+    tap.equal(memory.query_size(None), (True, 10))
+    tap.equal(memory.read_bytes(2, 3, None).get_data(), b'234')
+    window = Imago.WindowStorage.new(memory, 4, 5)
+    tap.equal(window.query_size(None), (True, 5))
+    tap.equal(window.read_bytes(1, 4, None).get_data(), b'5678')
+    null = Imago.NullStorage.new(1 << 40)
+    tap.equal(null.query_size(None), (True, 1 << 40))
+    tap.equal(null.read_bytes((1 << 40) - 8, 8, None).get_data(), bytes(8))
+
+
+# ---- opening ----
+
+@tap.test
+def open_and_read():
+    image = open_disk()
+    tap.equal(image.get_size(), FACTS['disk.qcow2']['size'])
+    tap.equal(digest_of(image), FACTS['disk.qcow2']['sha256'])
+    tap.equal(image.get_format().get_name(), 'qcow2')
+    tap.true(image.get_storage().get_name().endswith('disk.qcow2'), 'its storage')
+    backing = image.dup_backing()
+    tap.equal(digest_of(backing), FACTS['base.qcow2']['sha256'])
+    tap.equal(backing.dup_backing(), None)
+    tap.true(image.close(None), 'closed')
+    fails(Imago.Error.CLOSED, image.read_bytes, 0, 1, None)
+
+
+@tap.test
+def open_async():
+    result = wait(Imago.Image.open_async, sample(), options(), NORMAL, None)
+    image = Imago.Image.open_finish(result)
+    tap.equal(digest_of(image), FACTS['disk.qcow2']['sha256'])
+    result = wait(image.read_bytes_async, 32768, 3, NORMAL, None)
+    tap.equal(image.read_bytes_finish(result).get_data(), b'\xeb\x3c\x90')
+    result = wait(image.close_async, NORMAL, None)
+    tap.true(image.close_finish(result), 'closed')
+    result = wait(image.read_bytes_async, 0, 1, NORMAL, None)
+    fails(Imago.Error.CLOSED, image.read_bytes_finish, result)
+
+
+@tap.test
+def open_storage():
+    content = GLib.Bytes.new((DATA / 'base.qcow2').read_bytes())
+    image = Imago.Image.open_storage(Imago.MemoryStorage.new(content), options(), None)
+    tap.equal(digest_of(image), FACTS['base.qcow2']['sha256'])
+    result = wait(Imago.Image.open_storage_async, Imago.MemoryStorage.new(content), options(), NORMAL, None)
+    tap.equal(digest_of(Imago.Image.open_storage_finish(result)), FACTS['base.qcow2']['sha256'])
+
+    packed = GLib.Bytes.new(b'front' + content.get_data() + b'back')
+    window = Imago.WindowStorage.new(Imago.MemoryStorage.new(packed), 5, content.get_size())
+    image = Imago.Image.open_storage(window, options(), None)
+    tap.equal(digest_of(image), FACTS['base.qcow2']['sha256'])
+
+
+@tap.test
+def open_snapshot():
+    image = open_disk(snapshot='before-upgrade')
+    tap.equal(digest_of(image), FACTS['disk.qcow2@before-upgrade']['sha256'])
+    error = fails(Imago.Error.SNAPSHOT_NOT_FOUND, Imago.Image.open, sample(), options(snapshot='after'), None)
+    tap.true('after' in error.message, error.message)
+
+
+@tap.test
+def open_options_setters():
+    made = Imago.OpenOptions.new()
+    made.set_format_name('qcow2')
+    made.set_snapshot('1')
+    made.set_reference_policy(Imago.SameDirectoryPolicy.new())
+    made.set_defer_references(True)
+    tap.equal((made.props.format_name, made.props.snapshot, made.props.defer_references),
+              ('qcow2', '1', True))
+    image = Imago.Image.open(sample(), made, None)
+    fails(Imago.Error.REFERENCES_PENDING, image.read_bytes, 0, 1, None)
+    image.open_references(None)
+    tap.equal(digest_of(image), FACTS['disk.qcow2@before-upgrade']['sha256'])
+
+
+@tap.test
+def two_phases():
+    image = open_disk(defer_references=True)
+    references = list(image.list_references())
+    tap.equal(len(references), 1)
+    reference = references[0]
+    tap.equal(reference.get_role(), Imago.ReferenceRole.BACKING_FILE)
+    tap.equal(reference.get_name(), 'base.qcow2')
+    tap.equal(reference.dup_display_name(), '“base.qcow2”')
+    tap.equal(reference.dup_format_name(), 'qcow2')
+
+    result = wait(image.open_references_async, NORMAL, None)
+    tap.true(image.open_references_finish(result), 'opened')
+    tap.equal(digest_of(image), FACTS['disk.qcow2']['sha256'])
+
+    other = Imago.Image.open_storage(Imago.NullStorage.new(4 << 20), Imago.OpenOptions(format_name='raw'), None)
+    image = open_disk(defer_references=True)
+    tap.true(image.set_backing(other), 'overridden')
+    image.open_references(None)
+    tap.equal(image.read_bytes(510, 2, None).get_data(), bytes(2))
+
+    alone = open_disk(defer_references=True)
+    alone.set_backing(None)
+    alone.open_references(None)
+    tap.equal(alone.dup_backing(), None)
+    tap.equal(alone.read_bytes(510, 2, None).get_data(), bytes(2))
+    tap.equal(alone.read_bytes(0x380000, 6, None).get_data(), b'Beyond')
+
+
+@tap.test
+def open_refuses():
+    fails(Imago.Error.REFERENCE_DENIED, Imago.Image.open, sample(), Imago.OpenOptions(format_name='qcow2'), None)
+    fails(Imago.Error.UNKNOWN_FORMAT, Imago.Image.open, sample(), options(format_name='no such format'), None)
+    fails(Imago.Error.UNKNOWN_FORMAT, Imago.Image.open_storage, Imago.NullStorage.new(65536), options(), None)
+    head = bytearray((DATA / 'base.qcow2').read_bytes())
+    head[32:36] = (1).to_bytes(4, 'big')
+    encrypted = Imago.MemoryStorage.new(GLib.Bytes.new(bytes(head)))
+    error = fails(Imago.Error.ENCRYPTED, Imago.Image.open_storage, encrypted, options(), None)
+    tap.true('aes' in error.message, error.message)
+    result = wait(Imago.Image.open_storage_async, encrypted, options(), NORMAL, None)
+    fails(Imago.Error.ENCRYPTED, Imago.Image.open_storage_finish, result)
+
+
+# ---- policies ----
+
+class MemoryPolicy(GObject.Object, Imago.ReferencePolicy):
+    """Answers every reference with the base, from memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+        self.threads = set()
+
+    def do_decide(self, reference):
+        self.threads.add(threading.current_thread().name)
+        self.asked.append((reference.get_role(), reference.get_name(), reference.dup_format_name(),
+                           reference.get_depth(), reference.get_file().get_basename()))
+        reference.set_format_name('qcow2')
+        reference.grant(Imago.MemoryStorage.new(GLib.Bytes.new((DATA / 'base.qcow2').read_bytes())))
+        return True
+
+
+ASKED = [(Imago.ReferenceRole.BACKING_FILE, 'base.qcow2', 'qcow2', 1, 'base.qcow2')]
+
+
+@tap.test
+def policy_in_python():
+    policy = MemoryPolicy()
+    image = open_disk(reference_policy=policy)
+    tap.equal(digest_of(image), FACTS['disk.qcow2']['sha256'])
+    tap.equal(policy.asked, ASKED)
+
+    result = wait(Imago.Image.open_async, sample(), options(reference_policy=policy), NORMAL, None)
+    tap.equal(digest_of(Imago.Image.open_finish(result)), FACTS['disk.qcow2']['sha256'])
+    tap.equal(policy.asked, ASKED * 2)
+    tap.equal(policy.threads, {threading.current_thread().name}, 'threads that decided')
+
+
+class RefusingPolicy(GObject.Object, Imago.ReferencePolicy):
+    def __init__(self, exception):
+        super().__init__()
+        self.exception = exception
+
+    def do_decide(self, reference):
+        raise self.exception
+
+
+@tap.test
+def policy_that_raises():
+    theirs = GLib.Error.new_literal(Gio.io_error_quark(), 'not today', Gio.IOErrorEnum.BUSY)
+    error = tap.raises(GLib.Error, open_disk, reference_policy=RefusingPolicy(theirs))
+    tap.true('not today' in error.message, error.message)
+    # An exception that is no GLib.Error is a bug of the application: printed, and the answer is no.
+    error = tap.raises(GLib.Error, open_disk, reference_policy=RefusingPolicy(ValueError('a bug')))
+    tap.true(error.matches(Imago.Error.quark(), Imago.Error.REFERENCE_DENIED), error.message)
+    tap.expect_background('a bug')
+
+
+@tap.test
+def policy_that_answers_later():
+    asked = []
+
+    class Later(GObject.Object, Imago.ReferencePolicy):
+        def do_decide(self, reference):
+            asked.append(reference)
+            GLib.idle_add(self.answer, reference)
+            return True
+
+        def answer(self, reference):
+            reference.grant(Imago.FileStorage.open(reference.get_file(), Imago.StorageFlags.NONE, None))
+            return GLib.SOURCE_REMOVE
+
+    result = wait(Imago.Image.open_async, sample(), options(reference_policy=Later()), NORMAL, None)
+    tap.equal(digest_of(Imago.Image.open_finish(result)), FACTS['disk.qcow2']['sha256'])
+    tap.equal(len(asked), 1)
+
+
+@tap.test
+def callback_policy():
+    seen = []
+
+    def decide(reference, data):
+        seen.append((reference.get_name(), data))
+        reference.grant(Imago.FileStorage.open(reference.get_file(), Imago.StorageFlags.NONE, None))
+        return True
+
+    policy = Imago.CallbackPolicy.new(decide, 'my data')
+    tap.equal(digest_of(open_disk(reference_policy=policy)), FACTS['disk.qcow2']['sha256'])
+    result = wait(Imago.Image.open_async, sample(), options(reference_policy=policy), NORMAL, None)
+    tap.equal(digest_of(Imago.Image.open_finish(result)), FACTS['disk.qcow2']['sha256'])
+    tap.equal(seen, [('base.qcow2', 'my data')] * 2)
+
+    def refuse(reference, _data):
+        reference.deny(GLib.Error.new_literal(Gio.io_error_quark(), 'no entry', Gio.IOErrorEnum.PERMISSION_DENIED))
+        return True
+
+    error = tap.raises(GLib.Error, open_disk, reference_policy=Imago.CallbackPolicy.new(refuse, None))
+    tap.true('no entry' in error.message, error.message)
+
+
+@tap.test
+def built_in_policies():
+    fails(Imago.Error.REFERENCE_DENIED, Imago.Image.open, sample(),
+          options(reference_policy=Imago.DenyPolicy.new()), None)
+    tap.equal(digest_of(open_disk(reference_policy=Imago.PermissivePolicy.new())), FACTS['disk.qcow2']['sha256'])
+    table = Imago.MapPolicy.new()
+    table.add('base.qcow2', Imago.FileStorage.open(sample('base.qcow2'), Imago.StorageFlags.NONE, None), 'qcow2')
+    tap.equal(digest_of(open_disk(reference_policy=table)), FACTS['disk.qcow2']['sha256'])
+    fails(Imago.Error.REFERENCE_DENIED, Imago.Image.open, sample(),
+          options(reference_policy=Imago.MapPolicy.new()), None)
+    with Folder() as folder:
+        (folder / 'away').mkdir()
+        shutil.copy(DATA / 'base.qcow2', folder / 'away')
+        content = (DATA / 'disk.qcow2').read_bytes().replace(b'base.qcow2', b'away/q.qc2')
+        (folder / 'disk.qcow2').write_bytes(content)
+        fails(Imago.Error.REFERENCE_DENIED, Imago.Image.open,
+              Gio.File.new_for_path(str(folder / 'disk.qcow2')), options(), None)
+
+
+# ---- what an image is ----
+
+@tap.test
+def info():
+    image = open_disk()
+    info = image.query_info(None)
+    tap.true(info.get_filename().endswith('tests/data/disk.qcow2'), info.get_filename())
+    tap.equal(info.get_format_name(), 'qcow2')
+    tap.equal(info.get_virtual_size(), 4 << 20)
+    tap.equal(info.get_actual_size(), os.stat(DATA / 'disk.qcow2').st_blocks * 512)
+    tap.equal(info.get_cluster_size(), 2048)
+    tap.equal(info.get_backing_filename(), 'base.qcow2')
+    tap.true(info.get_full_backing_filename().endswith('tests/data/base.qcow2'), info.get_full_backing_filename())
+    tap.equal(info.get_backing_format_name(), 'qcow2')
+    tap.equal(info.get_compat(), '1.1')
+    tap.equal(info.get_compression_type(), 'zlib')
+    tap.equal(info.get_refcount_bits(), 16)
+    tap.equal([info.get_dirty(), info.get_corrupt(), info.get_lazy_refcounts(), info.get_extended_l2()], [False] * 4)
+    tap.equal(info.get_data_file(), None)
+    tap.equal(info.get_data_file_raw(), False)
+    tap.equal(names_of(info.get_snapshots()), ['before-upgrade'])
+
+    bitmap, = info.get_bitmaps()
+    tap.equal(bitmap.get_name(), 'since-monday')
+    tap.equal(bitmap.get_granularity(), 65536)
+    tap.equal((bitmap.get_in_use(), bitmap.get_recording()), (False, True))
+
+    result = wait(image.query_info_async, NORMAL, None)
+    tap.equal(image.query_info_finish(result).get_cluster_size(), 2048)
+
+
+@tap.test
+def snapshots():
+    image = open_disk()
+    snapshot, = image.list_snapshots(None)
+    tap.equal(snapshot.get_id(), '1')
+    tap.equal(snapshot.get_name(), 'before-upgrade')
+    tap.equal(snapshot.get_disk_size(), 4 << 20)
+    tap.equal(snapshot.get_vm_state_size(), 0)
+    tap.equal(snapshot.get_vm_clock(), 0)
+    tap.equal(snapshot.get_icount()[0], False)
+    tap.equal(snapshot.get_date_usec(), 1704067200 * 1000000)
+    tap.equal(snapshot.get_date_nanoseconds(), 0)
+    tap.equal(snapshot.get_date_time().to_utc().format('%F %T'), '2024-01-01 00:00:00')
+    result = wait(image.list_snapshots_async, NORMAL, None)
+    tap.equal(names_of(image.list_snapshots_finish(result)), ['before-upgrade'])
+
+
+@tap.test
+def block_map():
+    image = open_disk()
+    K = Imago.ExtentKind
+    extent = image.map(0, image.get_size(), Imago.MapFlags.NONE, None)
+    tap.equal((extent.get_kind(), extent.get_offset(), extent.get_depth(), extent.get_reads_as_zero()),
+              (K.COMPRESSED, 0, 1, False))
+    tap.equal(extent.copy().get_length(), extent.get_length())
+
+    end = image.get_size()
+    extent = image.map(end - 2048, 2048, Imago.MapFlags.NONE, None)
+    tap.equal((extent.get_kind(), extent.get_length(), extent.get_reads_as_zero()), (K.ZERO, 2048, True))
+
+    array = image.map_extents(0, end, 1000, Imago.MapFlags.NONE, None)
+    position = 0
+    kinds = set()
+    for i in range(array.get_n()):
+        extent = array.get(i)
+        tap.equal(extent.get_offset(), position)
+        position += extent.get_length()
+        kinds.add(extent.get_kind())
+        found, host_offset = extent.get_host_offset()
+        tap.equal(found, extent.get_kind() == K.DATA, 'has a host offset')
+        if found:
+            name = 'disk.qcow2' if extent.get_depth() == 0 else 'base.qcow2'
+            tap.true(extent.get_storage_name().endswith(name), extent.get_storage_name())
+            stored = (DATA / name).read_bytes()[host_offset:host_offset + extent.get_length()]
+            tap.equal(image.read_bytes(extent.get_offset(), extent.get_length(), None).get_data(), stored)
+        elif extent.get_kind() in (K.ZERO, K.UNALLOCATED):
+            piece = image.read_bytes(extent.get_offset(), extent.get_length(), None).get_data()
+            tap.true(not any(piece), 'zeroes are zeroes')
+    tap.equal(position, end)
+    tap.equal(kinds, {K.DATA, K.COMPRESSED, K.ZERO, K.UNALLOCATED})
+    tap.equal(image.map_extents(0, end, 2, Imago.MapFlags.NONE, None).get_n(), 2)
+
+    result = wait(image.map_async, 0, end, Imago.MapFlags.TOP_ONLY, NORMAL, None)
+    extent = image.map_finish(result)
+    tap.equal((extent.get_kind(), extent.get_depth()), (K.UNALLOCATED, 0))
+    result = wait(image.map_extents_async, 0, end, 3, Imago.MapFlags.HOST_HOLES, NORMAL, None)
+    tap.equal(image.map_extents_finish(result).get_n(), 3)
+    fails(Imago.Error.OUT_OF_RANGE, image.map, end, 1, Imago.MapFlags.NONE, None)
+
+
+@tap.test
+def inspection():
+    inspection = Imago.inspect(sample(), None)
+    tap.equal(names_of(inspection.get_formats()), ['qcow2'])
+    tap.equal(inspection.get_file_size(), (DATA / 'disk.qcow2').stat().st_size)
+    tap.equal(inspection.get_virtual_size(), 4 << 20)
+    reference, = inspection.get_references()
+    tap.equal(reference.get_name(), 'base.qcow2')
+    tap.equal(inspection.get_encryption(), None)
+    tap.equal(inspection.get_n_snapshots(), 1)
+    tap.equal(list(inspection.get_unknown_features() or []), [])
+    tap.equal(list(inspection.get_problems() or []), [])
+    tap.equal(inspection.get_self_contained(), False)
+    result = wait(Imago.inspect_async, sample('base.qcow2'), NORMAL, None)
+    tap.equal(Imago.inspect_finish(result).get_self_contained(), True)
+
+
+# ---- reading ----
+
+@tap.test
+def reading_past_the_end():
+    image = open_disk()
+    end = image.get_size()
+    fails(Imago.Error.OUT_OF_RANGE, image.read_bytes, end - 1, 2, None)
+    fails(Imago.Error.OUT_OF_RANGE, image.read_bytes, (1 << 64) - 1, 1, None)
+    tap.equal(image.read_bytes(end - 1, 1, None).get_data(), b'\0')
+    result = wait(image.read_bytes_async, end, 1, NORMAL, None)
+    fails(Imago.Error.OUT_OF_RANGE, image.read_bytes_finish, result)
+
+
+@tap.test
+def stream():
+    image = open_disk()
+    stream = image.create_input_stream()
+    whole = image.read_bytes(0, image.get_size(), None).get_data()
+    tap.equal(hashlib.sha256(whole).hexdigest(), FACTS['disk.qcow2']['sha256'])
+    tap.true(isinstance(stream, Gio.InputStream) and stream.can_seek(), 'a seekable stream')
+    tap.equal(stream.read_bytes(1000, None).get_data(), whole[:1000])
+    stream.seek(32768, GLib.SeekType.SET, None)
+    tap.equal(stream.tell(), 32768)
+    result = wait(stream.read_bytes_async, 64, NORMAL, None)
+    tap.equal(stream.read_bytes_finish(result).get_data(), whole[32768:32832])
+    tap.equal(stream.skip(100, None), 100)
+    tap.equal(stream.tell(), 32768 + 164)
+    stream.seek(-3, GLib.SeekType.END, None)
+    tap.equal(stream.read_bytes(100, None).get_size(), 3)
+    tap.equal(stream.read_bytes(100, None).get_size(), 0)
+    stream.close(None)
+
+
+@tap.test
+def many_reads_at_once():
+    image = open_disk()
+    whole = image.read_bytes(0, image.get_size(), None).get_data()
+    loop = GLib.MainLoop()
+    left = 300
+
+    def done(source, result, offset):
+        nonlocal left
+        tap.equal(source.read_bytes_finish(result).get_data(), whole[offset:offset + 5000])
+        left -= 1
+        if not left:
+            loop.quit()
+
+    for number in range(left):
+        offset = number * 7919 % (len(whole) - 5000)
+        image.read_bytes_async(offset, 5000, NORMAL, None, done, offset)
+    run(loop)
+    tap.equal(left, 0)
+
+
+@tap.test
+def another_main_context():
+    outcome = []
+
+    def work():
+        context = GLib.MainContext.new()
+        context.push_thread_default()
+        try:
+            image = open_disk()
+            result = wait(image.read_bytes_async, 0x380000, 6, NORMAL, None, context=context)
+            outcome.append((image.read_bytes_finish(result).get_data(), threading.current_thread().name))
+        except BaseException as error:
+            outcome.append(error)
+        finally:
+            context.pop_thread_default()
+
+    thread = threading.Thread(target=work, name='worker')
+    thread.start()
+    thread.join(25)
+    tap.equal(outcome, [(b'Beyond', 'worker')])
+
+
+# ---- cancellation ----
+
+@tap.test
+def cancelled():
+    image = open_disk()
+    cancellable = Gio.Cancellable.new()
+    cancellable.cancel()
+    io = Gio.io_error_quark()
+    fails(Gio.IOErrorEnum.CANCELLED, image.read_bytes, 0, 1, cancellable, domain=io)
+    fails(Gio.IOErrorEnum.CANCELLED, Imago.Image.open, sample(), options(), cancellable, domain=io)
+    result = wait(image.read_bytes_async, 0, 1, NORMAL, cancellable)
+    fails(Gio.IOErrorEnum.CANCELLED, image.read_bytes_finish, result, domain=io)
+    result = wait(Imago.Image.open_async, sample(), options(), NORMAL, cancellable)
+    fails(Gio.IOErrorEnum.CANCELLED, Imago.Image.open_finish, result, domain=io)
+    result = wait(Imago.inspect_async, sample(), NORMAL, cancellable)
+    fails(Gio.IOErrorEnum.CANCELLED, Imago.inspect_finish, result, domain=io)
+
+
+# ---- jobs ----
+
+@tap.test
+def convert():
+    with Folder() as folder:
+        image = open_disk()
+        target = Gio.File.new_for_path(str(folder / 'disk.raw'))
+        job = Imago.ConvertJob.new(image, target)
+        tap.equal((job.get_phase(), job.get_bytes_done(), job.get_progress()),
+                  (Imago.JobPhase.NONE, 0, 0))
+        job.set_durable(False)
+        job.set_threads(2)
+        tap.true(job.run(None), 'ran')
+        tap.equal((job.get_phase(), job.get_progress()), (Imago.JobPhase.DONE, 1))
+        tap.equal(job.get_bytes_done(), job.get_bytes_total())
+        content = (folder / 'disk.raw').read_bytes()
+        tap.equal(hashlib.sha256(content).hexdigest(), FACTS['disk.qcow2']['sha256'])
+        tap.true(os.stat(folder / 'disk.raw').st_blocks * 512 < len(content) // 2, 'holes are kept')
+
+        again = Imago.ConvertJob.new(image, target)
+        fails(Gio.IOErrorEnum.EXISTS, again.run, None, domain=Gio.io_error_quark())
+        again = Imago.ConvertJob.new(image, target)
+        again.set_overwrite(True)
+        tap.true(again.run(None), 'replaced')
+        tap.equal(os.listdir(folder), ['disk.raw'])
+
+
+@tap.test
+def convert_async_with_progress():
+    with Folder() as folder:
+        image = open_disk()
+        target = Gio.File.new_for_path(str(folder / 'disk.raw'))
+        job = Imago.ConvertJob(source=image, destination=target, durable=False)
+        seen = []
+        job.connect('notify::progress', lambda job, _: seen.append((job.props.progress, threading.current_thread())))
+        result = wait(job.run_async, NORMAL, None)
+        tap.true(job.run_finish(result), 'ran')
+        tap.true(seen and seen[-1][0] == 1, f'the last progress in {seen}')
+        tap.equal([value for value, _ in seen], sorted(value for value, _ in seen), 'progress only rises')
+        tap.equal({thread for _, thread in seen}, {threading.current_thread()})
+        content = (folder / 'disk.raw').read_bytes()
+        tap.equal(hashlib.sha256(content).hexdigest(), FACTS['disk.qcow2']['sha256'])
+
+
+@tap.test
+def convert_cancelled():
+    with Folder() as folder:
+        image = open_disk()
+        cancellable = Gio.Cancellable.new()
+        job = Imago.ConvertJob.new(image, Gio.File.new_for_path(str(folder / 'disk.raw')))
+        cancellable.cancel()
+        result = wait(job.run_async, NORMAL, cancellable)
+        fails(Gio.IOErrorEnum.CANCELLED, job.run_finish, result, domain=Gio.io_error_quark())
+        tap.equal(os.listdir(folder), [])
+
+
+# ---- all of it ----
+
+@tap.test
+def error_codes():
+    names = ['failed', 'unknown-format', 'ambiguous-format', 'corrupt', 'unsupported', 'encrypted',
+             'limit-exceeded', 'reference-denied', 'reference-loop', 'references-pending', 'out-of-range',
+             'not-regular-file', 'snapshot-not-found', 'no-memory', 'closed']
+    tap.equal(GLib.quark_to_string(Imago.Error.quark()), 'imago-error-quark')
+    for code, name in enumerate(names):
+        tap.equal(int(getattr(Imago.Error, name.replace('-', '_').upper())), code)
+
+
+@tap.test
+def every_property():
+    """Each readable property has a value of its type, equal to its getter's."""
+    image = open_disk()
+    info = image.query_info(None)
+    with Folder() as folder:
+        job = Imago.ConvertJob.new(image, Gio.File.new_for_path(str(folder / 'x')))
+        objects = [image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
+                   image.get_storage(), Imago.inspect(sample(), None), options(), job]
+        count = 0
+        for item in objects:
+            for spec in item.list_properties():
+                if spec.flags & GObject.ParamFlags.READABLE:
+                    value = item.get_property(spec.name)
+                    getter = getattr(item, 'get_' + spec.name.replace('-', '_'), None)
+                    if getter and not isinstance(value, (GObject.Object, list)):
+                        tap.equal(getter(), value, f'{type(item).__name__}:{spec.name}')
+                    count += 1
+        tap.true(count > 30, f'{count} properties')
+
+
+@tap.test
+def made_of_nothing():
+    """Whatever g_object_new () makes can be looked at."""
+    count = 0
+    for name in dir(Imago):
+        kind = getattr(Imago, name)
+        if not (isinstance(kind, type) and issubclass(kind, GObject.Object)) or kind.__gtype__.is_abstract():
+            continue
+        item = GObject.new(kind.__gtype__)
+        for spec in item.list_properties():
+            if spec.flags & GObject.ParamFlags.READABLE:
+                item.get_property(spec.name)
+        for getter in dir(kind):
+            if getter.startswith('get_') and getter[4:] in [s.name.replace('-', '_') for s in item.list_properties()]:
+                getattr(item, getter)()
+        count += 1
+    tap.true(count > 15, f'{count} types')
+
+
+@tap.test
+def every_function_was_called():
+    tap.equal(recorder.missing(), [])
+    print(f'# {len(recorder.functions)} functions and methods, all called')
+
+
+tap.main()

@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: The imago-glib authors
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Opens, maps, reads and converts from Vala; the async calls with yield.
+
+const uint64 SIZE = 4 << 20;
+
+File sample () {
+    return File.new_for_path (Environment.get_variable ("IMAGO_SOURCE_ROOT") + "/tests/data/disk.qcow2");
+}
+
+// The digest that samples.json states for the sample disk.
+string wanted_digest () throws Error {
+    string facts;
+    FileUtils.get_contents (Environment.get_variable ("IMAGO_SOURCE_ROOT") + "/tests/data/samples.json", out facts);
+    MatchInfo match;
+    assert (new Regex ("\"disk.qcow2\": {[^}]*\"sha256\": \"([0-9a-f]{64})\"").match (facts, 0, out match));
+    return match.fetch (1);
+}
+
+Imago.OpenOptions options () {
+    return new Imago.OpenOptions () {
+        format_name = "qcow2",
+        reference_policy = new Imago.SameDirectoryPolicy ()
+    };
+}
+
+void test_open () {
+    try {
+        var image = new Imago.Image.open (sample (), options ());
+        assert (image.size == SIZE);
+        assert (image.get_format ().get_name () == "qcow2");
+        assert (image.dup_backing ().dup_backing () == null);
+        var checksum = new Checksum (ChecksumType.SHA256);
+        for (uint64 offset = 0; offset < SIZE; offset += 1 << 20)
+            checksum.update (image.read_bytes (offset, 1 << 20).get_data (), 1 << 20);
+        assert (checksum.get_string () == wanted_digest ());
+        var info = image.query_info ();
+        assert (info.cluster_size == 2048);
+        assert (info.snapshots.get_n_items () == 1);
+    } catch (Error error) {
+        GLib.error ("%s", error.message);
+    }
+}
+
+void test_map () {
+    try {
+        var image = new Imago.Image.open (sample (), options ());
+        var extents = image.map_extents (0, SIZE, 1000, Imago.MapFlags.NONE);
+        uint64 position = 0;
+        for (var i = 0; i < extents.get_n (); i++) {
+            unowned var extent = extents.get (i);
+            assert (extent.get_offset () == position);
+            position += extent.get_length ();
+        }
+        assert (position == SIZE);
+        var last = image.map (SIZE - 2048, 2048, Imago.MapFlags.NONE);
+        assert (last.get_kind () == Imago.ExtentKind.ZERO);
+    } catch (Error error) {
+        GLib.error ("%s", error.message);
+    }
+}
+
+void test_error () {
+    try {
+        new Imago.Image.open (sample (), new Imago.OpenOptions () { format_name = "qcow2" });
+        assert_not_reached ();
+    } catch (Imago.Error.REFERENCE_DENIED error) {
+        assert (error.message.contains ("base.qcow2"));
+    } catch (Error error) {
+        GLib.error ("%s", error.message);
+    }
+}
+
+async void read_and_convert (string folder) throws Error {
+    var image = yield Imago.Image.open_async (sample (), options (), Priority.DEFAULT, null);
+    var bytes = yield image.read_bytes_async (0x380000, 6, Priority.DEFAULT, null);
+    assert (Memory.cmp (bytes.get_data (), "Beyond".data, 6) == 0);
+    var extent = yield image.map_async (0, SIZE, Imago.MapFlags.NONE, Priority.DEFAULT, null);
+    assert (extent.get_kind () == Imago.ExtentKind.COMPRESSED);
+
+    var target = File.new_for_path (folder + "/disk.raw");
+    var job = new Imago.ConvertJob (image, target);
+    var last = 0.0;
+    job.notify["progress"].connect (() => {
+        assert (job.progress >= last);
+        last = job.progress;
+    });
+    yield job.run_async (Priority.DEFAULT, null);
+    assert (last == 1.0);
+    uint8[] content;
+    FileUtils.get_data (folder + "/disk.raw", out content);
+    assert (Checksum.compute_for_data (ChecksumType.SHA256, content) == wanted_digest ());
+    yield image.close_async (Priority.DEFAULT, null);
+}
+
+void test_async () {
+    var loop = new MainLoop ();
+    try {
+        var folder = DirUtils.make_tmp ("imago-vala-XXXXXX");
+        read_and_convert.begin (folder, (_, result) => {
+            try {
+                read_and_convert.end (result);
+            } catch (Error error) {
+                GLib.error ("%s", error.message);
+            }
+            loop.quit ();
+        });
+        loop.run ();
+        FileUtils.unlink (folder + "/disk.raw");
+        DirUtils.remove (folder);
+    } catch (Error error) {
+        GLib.error ("%s", error.message);
+    }
+}
+
+int main (string[] args) {
+    Test.init (ref args);
+    Test.add_func ("/vala/open", test_open);
+    Test.add_func ("/vala/map", test_map);
+    Test.add_func ("/vala/error", test_error);
+    Test.add_func ("/vala/async", test_async);
+    return Test.run ();
+}
