@@ -1,0 +1,239 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The library, through its public API alone.
+ *
+ * --call=read-at      imago_image_read_at () into one buffer
+ * --call=read-bytes   imago_image_read_bytes ()
+ * --call=async        imago_image_read_bytes_async (), --depth in flight on a GMainLoop
+ * --call=waits        the same, counting how often the loop's thread went to sleep inside the calls
+ * --call=open         imago_image_open (), one read of the last block, imago_image_close ()
+ */
+
+#include "bench-common.h"
+
+#include <imago-glib/imago-glib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+typedef struct
+{
+  const BenchOptions *options;
+  BenchSequence sequence;
+  BenchResult result;
+  ImagoImage *image;
+  void (*run) (gpointer self, guint64 count);
+
+  guint8 *buffer; /* read-at */
+
+  GMainLoop *loop; /* async */
+  guint64 to_start;
+  guint n_in_flight;
+  gboolean count_waits;
+  long n_waits;
+} Bench;
+
+static ImagoImage *
+open_image (const BenchOptions *options)
+{
+  g_autoptr (GFile) file = g_file_new_for_commandline_arg (options->path);
+  g_autoptr (ImagoOpenOptions) open_options = imago_open_options_new ();
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image;
+
+  if (options->cache_size != 0)
+    g_object_set (open_options, "decoded-cache-size", options->cache_size, NULL);
+  /* As every peer is told the format, so is the library. */
+  imago_open_options_set_format_name (open_options,
+                                      g_str_has_suffix (options->path, ".raw") ? "raw" : "qcow2");
+  image = imago_image_open (file, open_options, NULL, &error);
+  if (image == NULL)
+    bench_fail ("%s", error->message);
+  return image;
+}
+
+static void
+close_image (ImagoImage *image)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!imago_image_close (image, NULL, &error))
+    bench_fail ("%s", error->message);
+  g_object_unref (image);
+}
+
+/* ---- synchronous ---- */
+
+static void
+run_read_at (gpointer data, guint64 count)
+{
+  Bench *self = data;
+  gsize length = self->options->block_size;
+
+  for (guint64 i = 0; i < count; i++)
+    {
+      g_autoptr (GError) error = NULL;
+
+      if (!imago_image_read_at (self->image, bench_sequence_next (&self->sequence), self->buffer,
+                                length, NULL, &error))
+        bench_fail ("%s", error->message);
+      bench_result_add (&self->result, self->buffer, length);
+    }
+}
+
+static void
+add_bytes (Bench *self, GBytes *bytes, GError *error)
+{
+  gconstpointer data;
+  gsize length;
+
+  if (bytes == NULL)
+    bench_fail ("%s", error->message);
+  data = g_bytes_get_data (bytes, &length);
+  if (length != self->options->block_size)
+    bench_fail ("a read returned %" G_GSIZE_FORMAT " bytes", length);
+  bench_result_add (&self->result, data, length);
+}
+
+static void
+run_read_bytes (gpointer data, guint64 count)
+{
+  Bench *self = data;
+
+  for (guint64 i = 0; i < count; i++)
+    {
+      g_autoptr (GError) error = NULL;
+      g_autoptr (GBytes) bytes =
+        imago_image_read_bytes (self->image, bench_sequence_next (&self->sequence),
+                                self->options->block_size, NULL, &error);
+
+      add_bytes (self, bytes, error);
+    }
+}
+
+static void
+run_open (gpointer data, guint64 count)
+{
+  Bench *self = data;
+  gsize length = self->options->block_size;
+
+  for (guint64 i = 0; i < count; i++)
+    {
+      g_autoptr (GError) error = NULL;
+      ImagoImage *image = open_image (self->options);
+
+      if (!imago_image_read_at (image, imago_image_get_size (image) - length, self->buffer, length,
+                                NULL, &error))
+        bench_fail ("%s", error->message);
+      bench_result_add (&self->result, self->buffer, length);
+      close_image (image);
+    }
+}
+
+/* ---- asynchronous ---- */
+
+static void submit (Bench *self);
+
+static void
+read_cb (GObject *object, GAsyncResult *result, gpointer user_data)
+{
+  Bench *self = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GBytes) bytes = imago_image_read_bytes_finish (IMAGO_IMAGE (object), result, &error);
+
+  add_bytes (self, bytes, error);
+  self->n_in_flight--;
+  if (self->to_start > 0)
+    submit (self);
+  else if (self->n_in_flight == 0)
+    g_main_loop_quit (self->loop);
+}
+
+/* Times that this thread gave up the processor of its own accord. */
+static long
+count_switches (void)
+{
+  struct rusage usage;
+
+  getrusage (RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw;
+}
+
+static void
+submit (Bench *self)
+{
+  long before = self->count_waits ? count_switches () : 0;
+
+  self->to_start--;
+  self->n_in_flight++;
+  imago_image_read_bytes_async (self->image, bench_sequence_next (&self->sequence),
+                                self->options->block_size, G_PRIORITY_DEFAULT, NULL, read_cb, self);
+  if (self->count_waits)
+    self->n_waits += count_switches () - before;
+}
+
+static void
+run_async (gpointer data, guint64 count)
+{
+  Bench *self = data;
+
+  if (count == 0)
+    return;
+  self->to_start = count;
+  while (self->n_in_flight < self->options->depth && self->to_start > 0)
+    submit (self);
+  g_main_loop_run (self->loop);
+}
+
+/* ---- */
+
+static void
+choose_call (Bench *self, const char *call)
+{
+  if (call == NULL || strcmp (call, "read-at") == 0)
+    self->run = run_read_at;
+  else if (strcmp (call, "read-bytes") == 0)
+    self->run = run_read_bytes;
+  else if (strcmp (call, "async") == 0)
+    self->run = run_async;
+  else if (strcmp (call, "waits") == 0)
+    {
+      self->run = run_async;
+      self->count_waits = TRUE;
+    }
+  else if (strcmp (call, "open") == 0)
+    self->run = run_open;
+  else
+    bench_fail ("unknown call '%s'", call);
+}
+
+int
+main (int argc, char **argv)
+{
+  BenchOptions options;
+  Bench self = { &options };
+
+  bench_options_init (&options, &argc, &argv);
+  choose_call (&self, options.call);
+  self.buffer = g_malloc (options.block_size);
+  self.loop = g_main_loop_new (NULL, FALSE);
+  if (self.run != run_open)
+    self.image = open_image (&options);
+  bench_sequence_init (&self.sequence, &options);
+
+  self.run (&self, options.warm_up);
+  bench_result_begin (&self.result);
+  self.run (&self, options.count);
+  bench_result_end (&self.result);
+
+  if (self.count_waits)
+    g_print ("waits=%ld\n", self.n_waits);
+  bench_result_print (&self.result, &options);
+  if (self.image != NULL)
+    close_image (self.image);
+  g_main_loop_unref (self.loop);
+  g_free (self.buffer);
+  g_free (options.call);
+  return 0;
+}

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Peers, groups of peers under one workload, and ratios between them."""
+
+import re
+import statistics
+import subprocess
+import sys
+
+from common import MIB, STRIDE, call, parse_result, say
+
+
+class Peer:
+    """One program under one workload; measures one value a round."""
+
+    unit = "reads/s"
+    larger_is_better = True
+    by_processor = False
+
+    def __init__(self, name, command, count=None, checked=True):
+        self.name = name
+        self.command = [str(word) for word in command]
+        self.count = count
+        self.checked = checked
+        self.values = []
+        self.peaks = []
+        self.sum = None
+
+    def prepare(self):
+        pass
+
+    def finish(self):
+        pass
+
+    def measure(self):
+        self.prepare()
+        run = subprocess.run(self.command, stdout=subprocess.PIPE, check=True, text=True)
+        self.values.append(self.value(run.stdout))
+        self.finish()
+
+    def value(self, text):
+        result = parse_result(text)
+        if self.checked:
+            self.sum = result["sum"]
+        if "peak_kib" in result:
+            self.peaks.append(int(result["peak_kib"]))
+        clock = "processor" if Peer.by_processor and self.command[0] == "taskset" else "seconds"
+        return int(result["requests"]) / float(result[clock])
+
+    def note(self):
+        """Something to say below the table, or nothing."""
+        return None
+
+    def median(self):
+        return statistics.median(self.values)
+
+
+class OpenPeer(Peer):
+    unit = "µs"
+    larger_is_better = False
+
+    def value(self, text):
+        return 1e6 / super().value(text)
+
+
+class QemuBench(Peer):
+    """qemu-img bench prints its own time, which excludes start and open."""
+
+    def __init__(self, name, path, mode, depth, count, direct=False):
+        command = [
+            "qemu-img",
+            "bench",
+            "-f",
+            "qcow2",
+            "-c",
+            count,
+            "-d",
+            depth,
+            "-s",
+            4096,
+            "-S",
+            STRIDE,
+            "-i",
+            mode,
+            "-t",
+            "none" if direct else "writeback",
+            path,
+        ]
+        super().__init__(name, command, count=count, checked=False)
+
+    def value(self, text):
+        seconds = float(re.search(r"completed in ([0-9.]+) seconds", text).group(1))
+        return self.count / seconds
+
+
+class Conversion(Peer):
+    """A process; its first output is compared with the source by qemu-img, after the clock has stopped."""
+
+    unit = "s"
+    larger_is_better = False
+
+    def __init__(self, name, command, output=None, source=None):
+        super().__init__(name, command, checked=False)
+        self.output = output
+        self.source = source
+        self.processor = []
+
+    def prepare(self):
+        # Freeing the old output belongs to nobody's time, nor does writing what others left dirty.
+        if self.output is not None:
+            self.output.unlink(missing_ok=True)
+            call("sync", "-f", self.output.parent)
+
+    def finish(self):
+        if self.source is not None and len(self.values) == 1:
+            call("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.output, self.source)
+
+    def value(self, text):
+        result = parse_result(text)
+        self.peaks.append(int(result["peak_kib"]))
+        self.processor.append(float(result["user"]) + float(result["system"]))
+        return float(result["seconds"])
+
+    def note(self):
+        return f"{self.name}: {statistics.median(self.processor):.2f} s of processor time"
+
+
+class Ratio:
+    """How many times better @ours is than the best of @theirs, in pairs of one round each."""
+
+    def __init__(self, text, ours, theirs, target, strict=False):
+        self.text = text
+        self.ours = ours
+        self.theirs = [peer for peer in theirs if peer is not None]
+        self.target = target
+        self.strict = strict
+
+    def compute(self):
+        better = max if self.ours.larger_is_better else min
+        rival = better(self.theirs, key=Peer.median)
+        pairs = list(zip(self.ours.values, rival.values))
+        values = [a / b if self.ours.larger_is_better else b / a for a, b in pairs]
+        return rival, statistics.median(values), min(values), max(values)
+
+
+class Group:
+    def __init__(self, title, peers, ratios, warm=()):
+        self.title = title
+        self.peers = [peer for peer in peers if peer is not None]
+        self.ratios = [ratio for ratio in ratios if ratio.theirs]
+        self.warm = warm
+        self.notes = []
+
+    def run(self, rounds):
+        say(f"measuring: {self.title}")
+        for path in self.warm:
+            with open(path, "rb", buffering=0) as file:
+                while file.read(4 * MIB):
+                    pass
+        for _ in range(rounds):
+            for peer in self.peers:
+                peer.measure()
+        self._check_sums()
+
+    def _check_sums(self):
+        sums = {peer.sum for peer in self.peers if peer.sum is not None}
+        if len(sums) > 1:
+            details = ", ".join(f"{peer.name} {peer.sum}" for peer in self.peers)
+            sys.exit(f"{self.title}: the peers did not read the same bytes: {details}")
+
+
+class OpenGroup(Group):
+    """Peak memory is the other half of the answer."""
+
+    def __init__(self, peers, warm):
+        super().__init__("open, read the last 4 KiB, close", list(peers.values()), [], warm)
+        self.pair = peers["1T"], peers["1G"]
+
+    def run(self, rounds):
+        super().run(rounds)
+        large, small = self.pair
+        more = self._peak(large) - self._peak(small)
+        self.notes = [
+            f"imago-glib: opening 1 TiB takes {large.median() / small.median():.2f} times as long as 1 GiB; "
+            f"a process that opens it once takes {more} KiB more memory (the L1 table: 16 KiB)"
+        ]
+
+    @staticmethod
+    def _peak(peer):
+        """One open in a process of its own: what thousands of them leave in the heap is no part of it."""
+        command = [re.sub(r"^--count=.*", "--count=1", word) for word in peer.command]
+        runs = [
+            subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+            for _ in range(3)
+        ]
+        return min(int(parse_result(text)["peak_kib"]) for text in runs)
+
+    def _check_sums(self):
+        """Both disks read as zero: the sums agree and prove nothing."""
