@@ -41,6 +41,10 @@ G_BEGIN_DECLS
  * @IMAGO_ERROR_SNAPSHOT_NOT_FOUND: the image has no snapshot of that id or name
  * @IMAGO_ERROR_NO_MEMORY: there is not enough memory for the metadata of the image
  * @IMAGO_ERROR_CLOSED: the image was closed
+ * @IMAGO_ERROR_READ_ONLY: the image, or the storage below it, was not opened for writing
+ * @IMAGO_ERROR_LOCKED: somebody else uses the file in a way that excludes this one; the message says how
+ * @IMAGO_ERROR_FLUSH_FAILED: an earlier flush failed, so nothing more is written; open the image anew
+ * @IMAGO_ERROR_INVALID_OPTION: an option has no meaning for the format, or contradicts another
  *
  * The causes of failure that a caller can act on. Errors of the operating system and cancellation are
  * reported in the #G_IO_ERROR domain.
@@ -64,6 +68,10 @@ typedef enum
   IMAGO_ERROR_SNAPSHOT_NOT_FOUND,
   IMAGO_ERROR_NO_MEMORY,
   IMAGO_ERROR_CLOSED,
+  IMAGO_ERROR_READ_ONLY,
+  IMAGO_ERROR_LOCKED,
+  IMAGO_ERROR_FLUSH_FAILED,
+  IMAGO_ERROR_INVALID_OPTION,
 } ImagoError;
 
 IMAGO_AVAILABLE_IN_1_0

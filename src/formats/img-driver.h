@@ -166,6 +166,7 @@ typedef struct
 {
   const char *snapshot;      /* id or name; NULL: the active disk */
   gsize metadata_cache_size; /* bytes; 0: the default */
+  gboolean writable;         /* the storage must be, too */
 } ImgLayoutOptions;
 
 struct _ImgDriver

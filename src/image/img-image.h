@@ -79,6 +79,64 @@ typedef enum
 ImgTryResult     img_image_try_read        (ImgImage *image, guint64 offset, gpointer buffer,
                                             gsize length, ImgError **error);
 
+/* ---- changing the disk ----
+ *
+ * The image must have been opened writable; the range must lie inside the disk. When one of these fails
+ * each sector of the range has its old or its new content. Nothing is durable before a flush. */
+
+gboolean         img_image_writev          (ImgImage *image, guint64 offset,
+                                            const struct iovec *iov, guint n_iov, ImgCancel *cancel,
+                                            ImgError **error);
+gboolean         img_image_write           (ImgImage *image, guint64 offset, gconstpointer buffer,
+                                            gsize length, ImgCancel *cancel, ImgError **error);
+/* Whole clusters (the last of the disk may be shorter) that have no content in this layer yet. */
+gboolean         img_image_write_compressed (ImgImage *image, guint64 offset, gconstpointer buffer,
+                                            gsize length, ImgCancel *cancel, ImgError **error);
+
+typedef enum
+{
+  IMG_ZERO_NONE = 0,
+  IMG_ZERO_UNMAP = 1 << 0, /* host space may be given back; without it what has space keeps it */
+} ImgZeroFlags;
+
+/* The range reads as zero afterwards. */
+gboolean         img_image_write_zeroes    (ImgImage *image, guint64 offset, guint64 length,
+                                            ImgZeroFlags flags, ImgCancel *cancel, ImgError **error);
+
+typedef enum
+{
+  IMG_DISCARD_ANY,     /* the range may read as anything it held before, or as zero */
+  IMG_DISCARD_ZERO,    /* it reads as zero */
+  IMG_DISCARD_BACKING, /* the backing image shows through; whole clusters only, the rest stays */
+} ImgDiscardMode;
+
+/* Gives host space back where it can. */
+gboolean         img_image_discard         (ImgImage *image, guint64 offset, guint64 length,
+                                            ImgDiscardMode mode, ImgCancel *cancel, ImgError **error);
+
+/* All changes that were complete before the call are durable when it returns TRUE. After a failure the
+ * image is poisoned: changes and flushes fail with IMG_CODE_FLUSH_FAILED. */
+gboolean         img_image_flush           (ImgImage *image, ImgCancel *cancel, ImgError **error);
+
+typedef enum
+{
+  IMG_PREALLOCATE_OFF,
+  IMG_PREALLOCATE_METADATA, /* mapped, but no space is reserved */
+  IMG_PREALLOCATE_FALLOC,   /* space is reserved */
+  IMG_PREALLOCATE_FULL,     /* zeroes are written */
+} ImgPreallocate;
+
+/* Runs alone. Shrinking needs @may_shrink and IMG_PREALLOCATE_OFF. */
+gboolean         img_image_resize          (ImgImage *image, guint64 size, gboolean may_shrink,
+                                            ImgPreallocate preallocate, ImgCancel *cancel,
+                                            ImgError **error);
+
+/* Flushes, gives back what is to be given back, unlocks the files. What comes later fails with
+ * IMG_CODE_CLOSED, also when this failed. Dropping the last reference without it loses what was not flushed. */
+gboolean         img_image_close           (ImgImage *image, ImgError **error);
+
+gboolean         img_image_is_writable     (ImgImage *image);
+
 /* ---- the block map ---- */
 
 typedef enum

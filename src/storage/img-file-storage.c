@@ -77,7 +77,7 @@ read_error (FileStorage *file, const ImgIo *io, int saved_errno)
   g_autofree char *name = img_quote_name (file->parent.name != NULL ? file->parent.name : "");
   ImgError *error = NULL;
 
-  img_error_set_errno (&error, saved_errno, _("Cannot read %zu bytes at offset %" PRIu64 " of %s"),
+  img_error_set_errno (&error, saved_errno, _("Cannot read %" PRIu64 " bytes at offset %" PRIu64 " of %s"),
                        io->length, io->offset, name);
   return error;
 }

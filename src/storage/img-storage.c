@@ -129,6 +129,14 @@ img_io_collect (ImgIo *ios, guint n_ios, ImgError **error)
   return success;
 }
 
+static gboolean
+run_one (ImgStorage *storage, ImgIo *io, ImgError **error)
+{
+  img_storage_submit (storage, io, 1);
+  img_io_wait (io, 1);
+  return img_io_collect (io, 1, error);
+}
+
 gboolean
 img_storage_read (ImgStorage *storage,
                   guint64 offset,
@@ -139,11 +147,64 @@ img_storage_read (ImgStorage *storage,
   struct iovec iov = { buffer, length };
   ImgIo io = { .op = IMG_IO_READ, .offset = offset, .length = length, .iov = &iov, .n_iov = 1 };
 
-  if (length == 0)
-    return TRUE;
-  img_storage_submit (storage, &io, 1);
-  img_io_wait (&io, 1);
-  return img_io_collect (&io, 1, error);
+  return length == 0 || run_one (storage, &io, error);
+}
+
+gboolean
+img_storage_write (ImgStorage *storage,
+                   guint64 offset,
+                   gconstpointer buffer,
+                   gsize length,
+                   ImgError **error)
+{
+  struct iovec iov = { (gpointer) buffer, length };
+  ImgIo io = { .op = IMG_IO_WRITE, .offset = offset, .length = length, .iov = &iov, .n_iov = 1 };
+
+  return length == 0 || run_one (storage, &io, error);
+}
+
+gboolean
+img_storage_zero (ImgStorage *storage,
+                  guint64 offset,
+                  guint64 length,
+                  ImgIoFlags flags,
+                  ImgError **error)
+{
+  ImgIo io = { .op = IMG_IO_ZERO, .flags = flags, .offset = offset, .length = length };
+
+  return length == 0 || run_one (storage, &io, error);
+}
+
+gboolean
+img_storage_discard (ImgStorage *storage, guint64 offset, guint64 length, ImgError **error)
+{
+  ImgIo io = { .op = IMG_IO_DISCARD, .offset = offset, .length = length };
+
+  return length == 0 || run_one (storage, &io, error);
+}
+
+gboolean
+img_storage_allocate (ImgStorage *storage, guint64 offset, guint64 length, ImgError **error)
+{
+  ImgIo io = { .op = IMG_IO_ALLOCATE, .offset = offset, .length = length };
+
+  return length == 0 || run_one (storage, &io, error);
+}
+
+gboolean
+img_storage_truncate (ImgStorage *storage, guint64 size, ImgError **error)
+{
+  ImgIo io = { .op = IMG_IO_TRUNCATE, .offset = size };
+
+  return run_one (storage, &io, error);
+}
+
+gboolean
+img_storage_flush (ImgStorage *storage, ImgError **error)
+{
+  ImgIo io = { .op = IMG_IO_FLUSH };
+
+  return run_one (storage, &io, error);
 }
 
 gboolean

@@ -23,9 +23,16 @@ typedef struct _ImgStorage ImgStorage;
 typedef struct _ImgStorageClass ImgStorageClass;
 typedef struct _ImgIo ImgIo;
 
+/* All but READ need a storage whose can_write is set. */
 typedef enum
 {
   IMG_IO_READ,
+  IMG_IO_WRITE,    /* past the end: the storage grows */
+  IMG_IO_ZERO,     /* the range reads as zero afterwards; past the end the storage grows */
+  IMG_IO_DISCARD,  /* space is given back, the size stays; reads as zero where discard_zeroes says so */
+  IMG_IO_ALLOCATE, /* space is reserved; bytes that were there stay, others read as zero; may grow */
+  IMG_IO_TRUNCATE, /* the size becomes offset; what is new reads as zero */
+  IMG_IO_FLUSH,    /* all that was complete when it was submitted is durable; after one failure all fail */
 } ImgIoOp;
 
 typedef enum
@@ -35,6 +42,10 @@ typedef enum
    * would_block set and n_done bytes transferred if that was not all. A storage that cannot promise
    * anything answers so at once. */
   IMG_IO_NOWAIT = 1 << 0,
+  /* ZERO: host space may be given back. Without it the range keeps, or gets, its space. */
+  IMG_IO_UNMAP = 1 << 1,
+  /* ZERO: fail with ENOTSUP where zeroes would have to be written as bytes. */
+  IMG_IO_NO_FALLBACK = 1 << 2,
 } ImgIoFlags;
 
 struct _ImgIo
@@ -42,8 +53,8 @@ struct _ImgIo
   ImgIoOp op;
   ImgIoFlags flags;
   guint64 offset;
-  gsize length;             /* the sum of the vector; > 0 */
-  const struct iovec *iov;  /* stays valid until the request is complete */
+  guint64 length;           /* READ, WRITE: the sum of the vector; > 0 but for TRUNCATE and FLUSH */
+  const struct iovec *iov;  /* READ, WRITE: stays valid until the request is complete */
   guint n_iov;              /* any number */
 
   /* the result, valid once complete */
@@ -96,6 +107,8 @@ struct _ImgStorage
   const ImgStorageClass *klass;
   ImgRefCount ref_count;
   char *name; /* for messages and for resolving relative names; NULL if it has none */
+  gboolean can_write;
+  gboolean discard_zeroes; /* a discarded range reads as zero */
 };
 
 /* For implementations. */
@@ -117,6 +130,17 @@ gboolean    img_io_collect           (ImgIo *ios, guint n_ios, ImgError **error)
 
 gboolean    img_storage_read         (ImgStorage *storage, guint64 offset, gpointer buffer,
                                       gsize length, ImgError **error);
+/* One request each, made and waited for. */
+gboolean    img_storage_write        (ImgStorage *storage, guint64 offset, gconstpointer buffer,
+                                      gsize length, ImgError **error);
+gboolean    img_storage_zero         (ImgStorage *storage, guint64 offset, guint64 length,
+                                      ImgIoFlags flags, ImgError **error);
+gboolean    img_storage_discard      (ImgStorage *storage, guint64 offset, guint64 length,
+                                      ImgError **error);
+gboolean    img_storage_allocate     (ImgStorage *storage, guint64 offset, guint64 length,
+                                      ImgError **error);
+gboolean    img_storage_truncate     (ImgStorage *storage, guint64 size, ImgError **error);
+gboolean    img_storage_flush        (ImgStorage *storage, ImgError **error);
 gboolean    img_storage_get_size     (ImgStorage *storage, guint64 *size, ImgError **error);
 gboolean    img_storage_get_range    (ImgStorage *storage, guint64 offset, guint64 length,
                                       ImgRange *range, ImgError **error);

@@ -84,7 +84,7 @@ check_request (const ImgIo *io)
                 "a request past any file");
   for (guint i = 0; i < io->n_iov; i++)
     sum += io->iov[i].iov_len;
-  fuzz_require (sum == io->length, "a vector of %" G_GSIZE_FORMAT " bytes for %" G_GSIZE_FORMAT,
+  fuzz_require (sum == io->length, "a vector of %" G_GSIZE_FORMAT " bytes for %" G_GUINT64_FORMAT,
                 sum, io->length);
 }
 
