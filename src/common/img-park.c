@@ -208,6 +208,37 @@ img_park_set_hooks (const ImgParkHooks *new_hooks)
   hooks = new_hooks;
 }
 
+#ifdef IMG_TEST_BUILD
+
+static void
+pause_if_scheduled (gboolean blocked)
+{
+  if (hooks != NULL && hooks->pause != NULL)
+    hooks->pause (blocked, hooks->data);
+}
+
+void
+img_park_switch_point (void)
+{
+  pause_if_scheduled (FALSE);
+}
+
+void
+img_mutex_lock (ImgMutex *mutex)
+{
+  int result;
+
+  pause_if_scheduled (FALSE);
+  if (hooks == NULL || hooks->pause == NULL)
+    result = pthread_mutex_lock (mutex);
+  else
+    while ((result = pthread_mutex_trylock (mutex)) == EBUSY)
+      pause_if_scheduled (TRUE);
+  g_assert (result == 0);
+}
+
+#endif
+
 gboolean
 img_wait_list_wait_until (ImgWaitList *list, ImgMutex *mutex, gint64 deadline)
 {

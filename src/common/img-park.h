@@ -14,7 +14,8 @@
  *
  * Scheduling. A test may replace how threads sleep (img_park_set_hooks) to run one thread at a time
  * in an order drawn from a seed; nothing in the core sleeps any other way (a test looks for
- * pthread_cond and g_cond elsewhere).
+ * pthread_cond and g_cond elsewhere). In the test build of the core the scheduler can switch threads
+ * before every lock too.
  */
 
 #pragma once
@@ -48,11 +49,22 @@ typedef struct
 {
   void (*sleep) (ImgParker *parker, gint64 deadline, gpointer data);
   void (*wake)  (ImgParker *parker, gpointer data);
+  /* Optional: this thread runs on, others may run before it does. @blocked: it needs a mutex that another
+   * thread holds, and will ask again. */
+  void (*pause) (gboolean blocked, gpointer data);
   gpointer data;
 } ImgParkHooks;
 
 /* Tests only, before any thread waits. NULL restores the real ones. */
 void img_park_set_hooks (const ImgParkHooks *hooks);
+
+/* Where a scheduler may let another thread run: before every lock of an ImgMutex, and wherever the order
+ * of atomic operations of two threads decides. Nothing but in the test build of the core. */
+#ifdef IMG_TEST_BUILD
+void img_park_switch_point (void);
+#else
+#define img_park_switch_point() ((void) 0)
+#endif
 
 /* Threads waiting for one condition, which the caller's own mutex protects: a condition variable. */
 typedef struct

@@ -1,0 +1,286 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <string.h>
+
+#include "crash-image.h"
+#include "crash-model.h"
+#include "img-bytes.h"
+#include "img-policy.h"
+#include "img-simple-storages.h"
+
+/* ---- formatting ---- */
+
+#define EXTENSION_BACKING_FORMAT 0xe2792acau
+#define EXTENSION_DATA_FILE 0x44415441u
+
+#define INCOMPATIBLE_DATA_FILE ((guint64) 1 << 2)
+#define INCOMPATIBLE_EXTENDED_L2 ((guint64) 1 << 4)
+#define COMPATIBLE_LAZY_REFCOUNTS ((guint64) 1 << 0)
+#define AUTOCLEAR_BITMAPS ((guint64) 1 << 0)
+
+#define BACKING_NAME "backing.raw"
+#define DATA_NAME "data.raw"
+
+guint
+crash_geometry_n_disks (const CrashGeometry *geometry)
+{
+  return geometry->has_data_file ? 2 : 1;
+}
+
+static void
+put32 (GByteArray *array, guint32 value)
+{
+  guint32 word = GUINT32_TO_BE (value);
+
+  g_byte_array_append (array, (const guint8 *) &word, sizeof word);
+}
+
+static void
+put64 (GByteArray *array, guint64 value)
+{
+  guint64 word = GUINT64_TO_BE (value);
+
+  g_byte_array_append (array, (const guint8 *) &word, sizeof word);
+}
+
+static void
+put_extension (GByteArray *array, guint32 type, const char *text)
+{
+  static const guint8 padding[8];
+  guint length = (guint) strlen (text);
+
+  put32 (array, type);
+  put32 (array, length);
+  g_byte_array_append (array, (const guint8 *) text, length);
+  g_byte_array_append (array, padding, (8 - length % 8) % 8);
+}
+
+/* Clusters, in order: header, refcount table, one refcount block, the L1 table. */
+typedef struct
+{
+  guint64 l1_entries;
+  guint64 l1_clusters;
+  guint64 n_clusters;
+} Layout;
+
+static Layout
+plan (const CrashGeometry *geometry)
+{
+  guint64 cluster = crash_geometry_cluster (geometry);
+  guint64 l2_entries = cluster / (geometry->extended_l2 ? 16 : 8);
+  Layout layout;
+
+  layout.l1_entries = MAX (1, (geometry->size + cluster * l2_entries - 1) / (cluster * l2_entries));
+  layout.l1_clusters = (layout.l1_entries * 8 + cluster - 1) / cluster;
+  layout.n_clusters = 3 + layout.l1_clusters;
+  g_assert_cmpuint (layout.n_clusters, <=, cluster * 8 >> geometry->refcount_order);
+  return layout;
+}
+
+static GByteArray *
+make_extensions (const CrashGeometry *geometry)
+{
+  GByteArray *extensions = g_byte_array_new ();
+
+  if (geometry->backing_size > 0)
+    put_extension (extensions, EXTENSION_BACKING_FORMAT, "raw");
+  if (geometry->has_data_file)
+    put_extension (extensions, EXTENSION_DATA_FILE, DATA_NAME);
+  put64 (extensions, 0);
+  return extensions;
+}
+
+static GByteArray *
+make_header (const CrashGeometry *geometry, const Layout *layout)
+{
+  static const guint8 rest[8];
+  guint64 cluster = crash_geometry_cluster (geometry);
+  g_autoptr (GByteArray) extensions = make_extensions (geometry);
+  GByteArray *header = g_byte_array_new ();
+  guint fixed = geometry->version < 3 ? 72 : 112;
+  gboolean has_backing = geometry->backing_size > 0;
+
+  put32 (header, 0x514649fb);
+  put32 (header, geometry->version);
+  put64 (header, has_backing ? fixed + extensions->len : 0);
+  put32 (header, has_backing ? (guint32) strlen (BACKING_NAME) : 0);
+  put32 (header, geometry->cluster_bits);
+  put64 (header, geometry->size);
+  put32 (header, 0); /* not encrypted */
+  put32 (header, (guint32) layout->l1_entries);
+  put64 (header, 3 * cluster);
+  put64 (header, cluster);
+  put32 (header, 1); /* cluster of the refcount table */
+  put32 (header, 0); /* no snapshots */
+  put64 (header, 0);
+  if (geometry->version >= 3)
+    {
+      put64 (header, (geometry->has_data_file ? INCOMPATIBLE_DATA_FILE : 0) |
+                       (geometry->extended_l2 ? INCOMPATIBLE_EXTENDED_L2 : 0));
+      put64 (header, geometry->lazy_refcounts ? COMPATIBLE_LAZY_REFCOUNTS : 0);
+      put64 (header, geometry->has_stale_bitmap ? AUTOCLEAR_BITMAPS : 0);
+      put32 (header, geometry->refcount_order);
+      put32 (header, fixed);
+      g_byte_array_append (header, rest, sizeof rest); /* zlib */
+    }
+  g_byte_array_append (header, extensions->data, extensions->len);
+  if (has_backing)
+    g_byte_array_append (header, (const guint8 *) BACKING_NAME, (guint) strlen (BACKING_NAME));
+  g_assert_cmpuint (header->len, <=, cluster);
+  return header;
+}
+
+/* A refcount of 1 for cluster @index. Below a byte the first count is in the lowest bits. */
+static void
+count_cluster (guint8 *block, guint order, guint64 index)
+{
+  guint64 bit = index << order;
+
+  if (order >= 3)
+    block[(bit / 8) + ((guint64) 1 << order) / 8 - 1] = 1; /* big-endian */
+  else
+    block[bit / 8] |= (guint8) (1u << bit % 8);
+}
+
+static void
+format_qcow2 (const CrashGeometry *geometry, CrashPages *image)
+{
+  guint64 cluster = crash_geometry_cluster (geometry);
+  Layout layout = plan (geometry);
+  g_autoptr (GByteArray) header = make_header (geometry, &layout);
+  g_autofree guint8 *block = g_malloc0 (cluster);
+  guint64 entry = GUINT64_TO_BE (2 * cluster);
+
+  for (guint64 i = 0; i < layout.n_clusters; i++)
+    count_cluster (block, geometry->version < 3 ? 4 : geometry->refcount_order, i);
+  crash_pages_write (image, 0, header->data, header->len);
+  crash_pages_write (image, cluster, &entry, sizeof entry);
+  crash_pages_write (image, 2 * cluster, block, cluster);
+  crash_pages_set_size (image, layout.n_clusters * cluster);
+}
+
+void
+crash_geometry_format (const CrashGeometry *geometry, CrashPages **disks)
+{
+  for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
+    disks[i] = crash_pages_new (NULL);
+  if (g_str_equal (geometry->format, "qcow2"))
+    format_qcow2 (geometry, disks[CRASH_DISK_IMAGE]);
+  else
+    crash_pages_set_size (disks[CRASH_DISK_IMAGE], geometry->size);
+  if (geometry->has_data_file)
+    crash_pages_set_size (disks[CRASH_DISK_DATA], geometry->size);
+}
+
+/* ---- opening ---- */
+
+/* A raw file with the pattern of CRASH_VALUE_BACKING. */
+static ImgStorage *
+make_backing (guint64 size)
+{
+  guint8 *data = g_malloc (size);
+  g_autoptr (GBytes) bytes = NULL;
+
+  for (guint64 i = 0; i < size / CRASH_SECTOR; i++)
+    crash_pattern_fill (CRASH_VALUE_BACKING, i, data + i * CRASH_SECTOR);
+  bytes = g_bytes_new_take (data, size);
+  return img_memory_storage_new (bytes);
+}
+
+/* Grants what the geometry says, and nothing else. */
+typedef struct
+{
+  ImgPolicy parent;
+  const CrashGeometry *geometry;
+  ImgStorage *data; /* borrowed */
+} Policy;
+
+/* One is enough: making it takes longer than a crash state. */
+static ImgStorage *
+get_backing (guint64 size)
+{
+  static ImgStorage *backing;
+  static guint64 backing_size;
+
+  if (backing == NULL || backing_size != size)
+    {
+      img_storage_unref (backing);
+      backing = make_backing (size);
+      backing_size = size;
+    }
+  return img_storage_ref (backing);
+}
+
+static ImgStorage *
+policy_decide (ImgPolicy *policy, ImgReference *reference, ImgCancel *cancel, ImgError **error)
+{
+  Policy *self = (Policy *) policy;
+
+  if (reference->wanted->role == IMG_REFERENCE_DATA_FILE && self->data != NULL)
+    return img_storage_ref (self->data);
+  if (reference->wanted->role == IMG_REFERENCE_BACKING_FILE && self->geometry->backing_size > 0)
+    {
+      if (reference->format_name == NULL)
+        reference->format_name = g_strdup ("raw");
+      return get_backing (self->geometry->backing_size);
+    }
+  img_error_set (error, IMG_CODE_REFERENCE_DENIED, "No such file in this test");
+  return NULL;
+}
+
+static void
+policy_free (ImgPolicy *policy)
+{
+  g_free (policy);
+}
+
+static ImgPolicy *
+make_policy (const CrashGeometry *geometry, ImgStorage *data)
+{
+  static const ImgPolicyClass policy_class = { policy_decide, policy_free };
+  Policy *policy = g_new0 (Policy, 1);
+
+  img_policy_init (&policy->parent, &policy_class);
+  policy->geometry = geometry;
+  policy->data = data;
+  return &policy->parent;
+}
+
+ImgImage *
+crash_image_open (const CrashGeometry *geometry,
+                  ImgStorage **disks,
+                  gboolean writable,
+                  ImgError **error)
+{
+  ImgImageOptions options = { .driver = img_driver_find (geometry->format),
+                              .layout.metadata_cache_size = geometry->cache_size,
+                              .layout.writable = writable };
+  g_autoptr (ImgPolicy) policy =
+    make_policy (geometry, geometry->has_data_file ? disks[CRASH_DISK_DATA] : NULL);
+  g_autoptr (ImgImage) image = img_image_open (disks[CRASH_DISK_IMAGE], &options, NULL, error);
+
+  if (image == NULL || !img_image_open_references (image, policy, NULL, error))
+    return NULL;
+  return g_steal_pointer (&image);
+}
+
+ImgImage *
+crash_image_open_pages (const CrashGeometry *geometry,
+                        CrashPages *const *disks,
+                        gboolean writable,
+                        ImgError **error)
+{
+  ImgStorage *storages[CRASH_MAX_DISKS] = { NULL };
+  ImgImage *image;
+
+  for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
+    storages[i] = crash_pages_storage_new (disks[i], i == 0 ? "image" : "data", writable);
+  image = crash_image_open (geometry, storages, writable, error);
+  for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
+    img_storage_unref (storages[i]);
+  return image;
+}

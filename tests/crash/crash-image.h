@@ -1,0 +1,57 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Small disks to write on: their empty files, made here and not by the library, and how they are opened. */
+
+#pragma once
+
+#include "crash-log.h"
+#include "img-image.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  const char *name;
+  const char *format;     /* "raw", "qcow2" */
+  guint64 size;           /* bytes; of whole sectors */
+  guint64 max_size;       /* 0: never grows */
+  gsize cache_size;       /* of metadata; bytes */
+  /* qcow2 */
+  guint version;
+  guint cluster_bits;
+  guint refcount_order;
+  gboolean extended_l2;
+  gboolean lazy_refcounts;
+  gboolean has_data_file;
+  gboolean has_stale_bitmap; /* autoclear bit 0 is set; the directory is empty */
+  guint64 backing_size;   /* bytes; 0: none */
+} CrashGeometry;
+
+typedef enum
+{
+  CRASH_DISK_IMAGE,
+  CRASH_DISK_DATA, /* the external data file */
+} CrashDiskRole;
+
+static inline guint64
+crash_geometry_cluster (const CrashGeometry *geometry)
+{
+  return geometry->cluster_bits > 0 ? (guint64) 1 << geometry->cluster_bits : CRASH_SECTOR;
+}
+
+guint     crash_geometry_n_disks (const CrashGeometry *geometry);
+/* The content of an empty disk of this shape, by number. */
+void      crash_geometry_format  (const CrashGeometry *geometry, CrashPages **disks);
+
+/* Opens the image that lies on @disks, with its references. */
+ImgImage *crash_image_open       (const CrashGeometry *geometry, ImgStorage **disks,
+                                  gboolean writable, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* The same on copies of a crash state. */
+ImgImage *crash_image_open_pages (const CrashGeometry *geometry, CrashPages *const *disks,
+                                  gboolean writable, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+
+G_END_DECLS

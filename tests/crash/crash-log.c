@@ -1,0 +1,456 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "crash-log.h"
+#include "crash-random.h"
+#include "img-iov.h"
+
+typedef struct
+{
+  ImgStorage parent;
+  CrashLog *log;
+  guint index;
+  CrashPages *content;
+  CrashPages *base;        /* NULL: not recording */
+  gboolean flush_failed;   /* the contract of a storage: then all flushes fail */
+} Disk;
+
+typedef struct
+{
+  Disk *disk;
+  ImgIo *io;
+  CrashEntry *entry; /* nullable */
+} Pending;
+
+struct _CrashLog
+{
+  ImgMutex mutex;
+  Disk *disks[CRASH_MAX_DISKS];
+  guint n_disks;
+  gboolean recording;
+  guint64 now;
+  GPtrArray *entries;
+  GArray *marks;
+  CrashRandom random;
+
+  CrashFault fault;
+  guint countdown;
+  gboolean has_failed;
+
+  /* While a scheduler runs. */
+  CrashScheduler *scheduler;
+  ImgParker *device;
+  GArray *pending; /* of Pending */
+};
+
+static void
+entry_free (gpointer data)
+{
+  CrashEntry *entry = data;
+
+  g_free (entry->data);
+  g_free (entry);
+}
+
+CrashLog *
+crash_log_new (guint64 seed)
+{
+  CrashLog *log = g_new0 (CrashLog, 1);
+
+  img_mutex_init (&log->mutex);
+  log->random = crash_random (seed);
+  log->now = 1;
+  log->entries = g_ptr_array_new_with_free_func (entry_free);
+  log->marks = g_array_new (FALSE, FALSE, sizeof (guint64));
+  log->pending = g_array_new (FALSE, FALSE, sizeof (Pending));
+  return log;
+}
+
+void
+crash_log_free (CrashLog *log)
+{
+  g_assert (log->pending->len == 0);
+  for (guint i = 0; i < log->n_disks; i++)
+    {
+      g_clear_pointer (&log->disks[i]->base, crash_pages_free);
+      img_storage_unref (&log->disks[i]->parent);
+    }
+  g_ptr_array_unref (log->entries);
+  g_array_unref (log->marks);
+  g_array_unref (log->pending);
+  img_mutex_clear (&log->mutex);
+  g_free (log);
+}
+
+/* ---- time ---- */
+
+static guint64
+tick (CrashLog *log)
+{
+  return log->now++;
+}
+
+guint64
+crash_log_tick (CrashLog *log)
+{
+  guint64 time;
+
+  img_mutex_lock (&log->mutex);
+  time = tick (log);
+  img_mutex_unlock (&log->mutex);
+  return time;
+}
+
+guint64
+crash_log_now (CrashLog *log)
+{
+  guint64 time;
+
+  img_mutex_lock (&log->mutex);
+  time = log->now;
+  img_mutex_unlock (&log->mutex);
+  return time;
+}
+
+void
+crash_log_mark (CrashLog *log)
+{
+  img_mutex_lock (&log->mutex);
+  if (log->recording)
+    g_array_append_val (log->marks, log->now);
+  tick (log);
+  img_mutex_unlock (&log->mutex);
+}
+
+const GPtrArray *
+crash_log_get_entries (CrashLog *log)
+{
+  return log->entries;
+}
+
+const GArray *
+crash_log_get_marks (CrashLog *log)
+{
+  return log->marks;
+}
+
+/* ---- faults ---- */
+
+void
+crash_log_set_fault (CrashLog *log, const CrashFault *fault)
+{
+  img_mutex_lock (&log->mutex);
+  log->fault = fault != NULL ? *fault : (CrashFault) { 0 };
+  log->countdown = log->fault.nth;
+  log->has_failed = FALSE;
+  for (guint i = 0; i < log->n_disks; i++)
+    log->disks[i]->flush_failed = FALSE;
+  img_mutex_unlock (&log->mutex);
+}
+
+gboolean
+crash_log_has_failed (CrashLog *log)
+{
+  gboolean failed;
+
+  img_mutex_lock (&log->mutex);
+  failed = log->has_failed;
+  img_mutex_unlock (&log->mutex);
+  return failed;
+}
+
+static gboolean
+fault_strikes (CrashLog *log, const ImgIo *io)
+{
+  if (log->countdown == 0 || !(log->fault.op_mask & (1u << io->op)))
+    return FALSE;
+  if (log->countdown > 1)
+    {
+      log->countdown--;
+      return FALSE;
+    }
+  if (!log->fault.persists)
+    log->countdown = 0;
+  log->has_failed = TRUE;
+  return TRUE;
+}
+
+/* ---- requests ---- */
+
+static CrashEntry *
+record (Disk *disk, const ImgIo *io)
+{
+  CrashEntry *entry;
+
+  if (!disk->log->recording || io->op == IMG_IO_READ)
+    return NULL;
+  entry = g_new0 (CrashEntry, 1);
+  entry->disk = disk->index;
+  entry->op = io->op;
+  entry->offset = io->offset;
+  entry->length = io->length;
+  entry->submitted = tick (disk->log);
+  entry->completed = CRASH_NEVER;
+  if (io->op == IMG_IO_WRITE)
+    {
+      guint8 *end = entry->data = g_malloc (io->length);
+
+      for (guint i = 0; i < io->n_iov; i++)
+        {
+          memcpy (end, io->iov[i].iov_base, io->iov[i].iov_len);
+          end += io->iov[i].iov_len;
+        }
+    }
+  g_ptr_array_add (disk->log->entries, entry);
+  return entry;
+}
+
+/* The memory of a request belongs to the storage until it is complete: a change in between would reach a
+ * real disk or not. */
+static void
+assert_unchanged (const CrashEntry *entry, const ImgIo *io)
+{
+  const guint8 *end = entry->data;
+
+  for (guint i = 0; end != NULL && i < io->n_iov; i++)
+    {
+      if (memcmp (end, io->iov[i].iov_base, io->iov[i].iov_len) != 0)
+        g_error ("The memory of a write was changed before the write was complete");
+      end += io->iov[i].iov_len;
+    }
+}
+
+/* The first half of a request, in sectors if it has any. */
+static void
+submit_half (CrashPages *content, const ImgIo *io)
+{
+  ImgIo half = *io;
+  struct iovec *iov = g_newa (struct iovec, MAX (io->n_iov, 1));
+  ImgIovCursor cursor = img_iov_cursor (io->iov, io->n_iov);
+  gboolean has_range = io->op == IMG_IO_WRITE || io->op == IMG_IO_ZERO || io->op == IMG_IO_DISCARD;
+
+  half.length = io->length / 2;
+  if (half.length >= CRASH_SECTOR)
+    half.length -= half.length % CRASH_SECTOR;
+  if (!has_range || half.length == 0)
+    return;
+  if (io->op == IMG_IO_WRITE)
+    {
+      img_iov_cursor_slice (&cursor, half.length, iov, io->n_iov, &half.n_iov);
+      half.iov = iov;
+    }
+  crash_pages_submit (content, &half);
+}
+
+/* Does the request; returns its error. With the mutex held. */
+static ImgError *
+perform (Disk *disk, ImgIo *io, CrashEntry *entry)
+{
+  CrashLog *log = disk->log;
+  ImgError *error = NULL;
+
+  if (fault_strikes (log, io))
+    {
+      if (log->fault.effect == CRASH_FAULT_AFTER)
+        crash_pages_submit (disk->content, io);
+      else if (log->fault.effect == CRASH_FAULT_HALF)
+        submit_half (disk->content, io);
+      disk->flush_failed |= io->op == IMG_IO_FLUSH;
+      img_error_set_errno (&error, log->fault.system_errno, "Injected");
+    }
+  else if (io->op == IMG_IO_FLUSH && disk->flush_failed)
+    img_error_set_errno (&error, EIO, "An earlier flush failed");
+  else
+    crash_pages_submit (disk->content, io);
+  if (entry != NULL)
+    {
+      guint64 time = tick (log);
+
+      assert_unchanged (entry, io);
+      if (error == NULL)
+        entry->completed = time;
+    }
+  return error;
+}
+
+static void
+finish (Disk *disk, ImgIo *io, CrashEntry *entry)
+{
+  ImgError *error;
+
+  img_mutex_lock (&disk->log->mutex);
+  error = perform (disk, io, entry);
+  img_mutex_unlock (&disk->log->mutex);
+  img_io_complete (io, error);
+}
+
+static void
+queue (Disk *disk, ImgIo *io, CrashEntry *entry)
+{
+  Pending pending = { disk, io, entry };
+  CrashLog *log = disk->log;
+
+  img_mutex_lock (&log->mutex);
+  g_array_append_val (log->pending, pending);
+  img_mutex_unlock (&log->mutex);
+  if (log->device != NULL)
+    img_unpark (log->device);
+}
+
+static void
+disk_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
+{
+  Disk *disk = (Disk *) storage;
+  gboolean later = crash_scheduler_current () != NULL && disk->log->scheduler != NULL;
+
+  for (guint i = 0; i < n_ios; i++)
+    {
+      CrashEntry *entry;
+
+      if (later && (ios[i].flags & IMG_IO_NOWAIT))
+        {
+          img_io_complete_partly (&ios[i], 0);
+          continue;
+        }
+      img_mutex_lock (&disk->log->mutex);
+      entry = record (disk, &ios[i]);
+      img_mutex_unlock (&disk->log->mutex);
+      if (later)
+        queue (disk, &ios[i], entry);
+      else
+        finish (disk, &ios[i], entry);
+    }
+  crash_scheduler_pause ();
+}
+
+/* ---- the device ---- */
+
+static gboolean
+take_any (CrashLog *log, Pending *pending)
+{
+  gboolean found;
+
+  img_mutex_lock (&log->mutex);
+  found = log->pending->len > 0;
+  if (found)
+    {
+      guint i = (guint) crash_random_below (&log->random, log->pending->len);
+
+      *pending = g_array_index (log->pending, Pending, i);
+      g_array_remove_index_fast (log->pending, i);
+    }
+  img_mutex_unlock (&log->mutex);
+  return found;
+}
+
+static void
+device_thread (gpointer data)
+{
+  CrashLog *log = data;
+  Pending pending;
+
+  log->device = img_parker_current ();
+  while (!crash_scheduler_is_over (log->scheduler))
+    if (take_any (log, &pending))
+      {
+        finish (pending.disk, pending.io, pending.entry);
+        crash_scheduler_pause ();
+      }
+    else
+      img_park ();
+  log->device = NULL;
+  log->scheduler = NULL;
+}
+
+void
+crash_log_add_device (CrashLog *log, CrashScheduler *scheduler)
+{
+  log->scheduler = scheduler;
+  crash_scheduler_add (scheduler, "device", device_thread, log, TRUE);
+}
+
+/* ---- disks ---- */
+
+static gboolean
+disk_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  Disk *disk = (Disk *) storage;
+
+  img_mutex_lock (&disk->log->mutex);
+  *size = crash_pages_get_size (disk->content);
+  img_mutex_unlock (&disk->log->mutex);
+  return TRUE;
+}
+
+static void
+disk_free (ImgStorage *storage)
+{
+  crash_pages_free (((Disk *) storage)->content);
+  g_free (storage);
+}
+
+static const ImgStorageClass disk_class = {
+  .type_name = "crash disk",
+  .submit = disk_submit,
+  .get_size = disk_get_size,
+  .free = disk_free,
+};
+
+ImgStorage *
+crash_log_add_disk (CrashLog *log, const char *name, CrashPages *content)
+{
+  Disk *disk = g_new0 (Disk, 1);
+
+  g_assert (log->n_disks < CRASH_MAX_DISKS);
+  img_storage_init (&disk->parent, &disk_class, name);
+  disk->parent.can_write = TRUE;
+  disk->parent.discard_zeroes = TRUE;
+  disk->log = log;
+  disk->index = log->n_disks;
+  disk->content = content;
+  log->disks[log->n_disks++] = disk;
+  return img_storage_ref (&disk->parent);
+}
+
+guint
+crash_log_n_disks (CrashLog *log)
+{
+  return log->n_disks;
+}
+
+CrashPages *
+crash_log_get_content (CrashLog *log, guint disk)
+{
+  return log->disks[disk]->content;
+}
+
+CrashPages *
+crash_log_get_base (CrashLog *log, guint disk)
+{
+  return log->disks[disk]->base;
+}
+
+void
+crash_log_start (CrashLog *log)
+{
+  for (guint i = 0; i < log->n_disks; i++)
+    {
+      g_clear_pointer (&log->disks[i]->base, crash_pages_free);
+      log->disks[i]->base = crash_pages_copy (log->disks[i]->content);
+    }
+  g_ptr_array_set_size (log->entries, 0);
+  g_array_set_size (log->marks, 0);
+  log->recording = TRUE;
+}
+
+void
+crash_log_stop (CrashLog *log)
+{
+  log->recording = FALSE;
+}

@@ -1,0 +1,391 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <string.h>
+
+#include "crash-model.h"
+
+#define WORDS (CRASH_SECTOR / sizeof (guint64))
+#define CHUNK 128u /* sectors read at once */
+
+/* ---- patterns ---- */
+
+static guint64
+pattern_word (guint64 value, guint64 sector, guint i)
+{
+  if (i == WORDS / 2)
+    return (value * 0x9e3779b97f4a7c15u) ^ (sector * 0xbf58476d1ce4e5b9u);
+  return i % 2 == 0 ? value : sector; /* compresses well */
+}
+
+void
+crash_pattern_fill (guint64 value, guint64 sector, guint8 *bytes)
+{
+  if (value == CRASH_VALUE_ZERO)
+    {
+      memset (bytes, 0, CRASH_SECTOR);
+      return;
+    }
+  for (guint i = 0; i < WORDS; i++)
+    {
+      guint64 word = pattern_word (value, sector, i);
+
+      memcpy (bytes + i * sizeof word, &word, sizeof word);
+    }
+}
+
+gboolean
+crash_pattern_parse (const guint8 *bytes, guint64 *value, guint64 *sector)
+{
+  guint8 expected[CRASH_SECTOR];
+
+  memcpy (value, bytes, sizeof *value);
+  memcpy (sector, bytes + sizeof *value, sizeof *sector);
+  crash_pattern_fill (*value, *sector, expected);
+  return memcmp (bytes, expected, sizeof expected) == 0;
+}
+
+/* ---- changes ---- */
+
+typedef struct
+{
+  guint64 value;   /* what it leaves; of a resize the size */
+  guint64 started;
+  guint64 ended;   /* CRASH_NEVER while it runs */
+  gboolean succeeded;
+  gboolean replaces; /* nothing older is allowed any more */
+} Change;
+
+typedef struct
+{
+  guint64 started;
+  guint64 ended;
+} Flush;
+
+struct _CrashModel
+{
+  CrashLog *log;
+  ImgMutex mutex;
+  guint64 n_sectors;
+  guint64 n_backing;
+  guint64 max_sectors;
+  GArray *changes;  /* of Change */
+  GArray **sectors; /* of guint32, indices of changes; NULL: never changed */
+  GArray *sizes;    /* of guint32 */
+  GArray *flushes;  /* of Flush: those that were acknowledged */
+};
+
+static guint32
+add_change (CrashModel *model, guint64 value, gboolean replaces)
+{
+  Change change = { value, crash_log_tick (model->log), CRASH_NEVER, FALSE, replaces };
+
+  if (value == CRASH_NEVER)
+    change.value = CRASH_FIRST_VALUE + model->changes->len;
+  g_array_append_val (model->changes, change);
+  return model->changes->len - 1;
+}
+
+static Change *
+get_change (CrashModel *model, guint32 index)
+{
+  return &g_array_index (model->changes, Change, index);
+}
+
+CrashModel *
+crash_model_new (CrashLog *log, guint64 n_sectors, guint64 max_sectors, guint64 n_backing)
+{
+  CrashModel *model = g_new0 (CrashModel, 1);
+  guint32 first;
+
+  model->log = log;
+  img_mutex_init (&model->mutex);
+  model->n_sectors = n_sectors;
+  model->max_sectors = max_sectors;
+  model->n_backing = n_backing;
+  model->changes = g_array_new (FALSE, FALSE, sizeof (Change));
+  model->sectors = g_new0 (GArray *, max_sectors);
+  model->sizes = g_array_new (FALSE, FALSE, sizeof (guint32));
+  model->flushes = g_array_new (FALSE, FALSE, sizeof (Flush));
+  first = add_change (model, n_sectors, TRUE);
+  *get_change (model, first) = (Change) { n_sectors, 0, 0, TRUE, TRUE };
+  g_array_append_val (model->sizes, first);
+  return model;
+}
+
+void
+crash_model_free (CrashModel *model)
+{
+  for (guint64 i = 0; i < model->max_sectors; i++)
+    if (model->sectors[i] != NULL)
+      g_array_unref (model->sectors[i]);
+  g_free (model->sectors);
+  g_array_unref (model->changes);
+  g_array_unref (model->sizes);
+  g_array_unref (model->flushes);
+  img_mutex_clear (&model->mutex);
+  g_free (model);
+}
+
+guint64
+crash_model_get_size (CrashModel *model)
+{
+  return model->n_sectors;
+}
+
+static guint64
+initial_value (CrashModel *model, guint64 sector)
+{
+  return sector < model->n_backing ? CRASH_VALUE_BACKING : CRASH_VALUE_ZERO;
+}
+
+guint64
+crash_model_begin (CrashModel *model, CrashChangeKind kind, guint64 first, guint64 n_sectors)
+{
+  guint64 value = kind == CRASH_CHANGE_WRITE              ? CRASH_NEVER
+                  : kind == CRASH_CHANGE_DISCARD_BACKING ? CRASH_VALUE_BACKING
+                                                          : CRASH_VALUE_ZERO;
+  guint32 index;
+
+  g_assert (first + n_sectors <= model->max_sectors);
+  img_mutex_lock (&model->mutex);
+  index = add_change (model, value, kind != CRASH_CHANGE_DISCARD_ANY);
+  for (guint64 i = first; i < first + n_sectors; i++)
+    {
+      if (model->sectors[i] == NULL)
+        model->sectors[i] = g_array_new (FALSE, FALSE, sizeof (guint32));
+      g_array_append_val (model->sectors[i], index);
+    }
+  img_mutex_unlock (&model->mutex);
+  return CRASH_FIRST_VALUE + index;
+}
+
+void
+crash_model_end (CrashModel *model, guint64 change, gboolean succeeded)
+{
+  Change *found;
+
+  img_mutex_lock (&model->mutex);
+  found = get_change (model, (guint32) (change - CRASH_FIRST_VALUE));
+  found->ended = crash_log_tick (model->log);
+  found->succeeded = succeeded;
+  img_mutex_unlock (&model->mutex);
+}
+
+guint64
+crash_model_begin_resize (CrashModel *model, guint64 n_sectors)
+{
+  guint32 index;
+
+  g_assert (n_sectors >= model->n_sectors && n_sectors <= model->max_sectors);
+  img_mutex_lock (&model->mutex);
+  index = add_change (model, n_sectors, TRUE);
+  g_array_append_val (model->sizes, index);
+  model->n_sectors = n_sectors;
+  img_mutex_unlock (&model->mutex);
+  return CRASH_FIRST_VALUE + index;
+}
+
+guint64
+crash_model_begin_flush (CrashModel *model)
+{
+  return crash_log_tick (model->log);
+}
+
+void
+crash_model_end_flush (CrashModel *model, guint64 started, gboolean succeeded)
+{
+  Flush flush = { started, 0 };
+
+  if (!succeeded)
+    return;
+  img_mutex_lock (&model->mutex);
+  flush.ended = crash_log_tick (model->log);
+  g_array_append_val (model->flushes, flush);
+  crash_log_mark (model->log);
+  img_mutex_unlock (&model->mutex);
+}
+
+/* ---- what is allowed ---- */
+
+CrashMoment
+crash_model_at_crash (CrashModel *model, guint64 time)
+{
+  CrashMoment moment = { 0, time };
+
+  for (guint i = 0; i < model->flushes->len; i++)
+    {
+      const Flush *flush = &g_array_index (model->flushes, Flush, i);
+
+      if (flush->ended < time)
+        moment.settled = MAX (moment.settled, flush->started);
+    }
+  return moment;
+}
+
+/* When the last settled change of @list began. */
+static guint64
+last_settled (CrashModel *model, const GArray *list, CrashMoment moment)
+{
+  guint64 last = 0;
+
+  for (guint i = 0; i < list->len; i++)
+    {
+      const Change *change = get_change (model, g_array_index (list, guint32, i));
+
+      if (change->replaces && change->succeeded && change->ended < moment.settled)
+        last = MAX (last, change->started);
+    }
+  return last;
+}
+
+/* Whether @value is what a change of @list left, or @initial. */
+static gboolean
+is_allowed (CrashModel *model, const GArray *list, guint64 initial, CrashMoment moment, guint64 value)
+{
+  guint64 last;
+
+  if (list == NULL)
+    return value == initial;
+  last = last_settled (model, list, moment);
+  if (value == initial && last == 0)
+    return TRUE;
+  for (guint i = 0; i < list->len; i++)
+    {
+      const Change *change = get_change (model, g_array_index (list, guint32, i));
+
+      if (change->value == value && change->started < moment.now && change->ended >= last)
+        return TRUE;
+    }
+  return FALSE;
+}
+
+/* A discard to the backing image leaves zeroes behind the end of that image. */
+static guint64
+as_in_model (CrashModel *model, guint64 sector, guint64 value)
+{
+  const GArray *list = model->sectors[sector];
+
+  if (value != CRASH_VALUE_ZERO || sector < model->n_backing || list == NULL)
+    return value;
+  for (guint i = 0; i < list->len; i++)
+    if (get_change (model, g_array_index (list, guint32, i))->value == CRASH_VALUE_BACKING)
+      return CRASH_VALUE_BACKING;
+  return value;
+}
+
+static char *
+describe (CrashModel *model, CrashMoment moment, guint64 sector, const char *what)
+{
+  GString *text = g_string_new (NULL);
+  const GArray *list = model->sectors[sector];
+
+  g_string_printf (text, "sector %" G_GUINT64_FORMAT ": %s (settled %" G_GUINT64_FORMAT ", now %"
+                   G_GUINT64_FORMAT "); initially %" G_GINT64_MODIFIER "x",
+                   sector, what, moment.settled, moment.now, initial_value (model, sector));
+  for (guint i = 0; list != NULL && i < list->len; i++)
+    {
+      const Change *change = get_change (model, g_array_index (list, guint32, i));
+
+      g_string_append_printf (text, "\n#   %" G_GINT64_MODIFIER "x from %" G_GUINT64_FORMAT " to %"
+                              G_GINT64_FORMAT "%s",
+                              change->value, change->started, (gint64) change->ended,
+                              change->succeeded ? "" : ", failed or unfinished");
+    }
+  return g_string_free (text, FALSE);
+}
+
+/* With the mutex held. */
+static char *
+check_sector (CrashModel *model, CrashMoment moment, guint64 sector, const guint8 *bytes)
+{
+  g_autofree char *what = NULL;
+  guint64 value, place;
+
+  if (!crash_pattern_parse (bytes, &value, &place))
+    return describe (model, moment, sector, "holds nothing that was ever written");
+  if (value != CRASH_VALUE_ZERO && place != sector)
+    {
+      what = g_strdup_printf ("holds %" G_GINT64_MODIFIER "x of sector %" G_GUINT64_FORMAT, value,
+                              place);
+      return describe (model, moment, sector, what);
+    }
+  if (is_allowed (model, model->sectors[sector], initial_value (model, sector), moment, value) ||
+      is_allowed (model, model->sectors[sector], initial_value (model, sector), moment,
+                  as_in_model (model, sector, value)))
+    return NULL;
+  what = g_strdup_printf ("holds %" G_GINT64_MODIFIER "x, which it must not", value);
+  return describe (model, moment, sector, what);
+}
+
+char *
+crash_model_check_bytes (CrashModel *model,
+                         CrashMoment moment,
+                         guint64 first,
+                         const guint8 *bytes,
+                         guint64 n_sectors)
+{
+  char *problem = NULL;
+
+  img_mutex_lock (&model->mutex);
+  for (guint64 i = 0; i < n_sectors && problem == NULL; i++)
+    problem = check_sector (model, moment, first + i, bytes + i * CRASH_SECTOR);
+  img_mutex_unlock (&model->mutex);
+  return problem;
+}
+
+static char *
+check_size (CrashModel *model, CrashMoment moment, guint64 size)
+{
+  if (size % CRASH_SECTOR == 0 &&
+      is_allowed (model, model->sizes, CRASH_NEVER, moment, size / CRASH_SECTOR))
+    return NULL;
+  return g_strdup_printf ("the disk has %" G_GUINT64_FORMAT " bytes", size);
+}
+
+static char *
+check_range (CrashModel *model, CrashMoment moment, ImgImage *image, guint64 first, guint64 n_sectors)
+{
+  guint8 bytes[CHUNK * CRASH_SECTOR];
+  ImgError *error = NULL;
+  char *problem;
+
+  if (img_image_read (image, first * CRASH_SECTOR, bytes, n_sectors * CRASH_SECTOR, NULL, &error))
+    return crash_model_check_bytes (model, moment, first, bytes, n_sectors);
+  problem = g_strdup_printf ("sector %" G_GUINT64_FORMAT " cannot be read: %s", first, error->text);
+  img_error_free (error);
+  return problem;
+}
+
+/* Chunks that nobody changed are all alike: one in so many is read. */
+#define UNCHANGED_STRIDE 61
+
+static gboolean
+is_interesting (CrashModel *model, guint64 first, guint64 n_sectors)
+{
+  if (first / CHUNK % UNCHANGED_STRIDE == 0)
+    return TRUE;
+  for (guint64 i = first; i < first + n_sectors; i++)
+    if (model->sectors[i] != NULL)
+      return TRUE;
+  return FALSE;
+}
+
+char *
+crash_model_check_image (CrashModel *model, CrashMoment moment, ImgImage *image)
+{
+  guint64 size = img_image_get_size (image);
+  char *problem = check_size (model, moment, size);
+
+  for (guint64 first = 0; first < size / CRASH_SECTOR && problem == NULL; first += CHUNK)
+    {
+      guint64 n = MIN (CHUNK, size / CRASH_SECTOR - first);
+
+      if (is_interesting (model, first, n))
+        problem = check_range (model, moment, image, first, n);
+    }
+  return problem;
+}
