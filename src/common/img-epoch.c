@@ -50,7 +50,7 @@ gboolean
 img_epoch_try_enter (ImgEpoch *epoch, ImgEpochTicket *ticket)
 {
   guint shard = current_shard ();
-  guint parity = (guint) g_atomic_int_get (&epoch->parity) & 1;
+  guint parity = (guint) g_atomic_int_get (&epoch->flips) & 1;
 
   g_atomic_int_inc (&epoch->shards[shard].inside[parity]);
   *ticket = shard * 2 + parity;
@@ -112,13 +112,35 @@ img_epoch_wait (ImgEpoch *epoch)
   while (epoch->draining)
     img_wait_list_wait (&epoch->waiters, &epoch->mutex);
   epoch->draining = TRUE;
-  parity = (guint) epoch->parity & 1;
+  parity = (guint) epoch->flips & 1;
   drain (epoch, parity ^ 1);
-  g_atomic_int_set (&epoch->parity, (gint) (parity ^ 1));
+  g_atomic_int_inc (&epoch->flips);
   drain (epoch, parity);
   epoch->draining = FALSE;
   img_wait_list_wake_all (&epoch->waiters);
   img_mutex_unlock (&epoch->mutex);
+}
+
+gint
+img_epoch_get_stamp (ImgEpoch *epoch)
+{
+  return g_atomic_int_get (&epoch->flips);
+}
+
+/* Two flips after a stamp both counters have been seen empty: a transfer that entered before the stamp
+ * was in one of them. Flips wrap around, so their difference counts. */
+gboolean
+img_epoch_has_passed (ImgEpoch *epoch, gint stamp)
+{
+  gboolean has_passed;
+
+  img_mutex_lock (&epoch->mutex);
+  for (guint i = 0; i < 2 && !epoch->draining; i++)
+    if ((guint) epoch->flips - (guint) stamp < 2 && is_drained (epoch, ((guint) epoch->flips & 1) ^ 1))
+      g_atomic_int_inc (&epoch->flips);
+  has_passed = (guint) epoch->flips - (guint) stamp >= 2;
+  img_mutex_unlock (&epoch->mutex);
+  return has_passed;
 }
 
 void

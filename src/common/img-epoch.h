@@ -40,7 +40,7 @@ typedef void (*ImgGateOpenFunc) (gpointer data);
 typedef struct
 {
   ImgEpochShard shards[IMG_EPOCH_SHARDS];
-  gint parity;
+  gint flips; /* its lowest bit is the parity */
   gint gate_closed;
   gint watched; /* somebody waits for a counter to fall */
   ImgMutex mutex;
@@ -60,6 +60,11 @@ void           img_epoch_leave     (ImgEpoch *epoch, ImgEpochTicket ticket);
 
 /* Returns when every transfer that entered before the call has left. Not from inside a transfer. */
 void           img_epoch_wait      (ImgEpoch *epoch);
+
+/* The same without waiting: a stamp, and whether every transfer that had entered when it was taken has
+ * left. Asking helps time along; it may be done inside a transfer, which then only delays the answer. */
+gint           img_epoch_get_stamp (ImgEpoch *epoch);
+gboolean       img_epoch_has_passed (ImgEpoch *epoch, gint stamp);
 
 /* Waits for other closers, then for all transfers. */
 void           img_gate_close      (ImgEpoch *epoch);

@@ -1,0 +1,171 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "img-alloc.h"
+#include "img-bytes.h"
+#include "img-cluster-set.h"
+
+#define WORD_BITS 64
+#define LEAF_BITS 15 /* a leaf: 4 KiB of bits */
+#define LEAF_SIZE ((guint64) 1 << LEAF_BITS)
+#define NODE_BITS 12 /* a node: 4096 leaves */
+#define NODE_SIZE ((guint64) 1 << NODE_BITS)
+
+typedef struct
+{
+  guint64 words[LEAF_SIZE / WORD_BITS];
+} Leaf;
+
+typedef struct
+{
+  Leaf *leaves[NODE_SIZE];
+} Node;
+
+struct _ImgClusterSet
+{
+  guint64 limit;
+  guint64 n_nodes;
+  Node **nodes;
+};
+
+ImgClusterSet *
+img_cluster_set_new (guint64 limit, ImgError **error)
+{
+  g_autoptr (ImgClusterSet) set = g_new0 (ImgClusterSet, 1);
+
+  set->limit = limit;
+  set->n_nodes = img_div_round_up (limit, LEAF_SIZE * NODE_SIZE);
+  set->nodes = img_try_alloc0 (set->n_nodes, sizeof (Node *), error);
+  return set->nodes != NULL ? g_steal_pointer (&set) : NULL;
+}
+
+void
+img_cluster_set_free (ImgClusterSet *set)
+{
+  if (set == NULL)
+    return;
+  for (guint64 i = 0; set->nodes != NULL && i < set->n_nodes; i++)
+    if (set->nodes[i] != NULL)
+      {
+        for (guint64 j = 0; j < NODE_SIZE; j++)
+          img_free (set->nodes[i]->leaves[j]);
+        img_free (set->nodes[i]);
+      }
+  img_free (set->nodes);
+  g_free (set);
+}
+
+/* NULL: none of the clusters around @cluster is a member. */
+static Leaf *
+find_leaf (const ImgClusterSet *set, guint64 cluster)
+{
+  guint64 index = cluster >> LEAF_BITS;
+  Node *node = __atomic_load_n (&set->nodes[index >> NODE_BITS], __ATOMIC_ACQUIRE);
+
+  if (node == NULL)
+    return NULL;
+  return __atomic_load_n (&node->leaves[index & (NODE_SIZE - 1)], __ATOMIC_ACQUIRE);
+}
+
+static Leaf *
+make_leaf (ImgClusterSet *set, guint64 cluster, ImgError **error)
+{
+  guint64 index = cluster >> LEAF_BITS;
+  Node **node = &set->nodes[index >> NODE_BITS];
+  Leaf **leaf;
+
+  if (*node == NULL)
+    {
+      Node *made = img_try_alloc0 (1, sizeof (Node), error);
+
+      if (made == NULL)
+        return NULL;
+      __atomic_store_n (node, made, __ATOMIC_RELEASE);
+    }
+  leaf = &(*node)->leaves[index & (NODE_SIZE - 1)];
+  if (*leaf == NULL)
+    {
+      Leaf *made = img_try_alloc0 (1, sizeof (Leaf), error);
+
+      if (made == NULL)
+        return NULL;
+      __atomic_store_n (leaf, made, __ATOMIC_RELEASE);
+    }
+  return *leaf;
+}
+
+/* The bits of one word that [first, first + count) has; *n is how many clusters that are. */
+static guint64
+word_mask (guint64 first, guint64 count, guint64 *n)
+{
+  guint shift = (guint) (first % WORD_BITS);
+
+  *n = MIN (count, WORD_BITS - shift);
+  return (*n == WORD_BITS ? G_MAXUINT64 : ((guint64) 1 << *n) - 1) << shift;
+}
+
+static guint64 *
+word_of (Leaf *leaf, guint64 cluster)
+{
+  return &leaf->words[(cluster & (LEAF_SIZE - 1)) / WORD_BITS];
+}
+
+gboolean
+img_cluster_set_add (ImgClusterSet *set, guint64 first, guint64 count, ImgError **error)
+{
+  guint64 n;
+
+  g_assert (img_range_fits (first, count, set->limit));
+  for (guint64 at = first, left = count; left > 0; at += n, left -= n)
+    {
+      Leaf *leaf = make_leaf (set, at, error);
+
+      if (leaf == NULL)
+        {
+          img_cluster_set_remove (set, first, at - first);
+          return FALSE;
+        }
+      __atomic_fetch_or (word_of (leaf, at), word_mask (at, left, &n), __ATOMIC_RELEASE);
+    }
+  return TRUE;
+}
+
+void
+img_cluster_set_remove (ImgClusterSet *set, guint64 first, guint64 count)
+{
+  guint64 n;
+
+  for (; count > 0; first += n, count -= n)
+    {
+      Leaf *leaf = find_leaf (set, first);
+      guint64 mask = word_mask (first, count, &n);
+
+      if (leaf != NULL)
+        __atomic_fetch_and (word_of (leaf, first), ~mask, __ATOMIC_RELEASE);
+    }
+}
+
+gboolean
+img_cluster_set_meets (const ImgClusterSet *set, guint64 first, guint64 count)
+{
+  guint64 n;
+
+  if (!img_range_fits (first, count, set->limit))
+    return TRUE; /* nobody may use what lies there */
+  for (; count > 0; first += n, count -= n)
+    {
+      Leaf *leaf = find_leaf (set, first);
+      guint64 mask = word_mask (first, count, &n);
+
+      if (leaf != NULL && (__atomic_load_n (word_of (leaf, first), __ATOMIC_ACQUIRE) & mask) != 0)
+        return TRUE;
+      if (leaf == NULL)
+        n = MIN (count, LEAF_SIZE - (first & (LEAF_SIZE - 1)));
+    }
+  return FALSE;
+}
