@@ -19,4 +19,12 @@ gboolean img_deflate_decode (const guint8 *stored,
                              gsize plain_length,
                              ImgError **error);
 
+/* *stored_length is 0 if @plain does not become as short as @room. */
+gboolean img_deflate_encode (const guint8 *plain,
+                             gsize plain_length,
+                             guint8 *stored,
+                             gsize room,
+                             gsize *stored_length,
+                             ImgError **error);
+
 G_END_DECLS

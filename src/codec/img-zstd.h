@@ -21,4 +21,12 @@ gboolean img_zstd_decode (const guint8 *stored,
                           gsize plain_length,
                           ImgError **error);
 
+/* *stored_length is 0 if @plain does not become as short as @room. */
+gboolean img_zstd_encode (const guint8 *plain,
+                          gsize plain_length,
+                          guint8 *stored,
+                          gsize room,
+                          gsize *stored_length,
+                          ImgError **error);
+
 G_END_DECLS
