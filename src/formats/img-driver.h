@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include "img-epoch.h"
 #include "img-storage.h"
 
 G_BEGIN_DECLS
@@ -59,6 +60,68 @@ typedef enum
   IMG_MAP_NONE = 0,
   IMG_MAP_TRY = 1 << 0, /* never wait and never do I/O; look at one table slice at most */
 } ImgMapFlags;
+
+/* ---- changing the map ----
+ *
+ * The engine asks for a plan, moves the bytes, and has the plan committed, or aborted when a transfer
+ * failed. Nothing that a reader can see changes before the commit. A write in place has nothing to
+ * commit. All else needs the range claimed (img-claims.h), rounded to write_granularity. */
+
+typedef enum
+{
+  IMG_PREPARE_OK,
+  IMG_PREPARE_CLAIM,       /* claim the range, then ask again */
+  IMG_PREPARE_FLUSH,       /* flush the layout, then ask again */
+  IMG_PREPARE_UNSUPPORTED, /* zeroes: for plan.length bytes the format has no such state */
+  IMG_PREPARE_ERROR,
+} ImgPrepareResult;
+
+/* What must be in the host bytes around those of the guest before the commit. */
+typedef enum
+{
+  IMG_FILL_NONE,
+  IMG_FILL_ZERO,
+  IMG_FILL_COPY, /* what the guest sees there */
+} ImgFill;
+
+/* What the engine does at storage:host_offset. */
+typedef enum
+{
+  IMG_TRANSFER_NONE,
+  IMG_TRANSFER_WRITE,
+  IMG_TRANSFER_ZERO,       /* keeping the space */
+  IMG_TRANSFER_ZERO_UNMAP,
+  IMG_TRANSFER_DISCARD,
+} ImgTransferKind;
+
+typedef struct
+{
+  guint64 offset;       /* guest; always what was asked for */
+  guint64 length;       /* > 0; may be shorter than what was asked for */
+  ImgTransferKind transfer;
+  ImgStorage *storage;  /* borrowed from the layout */
+  guint64 host_offset;  /* of the byte at offset */
+  gsize head_length;    /* host bytes before host_offset to be filled */
+  ImgFill head_fill;
+  gsize tail_length;    /* … and behind the last one */
+  ImgFill tail_fill;
+  gboolean is_fresh;    /* the host range lies past the old end of the file: it reads as zero */
+  gboolean needs_commit;
+
+  /* the format's own */
+  guint kind;
+  guint64 first_cluster; /* host clusters that were taken for it */
+  guint64 n_clusters;
+  guint64 entry;
+} ImgPlan;
+
+typedef enum
+{
+  IMG_PUNCH_KEEP,    /* zero; what has space keeps it */
+  IMG_PUNCH_UNMAP,   /* zero; space is given back */
+  IMG_PUNCH_ANY,     /* anything it held before, or zero; space is given back */
+  IMG_PUNCH_BACKING, /* the backing image shows through */
+} ImgPunchMode;
 
 /* ---- what a layout tells about itself ---- */
 
@@ -202,6 +265,34 @@ struct _ImgLayoutClass
   GPtrArray   *(*list_snapshots) (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
   /* Called at most once, before the first map, with what the DATA_FILE reference led to. */
   void         (*set_data_storage) (ImgLayout *layout, ImgStorage *storage);
+
+  /* The next ones exist in layouts that can be opened writable. */
+  ImgPrepareResult (*prepare_write) (ImgLayout *layout, guint64 offset, guint64 length,
+                                     gboolean is_claimed, ImgPlan *plan, ImgError **error);
+  /* Optional. @length: a whole cluster, or the end of the disk; claimed. */
+  ImgPrepareResult (*prepare_compressed) (ImgLayout *layout, guint64 offset, guint64 length,
+                                          gsize stored_length, ImgPlan *plan, ImgError **error);
+  /* Optional. @plain: unit_length bytes; @stored has room for as many. *stored_length: 0 when the
+   * encoded bytes would not be shorter. */
+  gboolean         (*encode)        (ImgLayout *layout, const guint8 *plain, guint8 *stored,
+                                     gsize *stored_length, ImgError **error);
+  /* The range is aligned to punch_granularity (BACKING, ANY: to write_granularity), or ends with the
+   * disk; claimed. */
+  ImgPrepareResult (*prepare_punch) (ImgLayout *layout, guint64 offset, guint64 length,
+                                     ImgPunchMode mode, ImgPlan *plan, ImgError **error);
+  /* OK, FLUSH or ERROR; then still to be committed again or aborted. */
+  ImgPrepareResult (*commit)        (ImgLayout *layout, ImgPlan *plan, ImgError **error);
+  /* After every transfer of the plan has come back. */
+  void             (*abort)         (ImgLayout *layout, ImgPlan *plan);
+  gboolean         (*flush)         (ImgLayout *layout, ImgError **error);
+  /* The steps of a resize, alone behind the closed gate. First room for a larger disk: */
+  gboolean         (*reserve)       (ImgLayout *layout, guint64 size, ImgError **error);
+  /* then the file says so, durably, and layout->size too; */
+  gboolean         (*set_size)      (ImgLayout *layout, guint64 size, ImgError **error);
+  /* and after the disk became smaller, what only the old size needed is given up. Optional. */
+  gboolean         (*trim)          (ImgLayout *layout, guint64 old_size, ImgError **error);
+  /* The last call before free: flushes and leaves the file as tidy as it can be. */
+  gboolean         (*close)         (ImgLayout *layout, ImgError **error);
 };
 
 struct _ImgLayout
@@ -216,6 +307,16 @@ struct _ImgLayout
    * for people should ask the storage which DATA is a hole. */
   gboolean has_host_holes;
   gboolean is_identity; /* raw: guest offset and host offset are one, the file is the disk */
+
+  /* Writable layouts. */
+  gboolean writable;
+  guint64 write_granularity; /* 1: every write is in place */
+  guint64 punch_granularity; /* of KEEP and UNMAP */
+  gboolean has_backing;      /* names a backing file, or the application put an image below */
+  ImgEpoch *epoch;           /* borrowed from the image: who may still use what was freed */
+  /* Called, without a lock, before host space is used again. */
+  void (*host_freed) (gpointer data, guint64 host_offset, guint64 length);
+  gpointer host_freed_data;
 };
 
 /* For implementations. */

@@ -16,12 +16,14 @@ typedef enum
   ENTRY_FREE,
   ENTRY_DECODING,
   ENTRY_READY,
+  ENTRY_STALE, /* no longer in the index, but somebody may still copy from it */
 } EntryState;
 
 struct _ImgDecodedEntry
 {
   ImgDecodedKey key;
   EntryState state;
+  gboolean is_outdated; /* while DECODING: stale as soon as it is ready */
   guint n_pins;
   guint8 *memory;
   GList link; /* in the order of use: the head was used last */
@@ -131,6 +133,7 @@ lookup_locked (ImgDecodedCache *cache,
     return IMG_DECODED_BUSY;
   (*entry)->key = *key;
   (*entry)->state = ENTRY_DECODING;
+  (*entry)->is_outdated = FALSE;
   (*entry)->n_pins = 1;
   use (cache, *entry);
   g_hash_table_insert (cache->index, &(*entry)->key, *entry);
@@ -188,11 +191,22 @@ img_decoded_get_plain (ImgDecodedEntry *entry)
   return entry->memory;
 }
 
+/* With the mutex held. */
+static void
+make_stale (ImgDecodedCache *cache, ImgDecodedEntry *entry)
+{
+  g_hash_table_remove (cache->index, &entry->key);
+  entry->state = ENTRY_STALE;
+}
+
 void
 img_decoded_ready (ImgDecodedCache *cache, ImgDecodedEntry *entry)
 {
   img_mutex_lock (&cache->mutex);
-  entry->state = ENTRY_READY;
+  if (entry->is_outdated)
+    make_stale (cache, entry);
+  else
+    entry->state = ENTRY_READY;
   img_wait_list_wake_all (&cache->changed);
   img_mutex_unlock (&cache->mutex);
 }
@@ -214,5 +228,25 @@ img_decoded_unpin (ImgDecodedCache *cache, ImgDecodedEntry *entry)
   img_mutex_lock (&cache->mutex);
   if (--entry->n_pins == 0)
     img_wait_list_wake_all (&cache->changed);
+  img_mutex_unlock (&cache->mutex);
+}
+
+void
+img_decoded_forget (ImgDecodedCache *cache, guint64 host_offset, guint64 length)
+{
+  img_mutex_lock (&cache->mutex);
+  for (guint i = 0; i < cache->n_entries; i++)
+    {
+      ImgDecodedEntry *entry = &cache->entries[i];
+
+      if (entry->state == ENTRY_FREE || entry->state == ENTRY_STALE ||
+          entry->key.host_offset >= host_offset + length ||
+          host_offset >= entry->key.host_offset + entry->key.host_length)
+        continue;
+      if (entry->state == ENTRY_READY)
+        make_stale (cache, entry);
+      else
+        entry->is_outdated = TRUE;
+    }
   img_mutex_unlock (&cache->mutex);
 }

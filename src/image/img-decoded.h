@@ -52,6 +52,9 @@ const guint8    *img_decoded_get_plain  (ImgDecodedEntry *entry);
 /* The owner's pin stays: _unpin follows. */
 void             img_decoded_ready      (ImgDecodedCache *cache, ImgDecodedEntry *entry);
 void             img_decoded_failed     (ImgDecodedCache *cache, ImgDecodedEntry *entry);
+/* Stored bytes in the range are about to change: what was decoded of them is not found again. */
+void             img_decoded_forget     (ImgDecodedCache *cache, guint64 host_offset,
+                                         guint64 length);
 void             img_decoded_unpin      (ImgDecodedCache *cache, ImgDecodedEntry *entry);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgDecodedCache, img_decoded_cache_free)

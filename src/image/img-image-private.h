@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include "img-claims.h"
 #include "img-decoded.h"
 #include "img-image.h"
 
@@ -16,6 +17,7 @@ typedef enum
   IMG_STATE_PENDING, /* references not open */
   IMG_STATE_OPENING, /* one thread is opening them */
   IMG_STATE_READY,
+  IMG_STATE_CLOSED,
 } ImgState;
 
 struct _ImgImage
@@ -25,6 +27,8 @@ struct _ImgImage
   ImgImageOptions options; /* without the snapshot's name, which is the application's memory */
   ImgEpoch epoch;
   ImgDecodedCache *decoded; /* NULL: the format has no compressed units */
+  ImgClaims claims;
+  GThread *alone;           /* atomic: who works behind the closed gate */
 
   gint state;               /* atomic; ImgState. The fields below change only before READY */
   ImgMutex mutex;           /* for the changes */
@@ -57,6 +61,22 @@ void         img_walk_end   (ImgWalk *walk);
 ImgMapResult img_walk_map   (ImgWalk *walk, guint64 offset, guint64 length, ImgExtent *extent,
                              ImgImage **layer, guint *depth, ImgError **error);
 
+/* Reads the guest's view inside a walk that may already be inside of layers. */
+gboolean     img_walk_readv (ImgWalk *walk, guint64 offset, const struct iovec *iov, guint n_iov,
+                             ImgCancel *cancel, ImgError **error);
+/* Enters the top layer without a map. */
+void         img_walk_enter (ImgWalk *walk);
+
 gboolean     img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error);
+
+/* Behind the closed gate: the thread's own requests go on, all others wait. */
+void         img_image_begin_alone (ImgImage *image);
+void         img_image_end_alone   (ImgImage *image);
+/* Gives every cluster of a range that reads as zero its place; see ImgPreallocate. */
+gboolean     img_image_allocate (ImgImage *image, guint64 offset, guint64 length, ImgPreallocate mode,
+                                 ImgCancel *cancel, ImgError **error);
+
+/* As img_check_range (), and that the disk may be changed. */
+gboolean     img_check_change (ImgImage *image, guint64 offset, guint64 length, ImgError **error);
 
 G_END_DECLS

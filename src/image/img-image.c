@@ -11,6 +11,16 @@
 
 #define DEFAULT_DECODED_CACHE (4 * IMG_MIB)
 
+/* What is decoded is known by where it was stored. */
+static void
+host_freed_cb (gpointer data, guint64 host_offset, guint64 length)
+{
+  ImgImage *image = data;
+
+  if (image->decoded != NULL)
+    img_decoded_forget (image->decoded, host_offset, length);
+}
+
 ImgImage *
 img_image_open (ImgStorage *storage,
                 const ImgImageOptions *options,
@@ -34,10 +44,14 @@ img_image_open (ImgStorage *storage,
     image->options.max_files = IMG_DEFAULT_MAX_FILES;
   img_epoch_init (&image->epoch);
   img_mutex_init (&image->mutex);
+  img_claims_init (&image->claims);
+  layout->epoch = &image->epoch;
   if (layout->unit_length > 0)
     image->decoded = img_decoded_cache_new (layout->unit_length, options->decoded_cache_size > 0
                                                                    ? options->decoded_cache_size
                                                                    : DEFAULT_DECODED_CACHE);
+  layout->host_freed = host_freed_cb;
+  layout->host_freed_data = image;
   return image;
 }
 
@@ -59,6 +73,7 @@ img_image_unref (ImgImage *image)
       img_layout_free (image->layout);
       img_storage_unref (image->data_storage);
       img_decoded_cache_free (image->decoded);
+      img_claims_clear (&image->claims);
       img_epoch_clear (&image->epoch);
       img_mutex_clear (&image->mutex);
       g_free (image);
@@ -99,7 +114,13 @@ img_image_get_layout (ImgImage *image)
 guint64
 img_image_get_size (ImgImage *image)
 {
-  return image->layout->size;
+  return __atomic_load_n (&image->layout->size, __ATOMIC_RELAXED);
+}
+
+gboolean
+img_image_is_writable (ImgImage *image)
+{
+  return image->layout->writable;
 }
 
 ImgEpoch *
@@ -108,25 +129,49 @@ img_image_get_epoch (ImgImage *image)
   return &image->epoch;
 }
 
+static void
+set_not_ready_error (ImgImage *image, ImgError **error)
+{
+  if (__atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_CLOSED)
+    img_error_set (error, IMG_CODE_CLOSED, _("The image is closed"));
+  else
+    img_error_set (error, IMG_CODE_REFERENCES_PENDING,
+                   _("The files that the image refers to have not been opened yet"));
+}
+
 gboolean
 img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error)
 {
+  guint64 size = img_image_get_size (image);
+
   if (G_UNLIKELY (!img_image_check_ready (image)))
     {
-      img_error_set (error, IMG_CODE_REFERENCES_PENDING,
-                     _("The files that the image refers to have not been opened yet"));
+      set_not_ready_error (image, error);
       return FALSE;
     }
-  if (G_LIKELY (img_range_fits (offset, length, image->layout->size)))
+  if (G_LIKELY (img_range_fits (offset, length, size)))
     return TRUE;
   img_error_set (
     error, IMG_CODE_OUT_OF_RANGE,
     _("%" PRIu64 " bytes at offset %" PRIu64 " lie past the end of the disk of %" PRIu64 " bytes"),
-    length, offset, image->layout->size);
+    length, offset, size);
+  return FALSE;
+}
+
+gboolean
+img_check_change (ImgImage *image, guint64 offset, guint64 length, ImgError **error)
+{
+  if (!img_check_range (image, offset, length, error))
+    return FALSE;
+  if (G_LIKELY (image->layout->writable))
+    return TRUE;
+  img_error_set (error, IMG_CODE_READ_ONLY, _("The image was not opened for writing"));
   return FALSE;
 }
 
 /* ---- walking a chain ---- */
+
+#define NO_TICKET G_MAXUINT
 
 void
 img_walk_begin (ImgWalk *walk, ImgImage *top, gboolean try_only)
@@ -143,25 +188,45 @@ img_walk_end (ImgWalk *walk)
   while (walk->n_entered > 0)
     {
       walk->n_entered--;
-      img_epoch_leave (&walk->entered[walk->n_entered]->epoch, walk->tickets[walk->n_entered]);
+      if (G_LIKELY (walk->tickets[walk->n_entered] != NO_TICKET))
+        img_epoch_leave (&walk->entered[walk->n_entered]->epoch, walk->tickets[walk->n_entered]);
     }
+}
+
+/* Whoever changes the structure of a layer is inside it already, alone. */
+static gboolean
+enter_epoch (const ImgWalk *walk, ImgImage *layer, ImgEpochTicket *ticket)
+{
+  if (G_LIKELY (img_epoch_try_enter (&layer->epoch, ticket)))
+    return TRUE;
+  if (__atomic_load_n (&layer->alone, __ATOMIC_RELAXED) == g_thread_self ())
+    {
+      *ticket = NO_TICKET;
+      return TRUE;
+    }
+  if (walk->try_only)
+    return FALSE;
+  *ticket = img_epoch_enter (&layer->epoch);
+  return TRUE;
 }
 
 /* A layer stays entered until the walk ends, so depths are entered once and in order. */
 static gboolean
 enter (ImgWalk *walk, ImgImage *layer, guint depth)
 {
-  ImgEpochTicket *ticket = &walk->tickets[depth];
-
   if (depth < walk->n_entered)
     return TRUE;
-  if (!walk->try_only)
-    *ticket = img_epoch_enter (&layer->epoch);
-  else if (!img_epoch_try_enter (&layer->epoch, ticket))
+  if (!enter_epoch (walk, layer, &walk->tickets[depth]))
     return FALSE;
   walk->entered[depth] = layer;
   walk->n_entered = depth + 1;
   return TRUE;
+}
+
+void
+img_walk_enter (ImgWalk *walk)
+{
+  enter (walk, walk->top, 0);
 }
 
 ImgMapResult

@@ -39,7 +39,7 @@ typedef struct
 
 typedef struct
 {
-  ImgWalk walk;
+  ImgWalk *walk;
   ImgIovCursor cursor;
   struct iovec *vectors; /* slices of the caller's vector for the batch */
   guint max_vectors;
@@ -182,7 +182,7 @@ add_io (Transfer *transfer,
 
   *io = (ImgIo) {
     .op = IMG_IO_READ,
-    .flags = transfer->walk.try_only ? IMG_IO_NOWAIT : IMG_IO_NONE,
+    .flags = transfer->walk->try_only ? IMG_IO_NOWAIT : IMG_IO_NONE,
     .offset = offset,
     .length = length,
     .iov = iov,
@@ -362,13 +362,9 @@ add_compressed (Transfer *transfer, const ImgExtent *extent, ImgImage *layer, Im
 /* ---- requests ---- */
 
 static void
-transfer_begin (Transfer *transfer,
-                ImgImage *image,
-                const struct iovec *iov,
-                guint n_iov,
-                gboolean try_only)
+transfer_begin (Transfer *transfer, ImgWalk *walk, const struct iovec *iov, guint n_iov)
 {
-  img_walk_begin (&transfer->walk, image, try_only);
+  transfer->walk = walk;
   transfer->cursor = img_iov_cursor (iov, n_iov);
   transfer->n_ios = transfer->n_units = transfer->n_vectors = 0;
   transfer->stored_length = 0;
@@ -387,7 +383,6 @@ transfer_end (Transfer *transfer)
 {
   if (transfer->vectors != transfer->inline_vectors)
     g_free (transfer->vectors);
-  img_walk_end (&transfer->walk);
 }
 
 static gboolean
@@ -405,7 +400,7 @@ transfer_read (Transfer *transfer,
       ImgImage *layer;
       guint depth;
 
-      if (img_walk_map (&transfer->walk, offset, length, &extent, &layer, &depth, error) !=
+      if (img_walk_map (transfer->walk, offset, length, &extent, &layer, &depth, error) !=
           IMG_MAP_OK)
         return FALSE;
       if (extent.kind == IMG_EXTENT_DATA)
@@ -431,6 +426,26 @@ transfer_read (Transfer *transfer,
 }
 
 gboolean
+img_walk_readv (ImgWalk *walk,
+                guint64 offset,
+                const struct iovec *iov,
+                guint n_iov,
+                ImgCancel *cancel,
+                ImgError **error)
+{
+  Transfer transfer;
+  gboolean success;
+
+  transfer_begin (&transfer, walk, iov, n_iov);
+  success = transfer_read (&transfer, offset, img_iov_size (iov, n_iov), cancel, error);
+  /* Entries of the decoded cache that an error left owned. */
+  if (!success)
+    decode_units (&transfer, FALSE, NULL);
+  transfer_end (&transfer);
+  return success;
+}
+
+gboolean
 img_image_readv (ImgImage *image,
                  guint64 offset,
                  const struct iovec *iov,
@@ -438,18 +453,14 @@ img_image_readv (ImgImage *image,
                  ImgCancel *cancel,
                  ImgError **error)
 {
-  guint64 length = img_iov_size (iov, n_iov);
-  Transfer transfer;
   gboolean success;
+  ImgWalk walk;
 
-  if (!img_check_range (image, offset, length, error))
+  if (!img_check_range (image, offset, img_iov_size (iov, n_iov), error))
     return FALSE;
-  transfer_begin (&transfer, image, iov, n_iov, FALSE);
-  success = transfer_read (&transfer, offset, length, cancel, error);
-  /* Entries of the decoded cache that an error left owned. */
-  if (!success)
-    decode_units (&transfer, FALSE, NULL);
-  transfer_end (&transfer);
+  img_walk_begin (&walk, image, FALSE);
+  success = img_walk_readv (&walk, offset, iov, n_iov, cancel, error);
+  img_walk_end (&walk);
   return success;
 }
 

@@ -15,15 +15,9 @@
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
 
-#include "img-qcow2-private.h"
+#include "img-qcow2-entry.h"
 
-/* L2 entries: "L1 and L2 table entries" in the specification. */
-#define FLAG_COPIED ((guint64) 1 << 63)
-#define FLAG_COMPRESSED ((guint64) 1 << 62)
-#define FLAG_ZERO ((guint64) 1 << 0)
 #define MAX_HOST_OFFSET ((guint64) 1 << 56)
-
-#define SUBCLUSTERS 32
 
 /* How many L1 entries without a table are joined. */
 #define MAX_EMPTY_TABLES 512
@@ -40,12 +34,6 @@ typedef enum
   FLAW_CONTRADICTION,
   FLAW_NO_CLUSTER,
 } Flaw;
-
-typedef struct
-{
-  guint64 word;
-  guint64 bitmap; /* with extended L2: low half allocated, high half reads as zero */
-} Entry;
 
 typedef struct
 {
@@ -79,21 +67,15 @@ report_flaw (const ImgQcow2 *self, Flaw flaw, guint64 offset, guint64 word, ImgE
 
 /* ---- one entry ---- */
 
-static inline guint64
-offset_in_cluster (const ImgQcow2 *self, guint64 offset)
-{
-  return offset & (((guint64) 1 << self->cluster_bits) - 1);
-}
-
 /* What is wrong with the host cluster of an entry; @is_read: its bytes are the guest's. */
 static inline Flaw
 check_host_cluster (const ImgQcow2 *self, guint64 host, guint64 offset, gboolean is_read)
 {
-  if (G_UNLIKELY (offset_in_cluster (self, host) != 0))
+  if (G_UNLIKELY (img_qcow2_offset_in_cluster (self, host) != 0))
     return FLAW_UNALIGNED;
   if (G_UNLIKELY (self->has_data_file))
-    return host == offset - offset_in_cluster (self, offset) ? FLAW_NONE : FLAW_NOT_IDENTITY;
-  if (G_UNLIKELY (is_read && host >= self->file_size))
+    return host == offset - img_qcow2_offset_in_cluster (self, offset) ? FLAW_NONE : FLAW_NOT_IDENTITY;
+  if (G_UNLIKELY (is_read && host >= img_qcow2_get_end (self)))
     return FLAW_PAST_END;
   return FLAW_NONE;
 }
@@ -109,24 +91,16 @@ set_piece (const ImgQcow2 *self,
 {
   piece->kind = kind;
   piece->has_host_offset = has_host_offset;
-  piece->host_offset = host + offset_in_cluster (self, offset);
+  piece->host_offset = host + img_qcow2_offset_in_cluster (self, offset);
   piece->length = length;
 }
 
-/* Offset 0 means that there is no cluster; in an external data file it is a place like any other,
- * and then the COPIED flag tells. */
-static inline gboolean
-has_cluster (const ImgQcow2 *self, guint64 word, guint64 host)
-{
-  return host != 0 || (self->has_data_file && (word & FLAG_COPIED) != 0);
-}
-
 static Flaw
-parse_standard (const ImgQcow2 *self, Entry entry, guint64 offset, Piece *piece)
+parse_standard (const ImgQcow2 *self, ImgQcow2Entry entry, guint64 offset, Piece *piece)
 {
-  guint64 host = entry.word & IMG_QCOW2_OFFSET_MASK;
-  guint64 left = ((guint64) 1 << self->cluster_bits) - offset_in_cluster (self, offset);
-  gboolean is_zero = (entry.word & FLAG_ZERO) != 0;
+  guint64 host = img_qcow2_entry_get_host (entry);
+  guint64 left = ((guint64) 1 << self->cluster_bits) - img_qcow2_offset_in_cluster (self, offset);
+  gboolean is_zero = img_qcow2_entry_is (entry, IMG_QCOW2_FLAG_ZERO);
 
   if (G_UNLIKELY (is_zero && self->header->version < 3))
     return FLAW_ZERO_IN_V2;
@@ -135,7 +109,7 @@ parse_standard (const ImgQcow2 *self, Entry entry, guint64 offset, Piece *piece)
       set_piece (self, piece, IMG_EXTENT_ZERO, host != 0, host, offset, left);
       return host != 0 ? check_host_cluster (self, host, offset, FALSE) : FLAW_NONE;
     }
-  if (!has_cluster (self, entry.word, host))
+  if (!img_qcow2_entry_has_cluster (self, entry))
     {
       set_piece (self, piece, IMG_EXTENT_HOLE, FALSE, 0, offset, left);
       return FLAW_NONE;
@@ -151,18 +125,18 @@ count_equal_bits (guint32 bits, guint first)
   guint32 differing = bits ^ ((bits >> first) & 1 ? G_MAXUINT32 : 0);
 
   differing >>= first;
-  return differing == 0 ? SUBCLUSTERS - first : (guint) __builtin_ctz (differing);
+  return differing == 0 ? IMG_QCOW2_SUBCLUSTERS - first : (guint) __builtin_ctz (differing);
 }
 
 /* A subcluster without its own bits is a hole, with or without a host cluster. */
 static Flaw
-parse_extended (const ImgQcow2 *self, Entry entry, guint64 offset, Piece *piece)
+parse_extended (const ImgQcow2 *self, ImgQcow2Entry entry, guint64 offset, Piece *piece)
 {
-  guint64 host = entry.word & IMG_QCOW2_OFFSET_MASK;
+  guint64 host = img_qcow2_entry_get_host (entry);
   guint32 allocated = (guint32) entry.bitmap;
   guint32 zero = (guint32) (entry.bitmap >> 32);
-  gboolean has_host = has_cluster (self, entry.word, host);
-  guint first = (guint) (offset_in_cluster (self, offset) >> self->subcluster_bits);
+  gboolean has_host = img_qcow2_entry_has_cluster (self, entry);
+  guint first = (guint) (img_qcow2_offset_in_cluster (self, offset) >> self->subcluster_bits);
   guint n = MIN (count_equal_bits (allocated, first), count_equal_bits (zero, first));
   guint64 end = (guint64) (first + n) << self->subcluster_bits;
   ImgExtentKind kind = IMG_EXTENT_HOLE;
@@ -175,61 +149,48 @@ parse_extended (const ImgQcow2 *self, Entry entry, guint64 offset, Piece *piece)
     kind = IMG_EXTENT_DATA;
   else if ((zero >> first) & 1)
     kind = IMG_EXTENT_ZERO;
-  set_piece (self, piece, kind, has_host, host, offset, end - offset_in_cluster (self, offset));
+  set_piece (self, piece, kind, has_host, host, offset, end - img_qcow2_offset_in_cluster (self, offset));
   return has_host ? check_host_cluster (self, host, offset, kind == IMG_EXTENT_DATA) : FLAW_NONE;
 }
 
 static inline Flaw
-parse_entry (const ImgQcow2 *self, Entry entry, guint64 offset, Piece *piece)
+parse_entry (const ImgQcow2 *self, ImgQcow2Entry entry, guint64 offset, Piece *piece)
 {
   return self->has_extended_l2 ? parse_extended (self, entry, offset, piece)
                                : parse_standard (self, entry, offset, piece);
 }
 
-/* "Compressed Clusters Descriptor": a byte offset and the number of sectors after the first. */
 static Flaw
 map_compressed (const ImgQcow2 *self,
-                guint64 word,
+                ImgQcow2Entry entry,
                 guint64 offset,
                 guint64 length,
                 ImgExtent *extent)
 {
-  guint count_shift = 62 - (self->cluster_bits - 8);
-  guint64 host = word & (((guint64) 1 << count_shift) - 1);
-  guint64 n_sectors = ((word & (FLAG_COMPRESSED - 1)) >> count_shift) + 1;
   guint64 cluster_size = (guint64) 1 << self->cluster_bits;
+  guint64 host, stored_length;
 
+  img_qcow2_entry_get_stored (self, entry, &host, &stored_length);
   if (self->has_data_file)
     return FLAW_COMPRESSED_DATA_FILE;
   if (host >= MAX_HOST_OFFSET)
     return FLAW_TOO_HIGH;
-  if (host >= self->file_size)
+  if (host >= img_qcow2_get_end (self))
     return FLAW_PAST_END;
   *extent = (ImgExtent) {
     .kind = IMG_EXTENT_COMPRESSED,
     .offset = offset,
-    .length = MIN (length, cluster_size - offset_in_cluster (self, offset)),
+    .length = MIN (length, cluster_size - img_qcow2_offset_in_cluster (self, offset)),
     .storage = self->parent.storage,
     .unit_offset = img_align_down (offset, cluster_size),
     .unit_length = (gsize) cluster_size,
     .unit_host_offset = host,
-    .unit_host_length = (gsize) (n_sectors * 512 - (host & 511)),
+    .unit_host_length = (gsize) stored_length,
   };
   return FLAW_NONE;
 }
 
 /* ---- a run of entries ---- */
-
-static inline Entry
-read_entry (const ImgQcow2 *self, const ImgTableView *view, guint64 offset)
-{
-  guint index = (guint) (offset >> self->cluster_bits) & ((1u << self->slice_bits) - 1);
-
-  if (self->has_extended_l2)
-    return (Entry) { img_table_view_get (view, 2 * index),
-                    img_table_view_get (view, 2 * index + 1) };
-  return (Entry) { img_table_view_get (view, index), 0 };
-}
 
 static inline gboolean
 continues (const Piece *run, const Piece *next)
@@ -249,10 +210,10 @@ extend_run (const ImgQcow2 *self,
 {
   while (run->length < length)
     {
-      Entry entry = read_entry (self, view, offset + run->length);
+      ImgQcow2Entry entry = img_qcow2_entry_read (self, view, offset + run->length);
       Piece next;
 
-      if ((entry.word & FLAG_COMPRESSED) != 0 ||
+      if (img_qcow2_entry_is (entry, IMG_QCOW2_FLAG_COMPRESSED) ||
           parse_entry (self, entry, offset + run->length, &next) != FLAW_NONE ||
           !continues (run, &next))
         return;
@@ -269,13 +230,13 @@ map_in_slice (const ImgQcow2 *self,
               ImgExtent *extent,
               guint64 *word)
 {
-  Entry entry = read_entry (self, view, offset);
+  ImgQcow2Entry entry = img_qcow2_entry_read (self, view, offset);
   Piece run;
   Flaw flaw;
 
   *word = entry.word;
-  if ((entry.word & FLAG_COMPRESSED) != 0)
-    return map_compressed (self, entry.word, offset, length, extent);
+  if (img_qcow2_entry_is (entry, IMG_QCOW2_FLAG_COMPRESSED))
+    return map_compressed (self, entry, offset, length, extent);
   flaw = parse_entry (self, entry, offset, &run);
   if (G_UNLIKELY (flaw != FLAW_NONE))
     return flaw;
@@ -304,7 +265,7 @@ map_without_table (const ImgQcow2 *self, guint64 offset, guint64 length, ImgExte
 
   /* Not to the end of a large empty table each time: the caller may use but a small part of the run. */
   while (index < self->n_l1_entries && (index << self->l1_shift) < end &&
-         index - first < MAX_EMPTY_TABLES && (self->l1[index] & IMG_QCOW2_OFFSET_MASK) == 0)
+         index - first < MAX_EMPTY_TABLES && (__atomic_load_n (&self->l1[index], __ATOMIC_RELAXED) & IMG_QCOW2_OFFSET_MASK) == 0)
     index++;
   *extent = (ImgExtent) {
     .kind = IMG_EXTENT_HOLE,
@@ -319,7 +280,7 @@ check_l2_table (const ImgQcow2 *self, guint64 table, guint64 offset, ImgError **
   guint64 cluster_size = (guint64) 1 << self->cluster_bits;
 
   if (G_LIKELY (img_is_aligned (table, cluster_size) &&
-                img_range_fits (table, cluster_size, self->file_size)))
+                img_range_fits (table, cluster_size, img_qcow2_get_end (self))))
     return TRUE;
   img_error_set (error, IMG_CODE_CORRUPT,
                  _("The L2 table for offset 0x%" PRIx64
@@ -370,11 +331,9 @@ img_qcow2_map (ImgLayout *layout,
                ImgError **error)
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
-  guint64 table = self->l1[offset >> self->l1_shift] & IMG_QCOW2_OFFSET_MASK;
+  guint64 table =
+    __atomic_load_n (&self->l1[offset >> self->l1_shift], __ATOMIC_ACQUIRE) & IMG_QCOW2_OFFSET_MASK;
   guint64 slice = offset >> self->slice_shift;
-  guint slices_in_table = 1u << (self->l1_shift - self->slice_shift);
-  guint64 slice_size = (guint64) sizeof (guint64)
-                       << (self->slice_bits + (self->has_extended_l2 ? 1 : 0));
   guint64 slice_end = (slice + 1) << self->slice_shift;
 
   if (table == 0)
@@ -390,6 +349,6 @@ img_qcow2_map (ImgLayout *layout,
                      _("The external data file of the image is not open"));
       return IMG_MAP_ERROR;
     }
-  return map_slice (self, slice, table + (slice & (slices_in_table - 1)) * slice_size, offset,
+  return map_slice (self, slice, img_qcow2_slice_host (self, table, offset), offset,
                     MIN (length, slice_end - offset), flags, extent, error);
 }

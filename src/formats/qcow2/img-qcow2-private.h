@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* One open qcow2 image. After open () and set_data_storage () nothing of it changes but the cache.
- */
+/* One open qcow2 image. After open () and set_data_storage () nothing of it changes but the cache, unless it
+ * has a writer: see img-qcow2-writer.h. */
 
 #pragma once
 
@@ -11,6 +11,8 @@
 #include "img-table-cache.h"
 
 G_BEGIN_DECLS
+
+typedef struct _ImgQcow2Writer ImgQcow2Writer;
 
 typedef struct
 {
@@ -25,13 +27,22 @@ typedef struct
   guint l1_shift;        /* guest offset to index of the L1 entry */
   guint slice_shift;     /* guest offset to number of the slice */
   guint slice_bits;      /* entries of a slice */
-  guint64
-    file_size; /* clusters start before it, the last one may end beyond: the rest reads as zero */
+  /* Bytes: clusters start before it, the last one may end beyond and the rest reads as zero. Atomic, as
+   * a writer lets it grow. */
+  guint64 end;
 
-  guint64 *l1; /* host byte order; as many entries as the disk needs */
+  guint64 *l1; /* host byte order; as many entries as the disk needs. Entries are atomic */
   guint64 n_l1_entries;
   ImgTableCache *tables;
+
+  ImgQcow2Writer *writer; /* NULL: read-only */
 } ImgQcow2;
+
+static inline guint64
+img_qcow2_get_end (const ImgQcow2 *self)
+{
+  return __atomic_load_n (&self->end, __ATOMIC_RELAXED);
+}
 
 ImgMapResult img_qcow2_map (ImgLayout *layout,
                             guint64 offset,

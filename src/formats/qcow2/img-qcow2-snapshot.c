@@ -154,6 +154,32 @@ img_qcow2_snapshots_list (ImgStorage *storage,
   return reader.n_left == 0 ? g_steal_pointer (&list) : NULL;
 }
 
+GArray *
+img_qcow2_snapshots_list_disks (ImgStorage *storage,
+                                const ImgQcow2Header *header,
+                                guint64 *table_length,
+                                ImgCancel *cancel,
+                                ImgError **error)
+{
+  g_autoptr (GArray) disks = g_array_new (FALSE, FALSE, sizeof (ImgQcow2SnapshotDisk));
+  Reader reader;
+
+  if (!reader_init (&reader, storage, header, cancel, error))
+    return NULL;
+  while (reader.n_left > 0)
+    {
+      ImgQcow2SnapshotDisk disk;
+      g_autoptr (ImgSnapshotInfo) info = reader_next (&reader, &disk, error);
+
+      if (info == NULL)
+        break;
+      g_array_append_val (disks, disk);
+    }
+  *table_length = reader.cursor.at - header->snapshots_offset;
+  img_qcow2_cursor_clear (&reader.cursor);
+  return reader.n_left == 0 ? g_steal_pointer (&disks) : NULL;
+}
+
 typedef enum
 {
   FOUND_ERROR,

@@ -27,6 +27,12 @@ GPtrArray *img_qcow2_snapshots_list (ImgStorage *storage,
                                      const ImgQcow2Header *header,
                                      ImgCancel *cancel,
                                      ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The disks alone, an array of ImgQcow2SnapshotDisk; *table_length: bytes of the table. */
+GArray *img_qcow2_snapshots_list_disks (ImgStorage *storage,
+                                        const ImgQcow2Header *header,
+                                        guint64 *table_length,
+                                        ImgCancel *cancel,
+                                        ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The first with this id, else the first with this name. */
 gboolean img_qcow2_snapshots_find (ImgStorage *storage,
                                    const ImgQcow2Header *header,

@@ -12,6 +12,7 @@
 #include "img-qcow2-bitmap.h"
 #include "img-qcow2-private.h"
 #include "img-qcow2-snapshot.h"
+#include "img-qcow2-writer.h"
 #include "img-qcow2.h"
 #include "img-zstd.h"
 
@@ -34,7 +35,7 @@ set_geometry (ImgQcow2 *self)
   self->slice_bits =
     g_bit_storage (MIN (IMG_TABLE_MAX_SLICE, 1u << self->cluster_bits)) - 1 - entry_bits;
   self->slice_shift = self->cluster_bits + self->slice_bits;
-  self->file_size = header->file_size;
+  self->end = header->file_size;
 }
 
 /* The active disk, or the one of a snapshot. */
@@ -63,19 +64,27 @@ find_disk (ImgQcow2 *self,
                                     _("L1 table of the snapshot"), error);
 }
 
-/* The table lies inside the file (checked), so this takes no more memory than the file has bytes.
- */
+/* A reader needs the entries of the disk, a writer keeps the others too. What is read lies inside the
+ * file, so this takes no more memory than the file has bytes. */
 static gboolean
-load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, ImgError **error)
+load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, gboolean all, ImgError **error)
 {
+  guint64 n;
+
   self->n_l1_entries = img_qcow2_header_count_l1_entries (self->header, disk->disk_size);
-  if (self->n_l1_entries == 0)
+  n = all ? disk->l1_entries : self->n_l1_entries;
+  if (n == 0)
     return TRUE;
-  self->l1 = img_try_alloc (self->n_l1_entries * sizeof (guint64), error);
+  if (!img_range_fits (disk->l1_offset, n * sizeof (guint64), self->header->file_size))
+    {
+      img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table passes the end of the file"));
+      return FALSE;
+    }
+  self->l1 = img_try_alloc (n * sizeof (guint64), error);
   if (self->l1 == NULL || !img_storage_read (self->parent.storage, disk->l1_offset, self->l1,
-                                             self->n_l1_entries * sizeof (guint64), error))
+                                             n * sizeof (guint64), error))
     return FALSE;
-  for (guint64 i = 0; i < self->n_l1_entries; i++)
+  for (guint64 i = 0; i < n; i++)
     self->l1[i] = GUINT64_FROM_BE (self->l1[i]);
   return TRUE;
 }
@@ -116,19 +125,43 @@ is_sparse (ImgQcow2 *self)
 static void qcow2_free (ImgLayout *layout);
 
 static gboolean
+open_writer (ImgQcow2 *self, const ImgLayoutOptions *options, ImgError **error)
+{
+  ImgLayout *layout = &self->parent;
+
+  if (options->snapshot != NULL)
+    {
+      img_error_set (error, IMG_CODE_READ_ONLY, _("A snapshot cannot be opened for writing"));
+      return FALSE;
+    }
+  if (!img_qcow2_writer_open (self, options->metadata_cache_size, error))
+    return FALSE;
+  layout->writable = TRUE;
+  layout->write_granularity = img_qcow2_header_get_cluster_size (self->header);
+  layout->punch_granularity = self->has_extended_l2 ? (guint64) 1 << self->subcluster_bits
+                                                    : layout->write_granularity;
+  layout->has_backing = self->header->backing_name != NULL;
+  return TRUE;
+}
+
+static gboolean
 qcow2_load (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
 {
+  static const ImgLayoutOptions defaults;
   ImgQcow2SnapshotDisk disk;
 
+  if (options == NULL)
+    options = &defaults;
   self->header = img_qcow2_header_read (self->parent.storage, cancel, error);
   if (self->header == NULL || !img_qcow2_header_check (self->header, error))
     return FALSE;
   set_geometry (self);
-  if (!find_disk (self, options != NULL ? options->snapshot : NULL, &disk, cancel, error) ||
-      img_cancel_check (cancel, error) || !load_l1 (self, &disk, error))
+  if (!find_disk (self, options->snapshot, &disk, cancel, error) ||
+      img_cancel_check (cancel, error) || !load_l1 (self, &disk, options->writable, error))
     return FALSE;
   self->parent.size = disk.disk_size;
-  return create_cache (self, options != NULL ? options->metadata_cache_size : 0, error);
+  return create_cache (self, options->metadata_cache_size, error) &&
+         (!options->writable || open_writer (self, options, error));
 }
 
 static const ImgLayoutClass qcow2_class;
@@ -162,6 +195,7 @@ qcow2_free (ImgLayout *layout)
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
 
+  img_qcow2_writer_free (self->writer);
   img_table_cache_free (self->tables);
   img_free (self->l1);
   img_storage_unref (self->data_storage);
@@ -220,6 +254,10 @@ get_compression_name (const ImgQcow2Header *header)
 static void
 describe_header (const ImgQcow2Header *header, ImgDescription *description)
 {
+  /* A writer changes these bits. */
+  guint64 incompatible = __atomic_load_n (&header->incompatible, __ATOMIC_RELAXED);
+  guint64 autoclear = __atomic_load_n (&header->autoclear, __ATOMIC_RELAXED);
+
   memset (description, 0, sizeof *description);
   if (header->cluster_bits != 0)
     description->cluster_size = img_qcow2_header_get_cluster_size (header);
@@ -229,12 +267,12 @@ describe_header (const ImgQcow2Header *header, ImgDescription *description)
   description->encryption = g_strdup (img_qcow2_header_get_encryption (header));
   if (header->refcount_order <= 6)
     description->refcount_bits = 1u << header->refcount_order;
-  description->is_dirty = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DIRTY);
-  description->is_corrupt = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_CORRUPT);
+  description->is_dirty = (incompatible & IMG_QCOW2_INCOMPATIBLE_DIRTY) != 0;
+  description->is_corrupt = (incompatible & IMG_QCOW2_INCOMPATIBLE_CORRUPT) != 0;
   description->has_lazy_refcounts = (header->compatible & IMG_QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0;
   description->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
   description->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
-  description->has_raw_data_file = (header->autoclear & IMG_QCOW2_AUTOCLEAR_RAW_DATA_FILE) != 0;
+  description->has_raw_data_file = (autoclear & IMG_QCOW2_AUTOCLEAR_RAW_DATA_FILE) != 0;
   description->may_have_compressed = !description->has_data_file;
 }
 
@@ -244,6 +282,9 @@ qcow2_describe (ImgLayout *layout, ImgDescription *description, ImgError **error
   ImgQcow2 *self = (ImgQcow2 *) layout;
 
   describe_header (self->header, description);
+  /* Once written without being maintained, they are not valid any more. */
+  if (self->writer != NULL && g_atomic_int_get (&self->writer->has_begun))
+    return TRUE;
   if (img_qcow2_bitmaps_list (layout->storage, self->header, &description->bitmaps, NULL, error))
     return TRUE;
   img_description_clear (description);
@@ -310,6 +351,17 @@ static const ImgLayoutClass qcow2_class = {
   .describe = qcow2_describe,
   .list_snapshots = qcow2_list_snapshots,
   .set_data_storage = qcow2_set_data_storage,
+  .prepare_write = img_qcow2_prepare_write,
+  .prepare_compressed = img_qcow2_prepare_compressed,
+  .encode = img_qcow2_encode,
+  .prepare_punch = img_qcow2_prepare_punch,
+  .commit = img_qcow2_commit,
+  .abort = img_qcow2_abort,
+  .flush = img_qcow2_flush,
+  .reserve = img_qcow2_reserve,
+  .set_size = img_qcow2_set_size,
+  .trim = img_qcow2_trim,
+  .close = img_qcow2_close,
 };
 
 static const char *const mime_types[] = { "application/x-qemu-disk", NULL };

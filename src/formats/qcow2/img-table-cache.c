@@ -21,9 +21,14 @@
  * ThreadSanitizer would not understand.
  *
  * Whoever changes a slot holds the mutex of its set: generation odd, then key and words (release),
- * then generation even (release). Keys and words of a slot change in no other way. A writer of
- * single entries will do the same and mark the slot dirty; a dirty slot is no victim, it becomes
- * clean by a flush.
+ * then generation even (release). Keys and words of a slot change in no other way.
+ *
+ * Writers. One thread at a time edits entries (the owner of the image sees to that: its turn); it needs
+ * the slice in a slot, changes words as above and marks the slot dirty. A flush takes a copy of every
+ * dirty slot, which makes it "writing"; it is clean once the copy is in the file, unless it was edited
+ * again meanwhile. A slot that is dirty or writing is no victim. When a set has no other slots, an editor
+ * is told so (IMG_TABLE_FULL): it lets go of everything, has the image flushed, and begins again.
+ * A reader needs no slot: see below.
  *
  * Misses are single-flight. The first thread to miss a key reserves a slot of the set (its old
  * content is gone at once) and posts a load; it reads from the storage without the mutex, into the
@@ -38,9 +43,12 @@
  * A storage may run foreign code on the thread that waits for it, and that code may want the slice
  * that this very thread is loading. It gets a load of its own that is not posted.
  *
- * Reserved slots are no victims. When all slots of a set are reserved, callers wait for one of
- * them: each belongs to a thread that is inside a storage read, and that waits for nobody here.
- * Others are taken by second chance: a hit sets the slot's mark, the hand clears marks as it passes
+ * Reserved slots are no victims. When no slot of a set can be had, a reader's load is posted without one
+ * and its words serve those who wait for it, nobody after them. So the file never holds a torn slice
+ * while it is read: a slice is written only from a slot, and gets a slot only when no load of it is
+ * posted. Editors wait for reserved slots: each belongs to a thread that is inside a storage read, and
+ * that waits for nobody here.
+ * Other slots are taken by second chance: a hit sets the slot's mark, the hand clears marks as it passes
  * and takes the first slot without one.
  */
 
@@ -57,6 +65,7 @@ struct _ImgTableLoad
   guint64 key;
   GThread *owner;   /* who reads it */
   gboolean is_done; /* under the set's mutex; the rest does not change afterwards */
+  ImgTableLoad *next; /* among those without a slot */
   ImgError *error;
   guint64 words[];
 };
@@ -79,9 +88,14 @@ typedef struct
   ImgMutex mutex;
   ImgWaitList waiters; /* for any load of the set to end */
   ImgTableLoad *loads[IMG_TABLE_WAYS];
+  ImgTableLoad *slotless; /* posted loads that have no slot */
   guint hand;
   guint8 marks[IMG_TABLE_WAYS];
+  guint8 dirty;   /* ways whose words the file has not */
+  guint8 writing; /* ways of which a flush has a copy */
 } SetControl;
+
+G_STATIC_ASSERT (IMG_TABLE_WAYS <= 8);
 
 struct _ImgTableCache
 {
@@ -93,6 +107,9 @@ struct _ImgTableCache
   TableSet *sets;
   SetControl *controls;
   guint64 *words; /* of slot n from n * slice_words on */
+  /* Slots (guint), as in SetControl; the editors' and the flush's. */
+  GArray *dirty;
+  GArray *writing;
 };
 
 /* ---- life ---- */
@@ -124,6 +141,8 @@ img_table_cache_new (ImgStorage *storage,
   cache->slice_words = (guint) (slice_size / sizeof (guint64));
   cache->n_sets = count_sets (slice_size, n_slices, budget);
   cache->set_bits = g_bit_storage (cache->n_sets) - 1;
+  cache->dirty = g_array_new (FALSE, FALSE, sizeof (guint));
+  cache->writing = g_array_new (FALSE, FALSE, sizeof (guint));
   cache->sets = img_try_alloc0 (cache->n_sets, sizeof (TableSet), error);
   if (cache->sets == NULL)
     return NULL;
@@ -149,6 +168,8 @@ img_table_cache_free (ImgTableCache *cache)
   img_free (cache->sets);
   img_free (cache->controls);
   img_free (cache->words);
+  g_array_unref (cache->dirty);
+  g_array_unref (cache->writing);
   img_storage_unref (cache->storage);
   g_free (cache);
 }
@@ -255,6 +276,7 @@ load_new (ImgTableCache *cache, guint64 key)
   load->owner = g_thread_self ();
   load->is_done = FALSE;
   load->error = NULL;
+  load->next = NULL;
   return load;
 }
 
@@ -300,17 +322,26 @@ find_load (SetControl *control, guint64 key)
   for (guint way = 0; way < IMG_TABLE_WAYS; way++)
     if (control->loads[way] != NULL && control->loads[way]->key == key)
       return control->loads[way];
+  for (ImgTableLoad *load = control->slotless; load != NULL; load = load->next)
+    if (load->key == key)
+      return load;
   return NULL;
 }
 
-/* IMG_TABLE_WAYS: all are reserved. */
+static gboolean
+may_evict (const SetControl *control, guint way)
+{
+  return control->loads[way] == NULL && ((control->dirty | control->writing) & (1u << way)) == 0;
+}
+
+/* IMG_TABLE_WAYS: there is none. */
 static guint
 choose_victim (ImgTableCache *cache, guint set)
 {
   SetControl *control = &cache->controls[set];
 
   for (guint way = 0; way < IMG_TABLE_WAYS; way++)
-    if (cache->sets[set].keys[way] == 0 && control->loads[way] == NULL)
+    if (cache->sets[set].keys[way] == 0 && may_evict (control, way))
       return way;
   /* Twice around: the first time may find nothing but marks. Readers may set them again meanwhile,
    * so the last round takes no notice of them. */
@@ -319,7 +350,7 @@ choose_victim (ImgTableCache *cache, guint set)
       guint way = control->hand;
 
       control->hand = (way + 1) % IMG_TABLE_WAYS;
-      if (control->loads[way] != NULL)
+      if (!may_evict (control, way))
         continue;
       if (step >= 2 * IMG_TABLE_WAYS ||
           __atomic_load_n (&control->marks[way], __ATOMIC_RELAXED) == 0)
@@ -341,18 +372,45 @@ reserve (ImgTableCache *cache, guint set, guint way, guint64 key)
   return load;
 }
 
+/* A load for which there is no slot. */
+static ImgTableLoad *
+post_slotless (ImgTableCache *cache, guint set, guint64 key)
+{
+  ImgTableLoad *load = load_new (cache, key);
+
+  load->next = cache->controls[set].slotless;
+  cache->controls[set].slotless = load_ref (load);
+  return load;
+}
+
+static void
+remove_slotless (SetControl *control, ImgTableLoad *load)
+{
+  ImgTableLoad **link = &control->slotless;
+
+  while (*link != load)
+    link = &(*link)->next;
+  *link = load->next;
+}
+
+/* @way: IMG_TABLE_WAYS for a load without a slot. */
 static void
 publish (ImgTableCache *cache, guint set, guint way, ImgTableLoad *load)
 {
   SetControl *control = &cache->controls[set];
 
   img_mutex_lock (&control->mutex);
-  if (load->error == NULL)
-    fill_slot (cache, set, way, load);
-  end_change (cache, set, way);
-  __atomic_store_n (&control->marks[way], 0, __ATOMIC_RELAXED);
+  if (way == IMG_TABLE_WAYS)
+    remove_slotless (control, load);
+  else
+    {
+      if (load->error == NULL)
+        fill_slot (cache, set, way, load);
+      end_change (cache, set, way);
+      __atomic_store_n (&control->marks[way], 0, __ATOMIC_RELAXED);
+      control->loads[way] = NULL;
+    }
   load->is_done = TRUE;
-  control->loads[way] = NULL;
   img_wait_list_wake_all (&control->waiters);
   img_mutex_unlock (&control->mutex);
   load_unref (load);
@@ -378,61 +436,56 @@ wait_for_load (SetControl *control, ImgTableLoad *load)
   return TRUE;
 }
 
-/* With the mutex held, which it keeps. Waits until the slice is there (TRUE; *load is NULL for a
- * hit, else done) or is the caller's to load: into *way, or for itself (IMG_TABLE_WAYS). */
+/* With the mutex held, which it keeps. TRUE: the slice is there (*load is NULL for a hit, else done).
+ * FALSE: *load is the caller's to run and, if *is_posted, to publish in *way. */
 static gboolean
 find_or_reserve (ImgTableCache *cache,
                  guint set,
                  guint64 key,
                  ImgTableView *view,
                  ImgTableLoad **load,
+                 gboolean *is_posted,
                  guint *way)
 {
   SetControl *control = &cache->controls[set];
 
-  for (;;)
+  *is_posted = TRUE;
+  *load = NULL;
+  if (find (cache, set, key, view))
+    return TRUE;
+  *load = find_load (control, key);
+  if (*load != NULL)
     {
-      *load = NULL;
-      if (find (cache, set, key, view))
+      load_ref (*load);
+      if (wait_for_load (control, *load))
         return TRUE;
-      *load = find_load (control, key);
-      if (*load != NULL)
-        {
-          load_ref (*load);
-          if (wait_for_load (control, *load))
-            return TRUE;
-          load_unref (*load);
-          *load = load_new (cache, key);
-          *way = IMG_TABLE_WAYS;
-          return FALSE;
-        }
-      *way = choose_victim (cache, set);
-      if (*way < IMG_TABLE_WAYS)
-        {
-          *load = reserve (cache, set, *way, key);
-          return FALSE;
-        }
-      img_wait_list_wait (&control->waiters, &control->mutex);
+      load_unref (*load);
+      *load = load_new (cache, key);
+      *is_posted = FALSE;
+      return FALSE;
     }
+  *way = choose_victim (cache, set);
+  *load = *way < IMG_TABLE_WAYS ? reserve (cache, set, *way, key) : post_slotless (cache, set, key);
+  return FALSE;
 }
 
 static ImgMapResult
 look_slowly (ImgTableCache *cache, guint set, guint64 key, ImgTableView *view, ImgError **error)
 {
   SetControl *control = &cache->controls[set];
+  gboolean is_there, is_posted;
   ImgTableLoad *load;
-  gboolean is_there;
   guint way;
 
   img_mutex_lock (&control->mutex);
-  is_there = find_or_reserve (cache, set, key, view, &load, &way);
+  is_there = find_or_reserve (cache, set, key, view, &load, &is_posted, &way);
   img_mutex_unlock (&control->mutex);
   if (is_there && load == NULL)
     return IMG_MAP_OK;
   if (!is_there)
     {
       run_load (cache, load);
-      if (way < IMG_TABLE_WAYS)
+      if (is_posted)
         publish (cache, set, way, load);
     }
   return answer_from_load (load, view, error);
@@ -453,4 +506,192 @@ img_table_cache_look (ImgTableCache *cache,
   if (flags & IMG_MAP_TRY)
     return IMG_MAP_WOULD_BLOCK;
   return look_slowly (cache, set, host_offset, view, error);
+}
+
+/* ---- editing ---- */
+
+static guint
+find_way (const TableSet *lines, guint64 key)
+{
+  for (guint way = 0; way < IMG_TABLE_WAYS; way++)
+    if (lines->keys[way] == key)
+      return way;
+  return IMG_TABLE_WAYS;
+}
+
+/* With the mutex held: whether a slot will become free by itself. */
+static gboolean
+has_loading_slot (const SetControl *control)
+{
+  for (guint way = 0; way < IMG_TABLE_WAYS; way++)
+    if (control->loads[way] != NULL)
+      return TRUE;
+  return FALSE;
+}
+
+/* With the mutex held, which it releases meanwhile: brings the slice into slot @way. */
+static gboolean
+load_for_edit (ImgTableCache *cache, guint set, guint way, guint64 key, ImgError **error)
+{
+  SetControl *control = &cache->controls[set];
+  ImgTableLoad *load = reserve (cache, set, way, key);
+  gboolean success;
+
+  img_mutex_unlock (&control->mutex);
+  run_load (cache, load);
+  publish (cache, set, way, load);
+  success = load->error == NULL;
+  if (!success)
+    img_error_propagate (error, img_error_copy (load->error));
+  load_unref (load);
+  img_mutex_lock (&control->mutex);
+  return success;
+}
+
+/* With the mutex held: until *way has the slice. */
+static ImgTableResult
+find_for_edit (ImgTableCache *cache, guint set, guint64 key, guint *way, ImgError **error)
+{
+  SetControl *control = &cache->controls[set];
+
+  while ((*way = find_way (&cache->sets[set], key)) == IMG_TABLE_WAYS)
+    {
+      ImgTableLoad *load = find_load (control, key);
+      guint victim;
+
+      if (load != NULL || ((victim = choose_victim (cache, set)) == IMG_TABLE_WAYS &&
+                           has_loading_slot (control)))
+        img_wait_list_wait (&control->waiters, &control->mutex);
+      else if (victim == IMG_TABLE_WAYS)
+        return IMG_TABLE_FULL;
+      else if (!load_for_edit (cache, set, victim, key, error))
+        return IMG_TABLE_ERROR;
+    }
+  return IMG_TABLE_OK;
+}
+
+ImgTableResult
+img_table_cache_begin_edit (ImgTableCache *cache,
+                            guint64 index,
+                            guint64 host_offset,
+                            ImgTableEdit *edit,
+                            ImgError **error)
+{
+  guint set = set_of (cache, index);
+  SetControl *control = &cache->controls[set];
+  ImgTableResult result;
+  guint way;
+
+  img_mutex_lock (&control->mutex);
+  result = find_for_edit (cache, set, host_offset, &way, error);
+  if (result != IMG_TABLE_OK)
+    {
+      img_mutex_unlock (&control->mutex);
+      return result;
+    }
+  *edit = (ImgTableEdit) { cache, set, way, slot_words (cache, set, way), FALSE };
+  return IMG_TABLE_OK;
+}
+
+void
+img_table_edit_set (ImgTableEdit *edit, guint index, guint64 word)
+{
+  if (!edit->has_changed)
+    begin_change (edit->cache, edit->set, edit->way);
+  edit->has_changed = TRUE;
+  __atomic_store_n (&edit->words[index], word, __ATOMIC_RELEASE);
+}
+
+void
+img_table_edit_end (ImgTableEdit *edit)
+{
+  SetControl *control = &edit->cache->controls[edit->set];
+  guint bit = 1u << edit->way;
+
+  if (edit->has_changed)
+    {
+      end_change (edit->cache, edit->set, edit->way);
+      if ((control->dirty & bit) == 0)
+        {
+          guint slot = edit->set * IMG_TABLE_WAYS + edit->way;
+
+          control->dirty |= (guint8) bit;
+          g_array_append_val (edit->cache->dirty, slot);
+        }
+    }
+  img_mutex_unlock (&control->mutex);
+}
+
+guint
+img_table_cache_count_dirty (ImgTableCache *cache)
+{
+  return cache->dirty->len;
+}
+
+/* ---- writing back ---- */
+
+guint64
+img_table_cache_peek_dirty (ImgTableCache *cache, guint nth)
+{
+  guint slot = g_array_index (cache->dirty, guint, nth);
+
+  return cache->sets[slot / IMG_TABLE_WAYS].keys[slot % IMG_TABLE_WAYS];
+}
+
+void
+img_table_cache_take_dirty (ImgTableCache *cache, guint nth, guint64 *words)
+{
+  guint slot = g_array_index (cache->dirty, guint, nth);
+  guint set = slot / IMG_TABLE_WAYS;
+  guint bit = 1u << slot % IMG_TABLE_WAYS;
+  SetControl *control = &cache->controls[set];
+  const guint64 *source = slot_words (cache, set, slot % IMG_TABLE_WAYS);
+
+  for (guint i = 0; i < cache->slice_words; i++)
+    words[i] = GUINT64_TO_BE (source[i]);
+  img_mutex_lock (&control->mutex);
+  control->dirty &= (guint8) ~bit;
+  control->writing |= (guint8) bit;
+  img_mutex_unlock (&control->mutex);
+  g_array_remove_index_fast (cache->dirty, nth);
+  g_array_append_val (cache->writing, slot);
+}
+
+void
+img_table_cache_end_writes (ImgTableCache *cache)
+{
+  for (guint i = 0; i < cache->writing->len; i++)
+    {
+      guint slot = g_array_index (cache->writing, guint, i);
+      SetControl *control = &cache->controls[slot / IMG_TABLE_WAYS];
+
+      img_mutex_lock (&control->mutex);
+      control->writing &= (guint8) ~(1u << slot % IMG_TABLE_WAYS);
+      img_mutex_unlock (&control->mutex);
+    }
+  g_array_set_size (cache->writing, 0);
+}
+
+void
+img_table_cache_forget (ImgTableCache *cache, guint64 index, guint64 host_offset)
+{
+  guint set = set_of (cache, index);
+  SetControl *control = &cache->controls[set];
+  guint way;
+
+  img_mutex_lock (&control->mutex);
+  way = find_way (&cache->sets[set], host_offset);
+  if (way < IMG_TABLE_WAYS)
+    {
+      guint slot = set * IMG_TABLE_WAYS + way;
+
+      begin_change (cache, set, way);
+      set_key (cache, set, way, 0);
+      end_change (cache, set, way);
+      for (guint i = 0; i < cache->dirty->len; i++)
+        if (g_array_index (cache->dirty, guint, i) == slot)
+          g_array_remove_index_fast (cache->dirty, i--);
+      control->dirty &= (guint8) ~(1u << way);
+    }
+  img_mutex_unlock (&control->mutex);
 }

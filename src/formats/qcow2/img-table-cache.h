@@ -61,6 +61,53 @@ ImgMapResult img_table_cache_look (ImgTableCache *cache,
 
 void           img_table_view_release (ImgTableView *view);
 
+/* ---- changing entries ----
+ *
+ * One thread at a time: whoever calls these holds the turn of the image. */
+
+typedef enum
+{
+  IMG_TABLE_OK,
+  IMG_TABLE_FULL, /* too many dirty slices: have the image flushed, then begin again */
+  IMG_TABLE_ERROR,
+} ImgTableResult;
+
+/* An open edit holds a mutex: no I/O, no wait, no second edit before it ends. */
+typedef struct
+{
+  ImgTableCache *cache;
+  guint set;
+  guint way;
+  guint64 *words;
+  gboolean has_changed;
+} ImgTableEdit;
+
+/* May read the slice, so it may wait. */
+ImgTableResult img_table_cache_begin_edit (ImgTableCache *cache,
+                                           guint64 index,
+                                           guint64 host_offset,
+                                           ImgTableEdit *edit,
+                                           ImgError **error);
+void           img_table_edit_set (ImgTableEdit *edit, guint index, guint64 word);
+void           img_table_edit_end (ImgTableEdit *edit);
+
+static inline guint64
+img_table_edit_get (const ImgTableEdit *edit, guint index)
+{
+  return edit->words[index];
+}
+
+/* The slice's table is no more: what the cache has of it, dirty or not, is dropped. */
+void           img_table_cache_forget (ImgTableCache *cache, guint64 index, guint64 host_offset);
+
+guint          img_table_cache_count_dirty (ImgTableCache *cache);
+/* The host offset of a dirty slice. */
+guint64        img_table_cache_peek_dirty (ImgTableCache *cache, guint nth);
+/* Copies it, as it goes into the file, and takes it off the list: the next one gets its number. */
+void           img_table_cache_take_dirty (ImgTableCache *cache, guint nth, guint64 *words);
+/* All that was taken is in the file. */
+void           img_table_cache_end_writes (ImgTableCache *cache);
+
 static inline guint64
 img_table_view_get (const ImgTableView *view, guint index)
 {

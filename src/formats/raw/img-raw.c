@@ -48,6 +48,73 @@ raw_map (ImgLayout *layout,
   return IMG_MAP_OK;
 }
 
+/* ---- writing: always in place ---- */
+
+static ImgPrepareResult
+raw_prepare_write (ImgLayout *layout,
+                   guint64 offset,
+                   guint64 length,
+                   gboolean is_claimed,
+                   ImgPlan *plan,
+                   ImgError **error)
+{
+  *plan = (ImgPlan) {
+    .offset = offset,
+    .length = length,
+    .transfer = IMG_TRANSFER_WRITE,
+    .storage = layout->storage,
+    .host_offset = offset,
+  };
+  return IMG_PREPARE_OK;
+}
+
+/* There is nothing below that could show through. */
+static ImgPrepareResult
+raw_prepare_punch (ImgLayout *layout,
+                   guint64 offset,
+                   guint64 length,
+                   ImgPunchMode mode,
+                   ImgPlan *plan,
+                   ImgError **error)
+{
+  static const ImgTransferKind transfers[] = {
+    [IMG_PUNCH_KEEP] = IMG_TRANSFER_ZERO,
+    [IMG_PUNCH_UNMAP] = IMG_TRANSFER_ZERO_UNMAP,
+    [IMG_PUNCH_ANY] = IMG_TRANSFER_DISCARD,
+    [IMG_PUNCH_BACKING] = IMG_TRANSFER_DISCARD,
+  };
+
+  *plan = (ImgPlan) {
+    .offset = offset,
+    .length = length,
+    .transfer = transfers[mode],
+    .storage = layout->storage,
+    .host_offset = offset,
+  };
+  return IMG_PREPARE_OK;
+}
+
+static gboolean
+raw_flush (ImgLayout *layout, ImgError **error)
+{
+  return img_storage_flush (layout->storage, error);
+}
+
+static gboolean
+raw_reserve (ImgLayout *layout, guint64 size, ImgError **error)
+{
+  return img_storage_truncate (layout->storage, size, error);
+}
+
+static gboolean
+raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
+{
+  if (!img_storage_truncate (layout->storage, size, error))
+    return FALSE;
+  __atomic_store_n (&layout->size, size, __ATOMIC_RELAXED);
+  return img_storage_flush (layout->storage, error);
+}
+
 static void
 raw_free (ImgLayout *layout)
 {
@@ -58,6 +125,12 @@ raw_free (ImgLayout *layout)
 static const ImgLayoutClass raw_class = {
   .free = raw_free,
   .map = raw_map,
+  .prepare_write = raw_prepare_write,
+  .prepare_punch = raw_prepare_punch,
+  .flush = raw_flush,
+  .reserve = raw_reserve,
+  .set_size = raw_set_size,
+  .close = raw_flush,
 };
 
 static ImgLayout *
@@ -81,6 +154,8 @@ raw_open (ImgStorage *storage, const ImgLayoutOptions *options, ImgCancel *cance
   layout->size = size;
   layout->has_host_holes = TRUE;
   layout->is_identity = TRUE;
+  layout->writable = options != NULL && options->writable;
+  layout->write_granularity = layout->punch_granularity = 1;
   return layout;
 }
 

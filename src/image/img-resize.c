@@ -1,0 +1,213 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Changing the size of a disk, alone behind the closed gate.
+ *
+ * Growing: tables become large enough; then, while the file still has the old size, everything that the
+ * new range could show is put in order: the rest of the cluster that the disk ended in, entries that an
+ * interrupted shrink left behind, a backing image that is longer than the disk was. Space is reserved as
+ * asked for. At last, after a flush, the size changes with one write.
+ *
+ * Shrinking: the size changes first. What lies behind it is given up afterwards; if that is interrupted
+ * the next growth finds it.
+ *
+ * In memory the new size is in force as soon as the range has to be worked on; nobody else sees it.
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-image-private.h"
+
+#define SECTOR_SIZE 512
+/* Preallocation goes on in steps of that size, between which it can be cancelled. */
+#define STEP (64 * IMG_MIB)
+
+static void
+assume_size (ImgImage *image, guint64 size)
+{
+  __atomic_store_n (&image->layout->size, size, __ATOMIC_RELAXED);
+}
+
+/* ---- growing ---- */
+
+/* From the old end to the end of its cluster: whatever was written there is no part of the disk. */
+static gboolean
+clear_last_cluster (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
+{
+  guint64 end = MIN (img_align_up (old, image->layout->write_granularity), image->layout->size);
+  ImgBlock block;
+
+  if (end == old)
+    return TRUE;
+  if (!img_image_map (image, old, end - old, IMG_BLOCK_MAP_TOP_ONLY, &block, cancel, error))
+    return FALSE;
+  return block.kind == IMG_BLOCK_HOLE ||
+         img_image_write_zeroes (image, old, end - old, IMG_ZERO_NONE, cancel, error);
+}
+
+/* Clusters that nobody should have left there. */
+static gboolean
+clear_leftovers (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
+{
+  guint64 at = img_align_up (old, image->layout->write_granularity);
+  guint64 size = image->layout->size;
+
+  while (at < size)
+    {
+      ImgBlock block;
+
+      if (!img_image_map (image, at, size - at, IMG_BLOCK_MAP_TOP_ONLY, &block, cancel, error))
+        return FALSE;
+      if ((block.kind != IMG_BLOCK_HOLE || block.has_host_offset) &&
+          !img_image_discard (image, at, block.length, IMG_DISCARD_BACKING, cancel, error))
+        return FALSE;
+      at += block.length;
+    }
+  return TRUE;
+}
+
+/* A backing image that is longer than the disk was would show through. */
+static gboolean
+hide_backing (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
+{
+  guint64 end = image->backing != NULL ? img_image_get_size (image->backing) : 0;
+
+  end = MIN (end, image->layout->size);
+  return end <= old ||
+         img_image_write_zeroes (image, old, end - old, IMG_ZERO_UNMAP, cancel, error);
+}
+
+static gboolean
+put_in_order (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
+{
+  return image->layout->is_identity ||
+         (clear_last_cluster (image, old, cancel, error) &&
+          clear_leftovers (image, old, cancel, error) && hide_backing (image, old, cancel, error));
+}
+
+static gboolean
+preallocate (ImgImage *image,
+             guint64 old,
+             ImgPreallocate mode,
+             ImgCancel *cancel,
+             ImgError **error)
+{
+  guint64 size = image->layout->size;
+
+  for (guint64 at = old, n; mode != IMG_PREALLOCATE_OFF && at < size; at += n)
+    {
+      n = MIN (STEP, size - at);
+      if (!img_image_allocate (image, at, n, mode, cancel, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+grow (ImgImage *image,
+      guint64 size,
+      ImgPreallocate mode,
+      ImgCancel *cancel,
+      ImgError **error)
+{
+  ImgLayout *layout = image->layout;
+  guint64 old = layout->size;
+  gboolean success;
+
+  if (!layout->klass->reserve (layout, size, error))
+    return FALSE;
+  assume_size (image, size);
+  success = put_in_order (image, old, cancel, error) &&
+            preallocate (image, old, mode, cancel, error) && layout->klass->flush (layout, error) &&
+            layout->klass->set_size (layout, size, error);
+  if (success)
+    return TRUE;
+  /* The file may be longer than it was, and space stay reserved behind the end of the disk. */
+  assume_size (image, old);
+  if (layout->is_identity)
+    layout->klass->set_size (layout, old, NULL);
+  return FALSE;
+}
+
+/* ---- shrinking ---- */
+
+static gboolean
+give_up (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
+{
+  ImgLayout *layout = image->layout;
+  guint64 size = layout->size;
+  guint64 start = MIN (img_align_up (size, layout->write_granularity), old);
+  gboolean success;
+
+  if (layout->klass->trim == NULL)
+    return TRUE;
+  assume_size (image, old);
+  success = img_image_discard (image, start, old - start, IMG_DISCARD_BACKING, cancel, error);
+  assume_size (image, size);
+  return success && layout->klass->trim (layout, old, error) && layout->klass->flush (layout, error);
+}
+
+static gboolean
+shrink (ImgImage *image, guint64 size, ImgCancel *cancel, ImgError **error)
+{
+  guint64 old = image->layout->size;
+
+  return image->layout->klass->set_size (image->layout, size, error) &&
+         give_up (image, old, cancel, error);
+}
+
+/* ---- both ---- */
+
+static gboolean
+check_resize (ImgImage *image,
+              guint64 size,
+              gboolean may_shrink,
+              ImgPreallocate mode,
+              ImgError **error)
+{
+  guint64 old = image->layout->size;
+
+  if (!img_check_change (image, 0, 0, error))
+    return FALSE;
+  if (size > IMG_MAX_SIZE)
+    img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("A disk cannot have %" PRIu64 " bytes"), size);
+  else if (size < old && !may_shrink)
+    img_error_set (error, IMG_CODE_FAILED,
+                   _("The disk would become smaller and lose what lies behind %" PRIu64 " bytes"),
+                   size);
+  else if (size < old && mode != IMG_PREALLOCATE_OFF)
+    img_error_set (error, IMG_CODE_INVALID_OPTION,
+                   _("Space can be reserved only when the disk grows"));
+  else if (mode == IMG_PREALLOCATE_METADATA && image->layout->is_identity)
+    img_error_set (error, IMG_CODE_INVALID_OPTION, _("A raw image has no metadata to preallocate"));
+  else
+    return TRUE;
+  return FALSE;
+}
+
+gboolean
+img_image_resize (ImgImage *image,
+                  guint64 size,
+                  gboolean may_shrink,
+                  ImgPreallocate preallocate_mode,
+                  ImgCancel *cancel,
+                  ImgError **error)
+{
+  gboolean success;
+
+  if (img_cancel_check (cancel, error))
+    return FALSE;
+  size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  img_image_begin_alone (image);
+  success = check_resize (image, size, may_shrink, preallocate_mode, error);
+  if (success && size > image->layout->size)
+    success = grow (image, size, preallocate_mode, cancel, error);
+  else if (success && size < image->layout->size)
+    success = shrink (image, size, cancel, error);
+  img_image_end_alone (image);
+  return success;
+}
