@@ -12,6 +12,124 @@
 #include "img-policy.h"
 #include "img-simple-storages.h"
 
+/* ---- shapes ---- */
+
+#define KIB (1024 * (guint64) 1)
+#define MIB (1024 * KIB)
+
+/* Small caches, so that what is written comes back early. */
+static const CrashGeometry geometries[] = {
+  { .name = "raw", .format = "raw", .size = 64 * KIB, .max_size = 80 * KIB },
+  { .name = "512",
+    .format = "qcow2",
+    .size = 8 * KIB,
+    .max_size = 12 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 9,
+    .refcount_order = 4 },
+  { .name = "4k",
+    .format = "qcow2",
+    .size = 64 * KIB,
+    .max_size = 80 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 12,
+    .refcount_order = 4 },
+  { .name = "64k",
+    .format = "qcow2",
+    .size = 1 * MIB,
+    .max_size = 1 * MIB + 256 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 16,
+    .refcount_order = 4 },
+  { .name = "2m",
+    .format = "qcow2",
+    .size = 32 * MIB,
+    .max_size = 40 * MIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 21,
+    .refcount_order = 4 },
+  /* Every table grows: an L2 table maps 32 KiB, a refcount block counts 32 KiB. */
+  { .name = "growth",
+    .format = "qcow2",
+    .size = 512 * KIB,
+    .max_size = 640 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 9,
+    .refcount_order = 6 },
+  { .name = "backing",
+    .format = "qcow2",
+    .size = 64 * KIB,
+    .max_size = 80 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 12,
+    .refcount_order = 4,
+    .backing_size = 50 * KIB },
+  { .name = "backing-v2",
+    .format = "qcow2",
+    .size = 64 * KIB,
+    .cache_size = 1,
+    .version = 2,
+    .cluster_bits = 12,
+    .refcount_order = 4,
+    .backing_size = 80 * KIB },
+  { .name = "data-file",
+    .format = "qcow2",
+    .size = 64 * KIB,
+    .max_size = 80 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 12,
+    .refcount_order = 4,
+    .has_data_file = TRUE },
+  { .name = "subclusters",
+    .format = "qcow2",
+    .size = 512 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 14,
+    .refcount_order = 4,
+    .extended_l2 = TRUE,
+    .backing_size = 300 * KIB },
+  { .name = "lazy",
+    .format = "qcow2",
+    .size = 64 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 12,
+    .refcount_order = 4,
+    .lazy_refcounts = TRUE },
+  { .name = "refcount-1-bit",
+    .format = "qcow2",
+    .size = 64 * KIB + 512,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 12,
+    .refcount_order = 0 },
+  { .name = "bitmap",
+    .format = "qcow2",
+    .size = 64 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 12,
+    .refcount_order = 4,
+    .has_stale_bitmap = TRUE },
+};
+
+const CrashGeometry *
+crash_geometry_find (const char *name)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (geometries); i++)
+    if (g_str_equal (geometries[i].name, name))
+      return &geometries[i];
+  g_error ("There is no disk “%s” among those to test on", name);
+}
+
 /* ---- formatting ---- */
 
 #define EXTENSION_BACKING_FORMAT 0xe2792acau

@@ -41,6 +41,9 @@ crash_geometry_cluster (const CrashGeometry *geometry)
   return geometry->cluster_bits > 0 ? (guint64) 1 << geometry->cluster_bits : CRASH_SECTOR;
 }
 
+/* Those that the tests run on, by name; aborts if there is none. */
+const CrashGeometry *crash_geometry_find (const char *name);
+
 guint     crash_geometry_n_disks (const CrashGeometry *geometry);
 /* The content of an empty disk of this shape, by number. */
 void      crash_geometry_format  (const CrashGeometry *geometry, CrashPages **disks);

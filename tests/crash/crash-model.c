@@ -72,6 +72,8 @@ struct _CrashModel
   guint64 n_sectors;
   guint64 n_backing;
   guint64 max_sectors;
+  guint64 first_value;
+  guint64 *initial; /* by sector; NULL: as in the backing image */
   GArray *changes;  /* of Change */
   GArray **sectors; /* of guint32, indices of changes; NULL: never changed */
   GArray *sizes;    /* of guint32 */
@@ -84,7 +86,7 @@ add_change (CrashModel *model, guint64 value, gboolean replaces)
   Change change = { value, crash_log_tick (model->log), CRASH_NEVER, FALSE, replaces };
 
   if (value == CRASH_NEVER)
-    change.value = CRASH_FIRST_VALUE + model->changes->len;
+    change.value = model->first_value + model->changes->len;
   g_array_append_val (model->changes, change);
   return model->changes->len - 1;
 }
@@ -106,6 +108,7 @@ crash_model_new (CrashLog *log, guint64 n_sectors, guint64 max_sectors, guint64 
   model->n_sectors = n_sectors;
   model->max_sectors = max_sectors;
   model->n_backing = n_backing;
+  model->first_value = CRASH_FIRST_VALUE;
   model->changes = g_array_new (FALSE, FALSE, sizeof (Change));
   model->sectors = g_new0 (GArray *, max_sectors);
   model->sizes = g_array_new (FALSE, FALSE, sizeof (guint32));
@@ -123,6 +126,7 @@ crash_model_free (CrashModel *model)
     if (model->sectors[i] != NULL)
       g_array_unref (model->sectors[i]);
   g_free (model->sectors);
+  g_free (model->initial);
   g_array_unref (model->changes);
   g_array_unref (model->sizes);
   g_array_unref (model->flushes);
@@ -139,6 +143,8 @@ crash_model_get_size (CrashModel *model)
 static guint64
 initial_value (CrashModel *model, guint64 sector)
 {
+  if (model->initial != NULL)
+    return model->initial[sector];
   return sector < model->n_backing ? CRASH_VALUE_BACKING : CRASH_VALUE_ZERO;
 }
 
@@ -160,7 +166,7 @@ crash_model_begin (CrashModel *model, CrashChangeKind kind, guint64 first, guint
       g_array_append_val (model->sectors[i], index);
     }
   img_mutex_unlock (&model->mutex);
-  return CRASH_FIRST_VALUE + index;
+  return model->first_value + index;
 }
 
 void
@@ -169,7 +175,7 @@ crash_model_end (CrashModel *model, guint64 change, gboolean succeeded)
   Change *found;
 
   img_mutex_lock (&model->mutex);
-  found = get_change (model, (guint32) (change - CRASH_FIRST_VALUE));
+  found = get_change (model, (guint32) (change - model->first_value));
   found->ended = crash_log_tick (model->log);
   found->succeeded = succeeded;
   img_mutex_unlock (&model->mutex);
@@ -186,7 +192,7 @@ crash_model_begin_resize (CrashModel *model, guint64 n_sectors)
   g_array_append_val (model->sizes, index);
   model->n_sectors = n_sectors;
   img_mutex_unlock (&model->mutex);
-  return CRASH_FIRST_VALUE + index;
+  return model->first_value + index;
 }
 
 guint64
@@ -366,7 +372,7 @@ check_range (CrashModel *model, CrashMoment moment, ImgImage *image, guint64 fir
 static gboolean
 is_interesting (CrashModel *model, guint64 first, guint64 n_sectors)
 {
-  if (first / CHUNK % UNCHANGED_STRIDE == 0)
+  if (model->initial != NULL || first / CHUNK % UNCHANGED_STRIDE == 0)
     return TRUE;
   for (guint64 i = first; i < first + n_sectors; i++)
     if (model->sectors[i] != NULL)
@@ -387,5 +393,45 @@ crash_model_check_image (CrashModel *model, CrashMoment moment, ImgImage *image)
       if (is_interesting (model, first, n))
         problem = check_range (model, moment, image, first, n);
     }
+  return problem;
+}
+
+/* Values of the work before must not look like those of the work to come. */
+#define LATER_VALUE ((guint64) 1 << 32)
+
+static char *
+start_from_range (CrashModel *model, ImgImage *image, guint64 first, guint64 n_sectors)
+{
+  guint8 bytes[CHUNK * CRASH_SECTOR];
+  ImgError *error = NULL;
+  guint64 place;
+  char *problem;
+
+  if (!img_image_read (image, first * CRASH_SECTOR, bytes, n_sectors * CRASH_SECTOR, NULL, &error))
+    {
+      problem = g_strdup_printf ("sector %" G_GUINT64_FORMAT " cannot be read: %s", first,
+                                 error->text);
+      img_error_free (error);
+      return problem;
+    }
+  for (guint64 i = 0; i < n_sectors; i++)
+    if (!crash_pattern_parse (bytes + i * CRASH_SECTOR, &model->initial[first + i], &place))
+      return g_strdup_printf ("sector %" G_GUINT64_FORMAT " holds nothing that was ever written",
+                              first + i);
+  return NULL;
+}
+
+char *
+crash_model_start_from (CrashModel *model, ImgImage *image)
+{
+  char *problem = NULL;
+
+  model->first_value = LATER_VALUE;
+  model->n_sectors = img_image_get_size (image) / CRASH_SECTOR;
+  model->initial = g_new0 (guint64, model->max_sectors);
+  get_change (model, 0)->value = model->n_sectors;
+  g_assert_cmpuint (model->n_sectors, <=, model->max_sectors);
+  for (guint64 first = 0; first < model->n_sectors && problem == NULL; first += CHUNK)
+    problem = start_from_range (model, image, first, MIN (CHUNK, model->n_sectors - first));
   return problem;
 }

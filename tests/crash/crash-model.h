@@ -36,6 +36,10 @@ CrashModel *crash_model_new         (CrashLog *log, guint64 n_sectors, guint64 m
 void        crash_model_free        (CrashModel *model);
 guint64     crash_model_get_size    (CrashModel *model); /* sectors, after the last resize */
 
+/* Before the first change: @image is right as it is, whatever it holds. Returns what makes that impossible. */
+char       *crash_model_start_from  (CrashModel *model, ImgImage *image)
+  G_GNUC_WARN_UNUSED_RESULT;
+
 typedef enum
 {
   CRASH_CHANGE_WRITE,

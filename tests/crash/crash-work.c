@@ -1,0 +1,589 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <string.h>
+
+#include "crash-work.h"
+
+static const char *const op_names[CRASH_N_OPS] = {
+  [CRASH_OP_WRITE] = "write",
+  [CRASH_OP_WRITE_PART] = "write part",
+  [CRASH_OP_ZERO] = "zero",
+  [CRASH_OP_ZERO_UNMAP] = "zero and unmap",
+  [CRASH_OP_DISCARD_ANY] = "discard",
+  [CRASH_OP_DISCARD_ZERO] = "discard to zero",
+  [CRASH_OP_DISCARD_BACKING] = "discard to backing",
+  [CRASH_OP_WRITE_COMPRESSED] = "write compressed",
+  [CRASH_OP_FLUSH] = "flush",
+  [CRASH_OP_RESIZE] = "resize",
+  [CRASH_OP_REOPEN] = "reopen",
+  [CRASH_OP_READ] = "read",
+};
+
+const char *
+crash_op_get_name (CrashOp op)
+{
+  return op_names[op];
+}
+
+static guint64
+sectors_per_cluster (const CrashGeometry *geometry)
+{
+  return crash_geometry_cluster (geometry) / CRASH_SECTOR;
+}
+
+static guint64
+max_sectors (const CrashGeometry *geometry)
+{
+  return MAX (geometry->size, geometry->max_size) / CRASH_SECTOR;
+}
+
+/* The last one may be shorter. */
+static void
+count_clusters (CrashWork *work)
+{
+  guint64 n = sectors_per_cluster (work->geometry);
+
+  g_atomic_int_set (&work->n_clusters, (gint) ((crash_model_get_size (work->model) + n - 1) / n));
+}
+
+static void
+init_model (CrashWork *work)
+{
+  const CrashGeometry *geometry = work->geometry;
+
+  work->model =
+    crash_model_new (work->log, geometry->size / CRASH_SECTOR, max_sectors (geometry),
+                     MIN (geometry->backing_size, geometry->size) / CRASH_SECTOR);
+  count_clusters (work);
+}
+
+gboolean
+crash_work_open (CrashWork *work)
+{
+  g_autoptr (ImgError) error = NULL;
+
+  work->image = crash_image_open (work->geometry, work->disks, TRUE, &error);
+  if (work->image == NULL && !work->may_fail)
+    g_error ("%s: cannot open for writing: %s", work->geometry->name, error->text);
+  return work->image != NULL;
+}
+
+void
+crash_work_init (CrashWork *work, const CrashGeometry *geometry, guint64 seed)
+{
+  CrashPages *contents[CRASH_MAX_DISKS];
+
+  *work = (CrashWork) { .geometry = geometry, .log = crash_log_new (seed) };
+  crash_geometry_format (geometry, contents);
+  for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
+    work->disks[i] = crash_log_add_disk (work->log, i == 0 ? "image" : "data", contents[i]);
+  init_model (work);
+  crash_log_start (work->log);
+  crash_work_open (work);
+}
+
+void
+crash_work_clear (CrashWork *work)
+{
+  if (work->image != NULL)
+    img_image_close (work->image, NULL);
+  img_image_unref (work->image);
+  for (guint i = 0; i < crash_geometry_n_disks (work->geometry); i++)
+    img_storage_unref (work->disks[i]);
+  crash_model_free (work->model);
+  crash_log_free (work->log);
+}
+
+/* ---- single operations ---- */
+
+/* The bytes of a write, in up to three pieces. */
+static gboolean
+do_write (CrashWork *work, guint64 value, guint64 first, guint64 n_sectors, ImgError **error)
+{
+  gsize length = n_sectors * CRASH_SECTOR;
+  g_autofree guint8 *bytes = g_malloc (length);
+  gsize third = length / 3;
+  struct iovec iov[3] = {
+    { bytes, third }, { bytes + third, third }, { bytes + 2 * third, length - 2 * third },
+  };
+
+  for (guint64 i = 0; i < n_sectors; i++)
+    crash_pattern_fill (value, first + i, bytes + i * CRASH_SECTOR);
+  if (value % 2 == 0)
+    return img_image_writev (work->image, first * CRASH_SECTOR, iov, 3, NULL, error);
+  return img_image_write (work->image, first * CRASH_SECTOR, bytes, length, NULL, error);
+}
+
+static gboolean
+do_write_compressed (
+  CrashWork *work, guint64 value, guint64 first, guint64 n_sectors, ImgError **error)
+{
+  g_autofree guint8 *bytes = g_malloc (n_sectors * CRASH_SECTOR);
+
+  for (guint64 i = 0; i < n_sectors; i++)
+    crash_pattern_fill (value, first + i, bytes + i * CRASH_SECTOR);
+  return img_image_write_compressed (work->image, first * CRASH_SECTOR, bytes,
+                                     n_sectors * CRASH_SECTOR, NULL, error);
+}
+
+static CrashChangeKind
+kind_of (CrashOp op)
+{
+  switch (op)
+    {
+    case CRASH_OP_ZERO:
+    case CRASH_OP_ZERO_UNMAP:
+      return CRASH_CHANGE_ZERO;
+    case CRASH_OP_DISCARD_ANY:
+      return CRASH_CHANGE_DISCARD_ANY;
+    case CRASH_OP_DISCARD_ZERO:
+      return CRASH_CHANGE_DISCARD_ZERO;
+    case CRASH_OP_DISCARD_BACKING:
+      return CRASH_CHANGE_DISCARD_BACKING;
+    default:
+      return CRASH_CHANGE_WRITE;
+    }
+}
+
+static gboolean
+run_change (
+  CrashWork *work, CrashOp op, guint64 value, guint64 first, guint64 n_sectors, ImgError **error)
+{
+  guint64 offset = first * CRASH_SECTOR, length = n_sectors * CRASH_SECTOR;
+
+  switch (op)
+    {
+    case CRASH_OP_WRITE:
+    case CRASH_OP_WRITE_PART:
+      return do_write (work, value, first, n_sectors, error);
+    case CRASH_OP_WRITE_COMPRESSED:
+      return do_write_compressed (work, value, first, n_sectors, error);
+    case CRASH_OP_ZERO:
+      return img_image_write_zeroes (work->image, offset, length, IMG_ZERO_NONE, NULL, error);
+    case CRASH_OP_ZERO_UNMAP:
+      return img_image_write_zeroes (work->image, offset, length, IMG_ZERO_UNMAP, NULL, error);
+    case CRASH_OP_DISCARD_ANY:
+      return img_image_discard (work->image, offset, length, IMG_DISCARD_ANY, NULL, error);
+    case CRASH_OP_DISCARD_ZERO:
+      return img_image_discard (work->image, offset, length, IMG_DISCARD_ZERO, NULL, error);
+    case CRASH_OP_DISCARD_BACKING:
+      return img_image_discard (work->image, offset, length, IMG_DISCARD_BACKING, NULL, error);
+    default:
+      g_assert_not_reached ();
+    }
+}
+
+static gboolean
+do_change (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors, ImgError **error)
+{
+  guint64 change = crash_model_begin (work->model, kind_of (op), first, n_sectors);
+  gboolean success = run_change (work, op, change, first, n_sectors, error);
+
+  crash_model_end (work->model, change, success);
+  return success;
+}
+
+static gboolean
+do_flush (CrashWork *work, ImgError **error)
+{
+  guint64 started = crash_model_begin_flush (work->model);
+  gboolean success = img_image_flush (work->image, NULL, error);
+
+  crash_model_end_flush (work->model, started, success);
+  return success;
+}
+
+static gboolean
+do_resize (CrashWork *work, ImgError **error)
+{
+  guint64 n_sectors = crash_model_get_size (work->model) + sectors_per_cluster (work->geometry);
+  guint64 change;
+  gboolean success;
+
+  if (n_sectors > max_sectors (work->geometry))
+    return TRUE;
+  change = crash_model_begin_resize (work->model, n_sectors);
+  success = img_image_resize (work->image, n_sectors * CRASH_SECTOR, FALSE, IMG_PREALLOCATE_OFF,
+                              NULL, error);
+  crash_model_end (work->model, change, success);
+  if (success)
+    count_clusters (work);
+  return success;
+}
+
+static gboolean
+do_close (CrashWork *work, ImgError **error)
+{
+  guint64 started = crash_model_begin_flush (work->model);
+  gboolean success = img_image_close (work->image, error);
+
+  crash_model_end_flush (work->model, started, success);
+  g_clear_pointer (&work->image, img_image_unref);
+  return success;
+}
+
+gboolean
+crash_work_close (CrashWork *work)
+{
+  g_autoptr (ImgError) error = NULL;
+
+  if (do_close (work, &error))
+    return TRUE;
+  if (!work->may_fail)
+    g_error ("%s: cannot close: %s", work->geometry->name, error->text);
+  return FALSE;
+}
+
+static gboolean
+do_read (CrashWork *work, guint64 first, guint64 n_sectors, ImgError **error)
+{
+  g_autofree guint8 *bytes = g_malloc (n_sectors * CRASH_SECTOR);
+  CrashMoment moment = { crash_log_tick (work->log), CRASH_NEVER };
+  g_autofree char *problem = NULL;
+
+  if (!img_image_read (work->image, first * CRASH_SECTOR, bytes, n_sectors * CRASH_SECTOR, NULL,
+                       error))
+    return FALSE;
+  problem = crash_model_check_bytes (work->model, moment, first, bytes, n_sectors);
+  if (problem != NULL)
+    g_error ("%s: a read was wrong: %s", work->geometry->name, problem);
+  return TRUE;
+}
+
+gboolean
+crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
+{
+  g_autoptr (ImgError) error = NULL;
+  gboolean success;
+
+  switch (op)
+    {
+    case CRASH_OP_FLUSH:
+      success = do_flush (work, &error);
+      break;
+    case CRASH_OP_RESIZE:
+      success = do_resize (work, &error);
+      break;
+    case CRASH_OP_REOPEN:
+      success = do_close (work, &error) && crash_work_open (work);
+      break;
+    case CRASH_OP_READ:
+      success = do_read (work, first, n_sectors, &error);
+      break;
+    default:
+      success = do_change (work, op, first, n_sectors, &error);
+      break;
+    }
+  g_atomic_int_inc (success ? &work->n_done[op] : &work->n_failed[op]);
+  if (!success && !work->may_fail && op != CRASH_OP_WRITE_COMPRESSED)
+    g_error ("%s: %s at sector %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " sectors: %s",
+             work->geometry->name, op_names[op], first, n_sectors,
+             error != NULL ? error->text : "failed without an error");
+  return success;
+}
+
+/* ---- random operations ---- */
+
+static CrashOp
+pick_op (CrashWork *work, CrashRandom *random, gboolean alone)
+{
+  static const CrashOp often[] = { CRASH_OP_WRITE,      CRASH_OP_WRITE,      CRASH_OP_WRITE_PART,
+                                   CRASH_OP_WRITE_PART, CRASH_OP_WRITE_PART, CRASH_OP_READ,
+                                   CRASH_OP_READ };
+  CrashOp op;
+
+  if (crash_random_one_in (random, 2))
+    return often[crash_random_below (random, G_N_ELEMENTS (often))];
+  op = (CrashOp) crash_random_below (random, CRASH_N_OPS);
+  if ((op == CRASH_OP_REOPEN || op == CRASH_OP_RESIZE) && !alone)
+    op = CRASH_OP_FLUSH;
+  if (op == CRASH_OP_REOPEN && !crash_random_one_in (random, 4))
+    op = CRASH_OP_WRITE_PART;
+  if (op == CRASH_OP_WRITE_COMPRESSED &&
+      (work->geometry->has_data_file || !g_str_equal (work->geometry->format, "qcow2")))
+    op = CRASH_OP_WRITE;
+  return op;
+}
+
+static void
+pick_clusters (CrashWork *work, CrashRandom *random, guint64 max, guint64 *first, guint64 *n)
+{
+  guint64 total = (guint64) g_atomic_int_get (&work->n_clusters);
+  guint64 start = crash_random_below (random, total);
+  guint64 count = 1 + crash_random_below (random, MIN (max, total - start));
+
+  *first = start * sectors_per_cluster (work->geometry);
+  *n = count * sectors_per_cluster (work->geometry);
+}
+
+/* Part of one cluster; at large clusters a small part, as every sector costs time. */
+static void
+pick_part (CrashWork *work, CrashRandom *random, guint64 *first, guint64 *n)
+{
+  guint64 per_cluster = sectors_per_cluster (work->geometry);
+  guint64 skip = crash_random_below (random, per_cluster);
+
+  pick_clusters (work, random, 1, first, n);
+  *first += skip;
+  *n = 1 + crash_random_below (random, MIN (per_cluster - skip, 32));
+}
+
+/* Begins and ends inside clusters. */
+static void
+pick_across (CrashWork *work, CrashRandom *random, guint64 *first, guint64 *n)
+{
+  guint64 per_cluster = sectors_per_cluster (work->geometry);
+  guint64 head = crash_random_below (random, per_cluster);
+  guint64 tail = crash_random_below (random, per_cluster);
+
+  pick_clusters (work, random, 3, first, n);
+  if (head + tail >= *n)
+    return;
+  *first += head;
+  *n -= head + tail;
+}
+
+static void
+clip (CrashWork *work, guint64 *first, guint64 *n)
+{
+  guint64 total = crash_model_get_size (work->model);
+
+  *first = MIN (*first, total - 1);
+  *n = MIN (*n, total - *first);
+}
+
+static void
+pick_range (CrashWork *work, CrashRandom *random, CrashOp op, guint64 *first, guint64 *n)
+{
+  gboolean big = sectors_per_cluster (work->geometry) > 128;
+
+  if (op == CRASH_OP_DISCARD_BACKING || op == CRASH_OP_WRITE_COMPRESSED)
+    pick_clusters (work, random, 2, first, n);
+  else if (op == CRASH_OP_WRITE_PART || (big && !crash_random_one_in (random, 4)))
+    pick_part (work, random, first, n);
+  else if (crash_random_one_in (random, 2))
+    pick_clusters (work, random, 3, first, n);
+  else
+    pick_across (work, random, first, n);
+  clip (work, first, n);
+}
+
+gboolean
+crash_work_step (CrashWork *work, CrashRandom *random, gboolean alone)
+{
+  CrashOp op = pick_op (work, random, alone);
+  guint64 first, n_sectors;
+
+  pick_range (work, random, op, &first, &n_sectors);
+  return crash_work_do (work, op, first, n_sectors);
+}
+
+void
+crash_work_steps (CrashWork *work, CrashRandom *random, guint n_steps)
+{
+  for (guint i = 0; i < n_steps && work->image != NULL; i++)
+    crash_work_step (work, random, TRUE);
+}
+
+/* ---- at once ---- */
+
+typedef struct
+{
+  CrashWork *work;
+  CrashRandom random;
+  guint n_steps;
+} Worker;
+
+static void
+worker_thread (gpointer data)
+{
+  Worker *worker = data;
+
+  for (guint i = 0; i < worker->n_steps; i++)
+    crash_work_step (worker->work, &worker->random, FALSE);
+}
+
+guint64
+crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps, guint64 seed)
+{
+  g_autoptr (CrashScheduler) scheduler = crash_scheduler_new (seed);
+  g_autofree Worker *workers = g_new (Worker, n_threads);
+
+  crash_log_add_device (work->log, scheduler);
+  for (guint i = 0; i < n_threads; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("worker %u", i);
+
+      workers[i] = (Worker) { work, crash_random (seed * 64 + i + 1), n_steps };
+      crash_scheduler_add (scheduler, name, worker_thread, &workers[i], FALSE);
+    }
+  crash_scheduler_run (scheduler);
+  return crash_scheduler_trace (scheduler);
+}
+
+/* ---- the verdict ---- */
+
+static char *
+check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolean *leaks)
+{
+  *leaks = FALSE;
+  return NULL;
+}
+
+static char *
+error_to_problem (const char *what, ImgError *error)
+{
+  char *problem = g_strdup_printf ("%s: %s", what, error->text);
+
+  img_error_free (error);
+  return problem;
+}
+
+char *
+crash_check_disks (const CrashGeometry *geometry,
+                   CrashPages *const *disks,
+                   CrashModel *model,
+                   CrashMoment moment,
+                   gboolean *leaks)
+{
+  gboolean ignored;
+  ImgError *error = NULL;
+  g_autoptr (ImgImage) image = crash_image_open_pages (geometry, disks, FALSE, &error);
+  char *problem;
+
+  if (image == NULL)
+    return error_to_problem ("cannot be opened", error);
+  problem = check_metadata (geometry, disks, leaks != NULL ? leaks : &ignored);
+  return problem != NULL ? problem : crash_model_check_image (model, moment, image);
+}
+
+char *
+crash_work_check (CrashWork *work)
+{
+  CrashMoment moment = { crash_log_now (work->log), CRASH_NEVER };
+
+  return crash_model_check_image (work->model, moment, work->image);
+}
+
+typedef struct
+{
+  CrashWork *work;
+  CrashVerdict *verdict;
+} Judge;
+
+#define N_REWRITES 20
+
+/* Whoever finds the disks after the crash works on. What is there now is what it starts from. */
+char *
+crash_rewrite_disks (const CrashGeometry *geometry,
+                     CrashPages *const *disks,
+                     guint64 seed,
+                     guint n_steps)
+{
+  CrashRandom random = crash_random (seed);
+  g_autoptr (ImgError) error = NULL;
+  CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
+  CrashWork later = { .geometry = geometry, .log = crash_log_new (seed) };
+  char *problem;
+
+  for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
+    later.disks[i] = crash_pages_storage_new (disks[i], i == 0 ? "image" : "data", TRUE);
+  init_model (&later);
+  crash_work_open (&later);
+  problem = crash_model_start_from (later.model, later.image);
+  count_clusters (&later);
+  if (problem == NULL)
+    {
+      crash_work_steps (&later, &random, n_steps);
+      crash_work_do (&later, CRASH_OP_REOPEN, 0, 0);
+      problem = crash_check_disks (geometry, disks, later.model, end, NULL);
+    }
+  crash_work_clear (&later);
+  return problem;
+}
+
+static char *
+judge_state (Judge *judge, const CrashState *state)
+{
+  const CrashGeometry *geometry = judge->work->geometry;
+  CrashVerdict *verdict = judge->verdict;
+  CrashMoment moment = crash_model_at_crash (judge->work->model, state->time);
+  gboolean leaks = FALSE;
+  char *problem = crash_check_disks (geometry, state->disks, judge->work->model, moment, &leaks);
+
+  verdict->n_leaking += leaks;
+  if (problem == NULL && verdict->visit != NULL)
+    verdict->visit (state, geometry, verdict->data);
+  if (problem == NULL && verdict->rewrite_every > 0 &&
+      verdict->n_states % verdict->rewrite_every == 0)
+    {
+      verdict->n_rewritten++;
+      problem = crash_rewrite_disks (geometry, state->disks, verdict->seed + verdict->n_states,
+                                     N_REWRITES);
+    }
+  return problem;
+}
+
+static gboolean
+judge_state_cb (const CrashState *state, gpointer data)
+{
+  Judge *judge = data;
+  CrashVerdict *verdict = judge->verdict;
+  char *problem = judge_state (judge, state);
+
+  verdict->n_states++;
+  if (problem == NULL)
+    return TRUE;
+  verdict->n_wrong++;
+  if (verdict->problem != NULL)
+    g_free (problem);
+  else
+    {
+      verdict->problem = problem;
+      if (!verdict->stop_at_problem)
+        crash_state_print (state);
+    }
+  return !verdict->stop_at_problem;
+}
+
+void
+crash_work_judge (CrashWork *work, CrashVerdict *verdict)
+{
+  CrashStatesOptions options = { verdict->seed, verdict->n_random, verdict->max_states };
+  Judge judge = { work, verdict };
+
+  crash_states_run (work->log, &options, judge_state_cb, &judge);
+}
+
+void
+crash_verdict_assert (CrashVerdict *verdict, const char *format, ...)
+{
+  g_autofree char *context = NULL;
+  va_list arguments;
+
+  va_start (arguments, format);
+  context = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  if (verdict->n_wrong > 0)
+    g_error ("%s: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " states are wrong; the first: %s",
+             context, verdict->n_wrong, verdict->n_states, verdict->problem);
+}
+
+void
+crash_verdict_add (CrashVerdict *sum, const CrashVerdict *verdict)
+{
+  sum->n_states += verdict->n_states;
+  sum->n_leaking += verdict->n_leaking;
+  sum->n_rewritten += verdict->n_rewritten;
+  sum->n_wrong += verdict->n_wrong;
+}
+
+void
+crash_verdict_clear (CrashVerdict *verdict)
+{
+  g_clear_pointer (&verdict->problem, g_free);
+}

@@ -1,0 +1,107 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Work on an image that lies on logged disks, with the model told of every step; and the verdict over what
+ * a power cut leaves of it. */
+
+#pragma once
+
+#include "crash-image.h"
+#include "crash-model.h"
+#include "crash-random.h"
+#include "crash-states.h"
+
+G_BEGIN_DECLS
+
+typedef enum
+{
+  CRASH_OP_WRITE,           /* any range; often whole clusters */
+  CRASH_OP_WRITE_PART,      /* some sectors inside one cluster: the rest is copied */
+  CRASH_OP_ZERO,
+  CRASH_OP_ZERO_UNMAP,
+  CRASH_OP_DISCARD_ANY,
+  CRASH_OP_DISCARD_ZERO,
+  CRASH_OP_DISCARD_BACKING, /* whole clusters */
+  CRASH_OP_WRITE_COMPRESSED, /* whole clusters; fails where there is content already */
+  CRASH_OP_FLUSH,
+  CRASH_OP_RESIZE,          /* grows by a cluster, up to the largest size */
+  CRASH_OP_REOPEN,          /* closes and opens; alone */
+  CRASH_OP_READ,            /* and checks what comes */
+  CRASH_N_OPS,
+} CrashOp;
+
+typedef struct
+{
+  const CrashGeometry *geometry;
+  CrashLog *log;
+  CrashModel *model;
+  ImgStorage *disks[CRASH_MAX_DISKS];
+  ImgImage *image;        /* NULL after a reopen that failed */
+  gint n_clusters;        /* atomic: those that may be used now */
+  gboolean may_fail;      /* faults are injected */
+  gint n_done[CRASH_N_OPS];
+  gint n_failed[CRASH_N_OPS];
+} CrashWork;
+
+/* An empty image, open for writing, the log running. */
+void        crash_work_init   (CrashWork *work, const CrashGeometry *geometry, guint64 seed);
+/* Closes the image if it is open. */
+void        crash_work_clear  (CrashWork *work);
+
+const char *crash_op_get_name (CrashOp op);
+
+/* The range is in sectors; ignored where the operation has none. FALSE only with may_fail, or where a compressed
+ * write finds content. */
+gboolean    crash_work_do     (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors);
+/* An operation drawn from @random; REOPEN and RESIZE only if @alone. */
+gboolean    crash_work_step   (CrashWork *work, CrashRandom *random, gboolean alone);
+void        crash_work_steps  (CrashWork *work, CrashRandom *random, guint n_steps);
+/* @n_threads threads of @n_steps steps each, at once, in an order drawn from @seed. Returns the trace. */
+guint64     crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps, guint64 seed);
+
+/* A close counts as a flush. The image is gone afterwards, whether it worked or not. */
+gboolean    crash_work_close  (CrashWork *work);
+/* FALSE only with may_fail. */
+gboolean    crash_work_open   (CrashWork *work);
+
+/* What the image is now must be what the model allows; NULL if so. */
+char       *crash_work_check  (CrashWork *work) G_GNUC_WARN_UNUSED_RESULT;
+
+/* An image that lies on @disks, opened for reading: its metadata and its content. @leaks is nullable. */
+char       *crash_check_disks   (const CrashGeometry *geometry, CrashPages *const *disks,
+                                 CrashModel *model, CrashMoment moment, gboolean *leaks)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* Opens it for writing, starts from what is there, does @n_steps random operations, closes, checks. */
+char       *crash_rewrite_disks (const CrashGeometry *geometry, CrashPages *const *disks,
+                                 guint64 seed, guint n_steps)
+  G_GNUC_WARN_UNUSED_RESULT;
+
+typedef struct
+{
+  /* in */
+  guint64 seed;
+  guint64 max_states;  /* as in CrashStatesOptions */
+  guint n_random;
+  guint rewrite_every; /* each so manieth state is also written to; 0: none */
+  gboolean stop_at_problem;
+  /* Called for each state that is right, before it is written to. Nullable. */
+  void (*visit) (const CrashState *state, const CrashGeometry *geometry, gpointer data);
+  gpointer data;
+  /* out */
+  guint64 n_states;
+  guint64 n_leaking;   /* states with leaked clusters */
+  guint64 n_rewritten;
+  guint64 n_wrong;
+  char *problem;       /* the first */
+} CrashVerdict;
+
+/* Looks at the states of the log. */
+void        crash_work_judge  (CrashWork *work, CrashVerdict *verdict);
+/* Fails the test with the problem and @context, a line that tells how to repeat it. */
+void        crash_verdict_assert (CrashVerdict *verdict, const char *format, ...)
+  G_GNUC_PRINTF (2, 3);
+void        crash_verdict_add   (CrashVerdict *sum, const CrashVerdict *verdict);
+void        crash_verdict_clear (CrashVerdict *verdict);
+
+G_END_DECLS
