@@ -269,7 +269,7 @@ open_beside (int directory_fd, const char *directory, ImgReference *reference, I
   if (name == NULL)
     return deny (reference, _("it is not in the folder of the image"), error);
   path = path_beside (directory_fd, directory, name, reference);
-  storage = img_file_storage_open_beneath (directory_fd, name, path, error);
+  storage = img_file_storage_open_beneath (directory_fd, name, path, IMG_FILE_NONE, error);
   if (storage == NULL)
     return NULL;
   if (!has_trusted_owner (storage, reference->parent))

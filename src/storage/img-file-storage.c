@@ -22,6 +22,7 @@
 #endif
 
 #include "img-file-storage.h"
+#include "img-file-write.h"
 #include "img-iov.h"
 
 #ifndef IOV_MAX
@@ -42,8 +43,8 @@ typedef struct
   ImgStorage parent;
   int fd;
   gboolean is_device;
-  guint64 size_at_open;
   gint nowait_mode; /* atomic; NowaitMode */
+  ImgFileWriter writer;
 } FileStorage;
 
 /* ---- reading ---- */
@@ -175,11 +176,45 @@ read_nowait (FileStorage *file, ImgIo *io)
     img_io_complete_partly (io, 0);
   else if (result < 0)
     img_io_complete (io, read_error (file, io, errno));
-  else if (io->offset + (guint64) result >= file->size_at_open)
+  else if (io->offset + (guint64) result >=
+           __atomic_load_n (&file->writer.size, __ATOMIC_RELAXED))
     read_rest (file, io,
                (gsize) result); /* at the end of the file: a read of nothing, then zeroes */
   else
     img_io_complete_partly (io, (gsize) result);
+}
+
+static ImgError *
+change_error (FileStorage *file, const ImgIo *io, int saved_errno)
+{
+  g_autofree char *name = img_quote_name (file->parent.name != NULL ? file->parent.name : "");
+  ImgError *error = NULL;
+
+  if (io->op == IMG_IO_FLUSH)
+    img_error_set_errno (&error, saved_errno, _("Cannot flush %s"), name);
+  else if (io->op == IMG_IO_TRUNCATE)
+    img_error_set_errno (&error, saved_errno, _("Cannot set the size of %s to %" PRIu64 " bytes"), name,
+                         io->offset);
+  else
+    img_error_set_errno (&error, saved_errno,
+                         _("Cannot write %" PRIu64 " bytes at offset %" PRIu64 " of %s"), io->length,
+                         io->offset, name);
+  return error;
+}
+
+/* There is no promise for writes yet. */
+static void
+change (FileStorage *file, ImgIo *io)
+{
+  int error;
+
+  if (io->flags & IMG_IO_NOWAIT)
+    {
+      img_io_complete_partly (io, 0);
+      return;
+    }
+  error = img_file_writer_run (&file->writer, io);
+  img_io_complete (io, error != 0 ? change_error (file, io, error) : NULL);
 }
 
 static void
@@ -188,13 +223,12 @@ file_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
   FileStorage *file = (FileStorage *) storage;
 
   for (guint i = 0; i < n_ios; i++)
-    {
-      g_assert (ios[i].op == IMG_IO_READ);
-      if (ios[i].flags & IMG_IO_NOWAIT)
-        read_nowait (file, &ios[i]);
-      else
-        read_blocking (file, &ios[i]);
-    }
+    if (ios[i].op != IMG_IO_READ)
+      change (file, &ios[i]);
+    else if (ios[i].flags & IMG_IO_NOWAIT)
+      read_nowait (file, &ios[i]);
+    else
+      read_blocking (file, &ios[i]);
 }
 
 /* ---- what it is ---- */
@@ -289,6 +323,7 @@ file_free (ImgStorage *storage)
 {
   FileStorage *file = (FileStorage *) storage;
 
+  img_file_writer_clear (&file->writer);
   close (file->fd);
   g_free (file);
 }
@@ -311,7 +346,11 @@ img_file_storage_get_fd (ImgStorage *storage)
 
 /* ---- opening ---- */
 
-#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+static int
+open_flags (ImgFileFlags flags)
+{
+  return (flags & IMG_FILE_WRITABLE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+}
 
 static gboolean
 check_type (int fd, ImgFileFlags flags, gboolean *is_device, ImgError **error)
@@ -337,6 +376,7 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
 {
   FileStorage *file;
   gboolean is_device;
+  guint64 size;
 
   if (!check_type (fd, flags, &is_device, error))
     {
@@ -347,11 +387,14 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
   img_storage_init (&file->parent, &file_class, name);
   file->fd = fd;
   file->is_device = is_device;
-  if (!file_get_size (&file->parent, &file->size_at_open, error))
+  img_file_writer_init (&file->writer, fd, is_device, 0);
+  if (!file_get_size (&file->parent, &size, error))
     {
       img_storage_unref (&file->parent);
       return NULL;
     }
+  file->writer.size = size;
+  file->parent.can_write = (flags & IMG_FILE_WRITABLE) != 0;
   return &file->parent;
 }
 
@@ -378,46 +421,47 @@ take_opened_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
 ImgStorage *
 img_file_storage_open (const char *path, ImgFileFlags flags, ImgError **error)
 {
-  return take_opened_fd (open (path, OPEN_FLAGS), path, flags, error);
+  return take_opened_fd (open (path, open_flags (flags)), path, flags, error);
 }
 
 ImgStorage *
 img_file_storage_open_beneath (int directory_fd,
                                const char *name,
                                const char *path,
+                               ImgFileFlags flags,
                                ImgError **error)
 {
   int fd = -1;
 
 #if defined(__linux__) && defined(SYS_openat2)
   struct open_how how = {
-    .flags = OPEN_FLAGS | O_NOFOLLOW,
+    .flags = (guint64) (open_flags (flags) | O_NOFOLLOW),
     .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
   };
 
   fd = (int) syscall (SYS_openat2, directory_fd, name, &how, sizeof how);
   if (fd < 0 && errno != ENOSYS && errno != EPERM)
-    return take_opened_fd (fd, path, IMG_FILE_NONE, error);
+    return take_opened_fd (fd, path, flags, error);
 #endif
   /* Without openat2, or where a sandbox forbids it: a name of one component cannot leave the
    * directory but through itself being a link. */
   if (fd < 0 && strchr (name, '/') != NULL)
     errno = EXDEV;
   else if (fd < 0)
-    fd = openat (directory_fd, name, OPEN_FLAGS | O_NOFOLLOW);
-  return take_opened_fd (fd, path, IMG_FILE_NONE, error);
+    fd = openat (directory_fd, name, open_flags (flags) | O_NOFOLLOW);
+  return take_opened_fd (fd, path, flags, error);
 }
 
-/* A descriptor of our own: read-only, and with an offset that lseek () may move. Where that cannot be had
+/* A descriptor of our own: with the access that was asked for, and with an offset that lseek () may move. Where that cannot be had
  * (no /proc, or a file that this process may not open by itself) a duplicate, which shares the offset. */
 static int
-reopen (int fd)
+reopen (int fd, ImgFileFlags flags)
 {
   char path[32];
   int own_fd;
 
   g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
-  own_fd = open (path, OPEN_FLAGS & ~O_NONBLOCK);
+  own_fd = open (path, open_flags (flags) & ~O_NONBLOCK);
   return own_fd >= 0 ? own_fd : fcntl (fd, F_DUPFD_CLOEXEC, 3);
 }
 
@@ -433,9 +477,14 @@ img_file_storage_new_fd (int fd, const char *name, ImgFileFlags flags, ImgError 
       img_error_set_errno (error, EBADF, _("The file descriptor is not open for reading"));
       return NULL;
     }
+  if ((flags & IMG_FILE_WRITABLE) && (mode & O_ACCMODE) != O_RDWR)
+    {
+      img_error_set_errno (error, EBADF, _("The file descriptor is not open for writing"));
+      return NULL;
+    }
   if (!check_type (fd, flags, &is_device, error))
     return NULL;
-  own_fd = reopen (fd);
+  own_fd = reopen (fd, flags);
   if (own_fd < 0)
     {
       img_error_set_errno (error, errno, _("Cannot use the file descriptor"));

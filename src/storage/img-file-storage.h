@@ -14,17 +14,20 @@ typedef enum
 {
   IMG_FILE_NONE = 0,
   IMG_FILE_ALLOW_DEVICE = 1 << 0, /* block devices too, not only regular files */
+  IMG_FILE_WRITABLE = 1 << 1,     /* for reading and writing; never creates and never truncates */
 } ImgFileFlags;
 
-/* Opens @path read-only. Never blocks on a FIFO or a device: the file is opened without waiting and
+/* Opens @path, read-only unless asked otherwise. Never blocks on a FIFO or a device: the file is opened without waiting and
  * its type checked before anything else is done with it. A symbolic link is followed. */
 ImgStorage *img_file_storage_open   (const char *path, ImgFileFlags flags, ImgError **error)
   G_GNUC_WARN_UNUSED_RESULT;
 /* The same for @name in the open directory @directory_fd, but no symbolic link, no other file system and
  * nothing outside the directory is followed. The storage gets @path as its name. */
 ImgStorage *img_file_storage_open_beneath (int directory_fd, const char *name, const char *path,
-                                           ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Opens the file of @fd once more, which must be open for reading; @name may be NULL. */
+                                           ImgFileFlags flags, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* Opens the file of @fd once more, which must be open for reading, and for writing if that is asked for; @name
+ * may be NULL. */
 ImgStorage *img_file_storage_new_fd (int fd, const char *name, ImgFileFlags flags,
                                      ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
 

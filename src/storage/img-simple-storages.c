@@ -4,6 +4,9 @@
 
 #include "config.h"
 
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
 #include "img-iov.h"
 #include "img-simple-storages.h"
 
@@ -79,7 +82,9 @@ null_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
     {
       ImgIovCursor cursor = img_iov_cursor (ios[i].iov, ios[i].n_iov);
 
-      img_iov_cursor_zero (&cursor, ios[i].length);
+      /* What is written is forgotten. */
+      if (ios[i].op == IMG_IO_READ)
+        img_iov_cursor_zero (&cursor, ios[i].length);
       img_io_complete (&ios[i], NULL);
     }
 }
@@ -130,6 +135,7 @@ img_null_storage_new (guint64 size)
   NullStorage *null = g_new0 (NullStorage, 1);
 
   img_storage_init (&null->parent, &null_class, NULL);
+  null->parent.can_write = TRUE;
   null->size = size;
   return &null->parent;
 }
@@ -166,6 +172,18 @@ read_over_end (WindowStorage *window, const ImgIo *io)
   return NULL;
 }
 
+/* A window keeps its size. */
+static ImgError *
+change_over_end (const WindowStorage *window, const ImgIo *io)
+{
+  ImgError *error = NULL;
+
+  if (io->op != IMG_IO_TRUNCATE || io->offset != window->length)
+    img_error_set (&error, IMG_CODE_OUT_OF_RANGE,
+                   _("A window of %" PRIu64 " bytes cannot change its size"), window->length);
+  return error;
+}
+
 static void
 window_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 {
@@ -175,7 +193,12 @@ window_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
     {
       ImgIo *io = &ios[i];
 
-      if (G_LIKELY (img_range_fits (io->offset, io->length, window->length)))
+      if (io->op == IMG_IO_FLUSH)
+        img_storage_submit (window->base, io, 1);
+      else if (io->op == IMG_IO_TRUNCATE ||
+               (io->op != IMG_IO_READ && !img_range_fits (io->offset, io->length, window->length)))
+        img_io_complete (io, change_over_end (window, io));
+      else if (G_LIKELY (img_range_fits (io->offset, io->length, window->length)))
         {
           io->offset += window->offset; /* the base completes the same request */
           img_storage_submit (window->base, io, 1);
@@ -243,5 +266,6 @@ img_window_storage_new (ImgStorage *base, guint64 offset, guint64 length)
   window->base = img_storage_ref (base);
   window->offset = offset;
   window->length = MIN (length, G_MAXUINT64 - offset);
+  window->parent.can_write = base->can_write;
   return &window->parent;
 }

@@ -4,6 +4,8 @@
 
 #include "config.h"
 
+#include <glib/gi18n-lib.h>
+
 #include "img-storage.h"
 
 void
@@ -39,10 +41,35 @@ img_storage_get_name (ImgStorage *storage)
   return storage->name;
 }
 
+/* Here once, so that no storage has to look. */
+static void
+refuse (ImgStorage *storage, ImgIo *ios, guint n_ios)
+{
+  for (guint i = 0; i < n_ios; i++)
+    {
+      ImgError *error = NULL;
+
+      if (ios[i].op == IMG_IO_READ)
+        {
+          storage->klass->submit (storage, &ios[i], 1);
+          continue;
+        }
+      img_error_set (&error, IMG_CODE_READ_ONLY, _("The storage was not opened for writing"));
+      img_io_complete (&ios[i], error);
+    }
+}
+
 void
 img_storage_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 {
-  storage->klass->submit (storage, ios, n_ios);
+  gboolean is_allowed = storage->can_write;
+
+  for (guint i = 0; !is_allowed && i < n_ios && ios[i].op == IMG_IO_READ; i++)
+    is_allowed = i == n_ios - 1;
+  if (G_LIKELY (is_allowed) || n_ios == 0)
+    storage->klass->submit (storage, ios, n_ios);
+  else
+    refuse (storage, ios, n_ios);
 }
 
 /* ImgIo.state is NULL while nobody waits, then the parker of the thread that waits (with a

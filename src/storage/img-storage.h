@@ -29,7 +29,7 @@ typedef enum
   IMG_IO_READ,
   IMG_IO_WRITE,    /* past the end: the storage grows */
   IMG_IO_ZERO,     /* the range reads as zero afterwards; past the end the storage grows */
-  IMG_IO_DISCARD,  /* space is given back, the size stays; reads as zero where discard_zeroes says so */
+  IMG_IO_DISCARD,  /* space is given back, the size stays; what it reads as is not known */
   IMG_IO_ALLOCATE, /* space is reserved; bytes that were there stay, others read as zero; may grow */
   IMG_IO_TRUNCATE, /* the size becomes offset; what is new reads as zero */
   IMG_IO_FLUSH,    /* all that was complete when it was submitted is durable; after one failure all fail */
@@ -108,7 +108,6 @@ struct _ImgStorage
   ImgRefCount ref_count;
   char *name; /* for messages and for resolving relative names; NULL if it has none */
   gboolean can_write;
-  gboolean discard_zeroes; /* a discarded range reads as zero */
 };
 
 /* For implementations. */

@@ -218,7 +218,7 @@ test_beneath (Fixture *fixture, gconstpointer data)
     {
       ImgError *error = NULL;
 
-      g_assert_null (img_file_storage_open_beneath (directory, refused[i], refused[i], &error));
+      g_assert_null (img_file_storage_open_beneath (directory, refused[i], refused[i], IMG_FILE_NONE, &error));
       g_assert_nonnull (error);
       img_error_free (error);
     }
