@@ -208,7 +208,7 @@ test_beneath (Fixture *fixture, gconstpointer data)
 {
   int directory = open (fixture->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   g_autofree char *link = g_build_filename (fixture->folder, "link", NULL);
-  g_autoptr (ImgStorage) storage = img_file_storage_open_beneath (directory, "disk", "shown", NULL);
+  g_autoptr (ImgStorage) storage = img_file_storage_open_beneath (directory, "disk", "shown", IMG_FILE_NONE, NULL);
   static const char *const refused[] = { "link", "../etc/passwd", "/etc/passwd", "missing", "." };
 
   g_assert_cmpstr (img_storage_get_name (storage), ==, "shown");
