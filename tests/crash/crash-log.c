@@ -410,7 +410,6 @@ crash_log_add_disk (CrashLog *log, const char *name, CrashPages *content)
   g_assert (log->n_disks < CRASH_MAX_DISKS);
   img_storage_init (&disk->parent, &disk_class, name);
   disk->parent.can_write = TRUE;
-  disk->parent.discard_zeroes = TRUE;
   disk->log = log;
   disk->index = log->n_disks;
   disk->content = content;

@@ -333,7 +333,6 @@ crash_pages_storage_new (CrashPages *pages, const char *name, gboolean can_write
 
   img_storage_init (&storage->parent, &pages_class, name);
   storage->parent.can_write = can_write;
-  storage->parent.discard_zeroes = TRUE;
   storage->pages = pages;
   return &storage->parent;
 }
