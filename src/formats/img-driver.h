@@ -312,6 +312,7 @@ struct _ImgLayout
   gboolean writable;
   guint64 write_granularity; /* 1: every write is in place */
   guint64 punch_granularity; /* of KEEP and UNMAP */
+  gboolean maps_everything;  /* no range may stay a HOLE when the disk grows */
   gboolean has_backing;      /* names a backing file, or the application put an image below */
   ImgEpoch *epoch;           /* borrowed from the image: who may still use what was freed */
   /* Called, without a lock, before host space is used again. */

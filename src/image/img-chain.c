@@ -327,6 +327,8 @@ img_image_set_backing (ImgImage *image, ImgImage *backing, ImgError **error)
       old = image->backing;
       image->backing = backing != NULL ? img_image_ref (backing) : NULL;
       image->backing_is_set = TRUE;
+      /* What an image below would show is to be hidden, whatever the file says. */
+      image->layout->has_backing |= backing != NULL;
     }
   img_mutex_unlock (&image->mutex);
   img_image_unref (old);

@@ -202,6 +202,9 @@ img_image_resize (ImgImage *image,
   if (img_cancel_check (cancel, error))
     return FALSE;
   size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&
+      size > img_image_get_size (image))
+    preallocate_mode = IMG_PREALLOCATE_METADATA;
   img_image_begin_alone (image);
   success = check_resize (image, size, may_shrink, preallocate_mode, error);
   if (success && size > image->layout->size)

@@ -314,6 +314,9 @@ set_edges (const ImgQcow2 *self, const ImgQcow2Entry *entries, const Run *run, I
 
   plan->head_length = (gsize) (plan->offset & (granule - 1));
   plan->tail_length = (gsize) (img_align_up (end, granule) - end);
+  /* An external data file is no longer than the disk. */
+  if (self->has_data_file)
+    plan->tail_length = MIN (plan->tail_length, (gsize) (MAX (self->parent.size, end) - end));
   plan->head_fill = fill_of (self, entries[0], run->way, plan->offset);
   plan->tail_fill = fill_of (self, entries[run->n - 1], run->way, end - 1);
 }

@@ -141,6 +141,7 @@ open_writer (ImgQcow2 *self, const ImgLayoutOptions *options, ImgError **error)
   layout->punch_granularity = self->has_extended_l2 ? (guint64) 1 << self->subcluster_bits
                                                     : layout->write_granularity;
   layout->has_backing = self->header->backing_name != NULL;
+  layout->maps_everything = (self->header->autoclear & IMG_QCOW2_AUTOCLEAR_RAW_DATA_FILE) != 0;
   return TRUE;
 }
 
