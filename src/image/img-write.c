@@ -309,6 +309,33 @@ img_image_writev (ImgImage *image,
   return success;
 }
 
+/* Most requests are one run of clusters in place: no claim, no commit. */
+static ImgPrepareResult
+write_in_place (ImgImage *image, guint64 offset, const struct iovec *iov, ImgError **error)
+{
+  ImgIo io = { .op = IMG_IO_WRITE, .length = iov->iov_len, .iov = iov, .n_iov = 1 };
+  ImgLayout *layout = image->layout;
+  ImgPrepareResult result;
+  ImgPlan plan;
+  ImgWalk walk;
+
+  img_walk_begin (&walk, image, FALSE);
+  img_walk_enter (&walk);
+  result = layout->klass->prepare_write (layout, offset, iov->iov_len, FALSE, &plan, error);
+  if (result == IMG_PREPARE_OK && (plan.length < iov->iov_len || plan.needs_commit))
+    result = IMG_PREPARE_CLAIM;
+  if (G_LIKELY (result == IMG_PREPARE_OK))
+    {
+      io.offset = plan.host_offset;
+      img_storage_submit (plan.storage, &io, 1);
+      img_io_wait (&io, 1);
+      if (G_UNLIKELY (!img_io_collect (&io, 1, error)))
+        result = IMG_PREPARE_ERROR;
+    }
+  img_walk_end (&walk);
+  return result;
+}
+
 gboolean
 img_image_write (ImgImage *image,
                  guint64 offset,
@@ -319,7 +346,19 @@ img_image_write (ImgImage *image,
 {
   struct iovec iov = { (gpointer) buffer, length };
 
-  return img_image_writev (image, offset, &iov, 1, cancel, error);
+  if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
+    return FALSE;
+  if (length == 0)
+    return TRUE;
+  switch (write_in_place (image, offset, &iov, error))
+    {
+    case IMG_PREPARE_OK:
+      return TRUE;
+    case IMG_PREPARE_CLAIM:
+      return img_image_writev (image, offset, &iov, 1, cancel, error);
+    default:
+      return FALSE;
+    }
 }
 
 /* ---- compressed clusters ---- */

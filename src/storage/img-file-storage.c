@@ -25,10 +25,6 @@
 #include "img-file-write.h"
 #include "img-iov.h"
 
-#ifndef IOV_MAX
-#define IOV_MAX 1024
-#endif
-
 /* How a read that must not wait is made. Reading from tmpfs never waits for a device, though it
  * does not know RWF_NOWAIT. */
 typedef enum
@@ -49,7 +45,7 @@ typedef struct
 
 /* ---- reading ---- */
 
-/* Reads up to IOV_MAX buffers of the vector at once. Returns as preadv does. Inline, as each return
+/* Reads up to IMG_FILE_MAX_VECTORS buffers of the vector at once. Returns as preadv does. Inline, as each return
  * after a system call is mispredicted where the kernel defends itself against speculation. */
 static inline __attribute__ ((always_inline)) ssize_t
 read_some (FileStorage *file, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
@@ -88,7 +84,7 @@ read_error (FileStorage *file, const ImgIo *io, int saved_errno)
 static void
 read_rest (FileStorage *file, ImgIo *io, gsize n_done)
 {
-  struct iovec part[IOV_MAX];
+  struct iovec part[IMG_FILE_MAX_VECTORS];
   ImgIovCursor cursor = img_iov_cursor (io->iov, io->n_iov);
 
   for (gsize skip = n_done; skip > 0;)
@@ -99,7 +95,7 @@ read_rest (FileStorage *file, ImgIo *io, gsize n_done)
       guint n_parts;
       ssize_t result;
 
-      img_iov_cursor_slice (&cursor, io->length - n_done, part, IOV_MAX, &n_parts);
+      img_iov_cursor_slice (&cursor, io->length - n_done, part, IMG_FILE_MAX_VECTORS, &n_parts);
       result = read_some (file, part, n_parts, io->offset + n_done, FALSE);
       if (result < 0)
         {
@@ -124,7 +120,7 @@ read_blocking (FileStorage *file, ImgIo *io)
 {
   ssize_t result = 0;
 
-  if (G_LIKELY (io->n_iov <= IOV_MAX))
+  if (G_LIKELY (io->n_iov <= IMG_FILE_MAX_VECTORS))
     {
       result = read_some (file, io->iov, io->n_iov, io->offset, FALSE);
       if (G_LIKELY (result == (ssize_t) io->length))
@@ -159,7 +155,7 @@ read_nowait (FileStorage *file, ImgIo *io)
   NowaitMode mode = (NowaitMode) g_atomic_int_get (&file->nowait_mode);
   ssize_t result;
 
-  if (mode == NOWAIT_NEVER || io->n_iov > IOV_MAX)
+  if (mode == NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS)
     {
       img_io_complete_partly (io, 0);
       return;
@@ -223,7 +219,10 @@ file_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
   FileStorage *file = (FileStorage *) storage;
 
   for (guint i = 0; i < n_ios; i++)
-    if (ios[i].op != IMG_IO_READ)
+    if (ios[i].op == IMG_IO_WRITE && ios[i].flags == IMG_IO_NONE &&
+        G_LIKELY (img_file_writer_try_write (&file->writer, &ios[i])))
+      img_io_complete (&ios[i], NULL);
+    else if (ios[i].op != IMG_IO_READ)
       change (file, &ios[i]);
     else if (ios[i].flags & IMG_IO_NOWAIT)
       read_nowait (file, &ios[i]);

@@ -20,10 +20,6 @@
 #include "img-file-write.h"
 #include "img-iov.h"
 
-#ifndef IOV_MAX
-#define IOV_MAX 1024
-#endif
-
 #define ZEROES_LENGTH 65536
 #define N_ZEROES 16
 
@@ -85,23 +81,11 @@ truncate_to (ImgFileWriter *writer, guint64 size)
 
 /* ---- writing ---- */
 
-static ssize_t
-write_some (ImgFileWriter *writer, const struct iovec *iov, guint n_iov, guint64 offset)
-{
-  ssize_t result;
-
-  do
-    result = n_iov == 1 ? pwrite (writer->fd, iov->iov_base, iov->iov_len, (off_t) offset)
-                        : pwritev (writer->fd, iov, (int) n_iov, (off_t) offset);
-  while (result < 0 && errno == EINTR);
-  return result;
-}
-
 /* After a short write, or with more buffers than one call takes. @n_done bytes are written. */
 static int
 write_rest (ImgFileWriter *writer, const ImgIo *io, guint64 n_done)
 {
-  struct iovec part[IOV_MAX];
+  struct iovec part[IMG_FILE_MAX_VECTORS];
   ImgIovCursor cursor = img_iov_cursor (io->iov, io->n_iov);
 
   for (guint64 skip = n_done; skip > 0;)
@@ -112,8 +96,8 @@ write_rest (ImgFileWriter *writer, const ImgIo *io, guint64 n_done)
       guint n_parts;
       ssize_t result;
 
-      img_iov_cursor_slice (&here, io->length - n_done, part, IOV_MAX, &n_parts);
-      result = write_some (writer, part, n_parts, io->offset + n_done);
+      img_iov_cursor_slice (&here, io->length - n_done, part, IMG_FILE_MAX_VECTORS, &n_parts);
+      result = img_file_writer_write_some (writer, part, n_parts, io->offset + n_done);
       if (result <= 0)
         return result < 0 ? errno : ENOSPC;
       for (gsize skip = (gsize) result; skip > 0;)
@@ -128,9 +112,9 @@ write_all (ImgFileWriter *writer, const ImgIo *io)
 {
   ssize_t result = 0;
 
-  if (G_LIKELY (io->n_iov <= IOV_MAX))
+  if (G_LIKELY (io->n_iov <= IMG_FILE_MAX_VECTORS))
     {
-      result = write_some (writer, io->iov, io->n_iov, io->offset);
+      result = img_file_writer_write_some (writer, io->iov, io->n_iov, io->offset);
       if (G_LIKELY (result == (ssize_t) io->length))
         return 0;
       if (result < 0)

@@ -15,10 +15,21 @@
 
 #pragma once
 
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
 #include "img-storage.h"
 #include "img-turn.h"
 
 G_BEGIN_DECLS
+
+/* What one call takes. */
+#ifdef IOV_MAX
+#define IMG_FILE_MAX_VECTORS IOV_MAX
+#else
+#define IMG_FILE_MAX_VECTORS 1024
+#endif
 
 typedef struct
 {
@@ -34,6 +45,33 @@ typedef struct
 
 void      img_file_writer_init  (ImgFileWriter *writer, int fd, gboolean is_device, guint64 size);
 void      img_file_writer_clear (ImgFileWriter *writer);
+/* As pwritev (), again after a signal. Inline, as each return after a system call is mispredicted where the
+ * kernel defends itself against speculation. */
+static inline __attribute__ ((always_inline)) ssize_t
+img_file_writer_write_some (const ImgFileWriter *writer,
+                            const struct iovec *iov,
+                            guint n_iov,
+                            guint64 offset)
+{
+  ssize_t result;
+
+  do
+    result = n_iov == 1 ? pwrite (writer->fd, iov->iov_base, iov->iov_len, (off_t) offset)
+                        : pwritev (writer->fd, iov, (int) n_iov, (off_t) offset);
+  while (result < 0 && errno == EINTR);
+  return result;
+}
+
+/* A write that stays inside the file, at once and whole; FALSE: img_file_writer_run () may do it. */
+static inline __attribute__ ((always_inline)) gboolean
+img_file_writer_try_write (const ImgFileWriter *writer, const ImgIo *io)
+{
+  if (io->n_iov > IMG_FILE_MAX_VECTORS ||
+      io->offset + io->length > __atomic_load_n (&writer->size, __ATOMIC_RELAXED))
+    return FALSE;
+  return img_file_writer_write_some (writer, io->iov, io->n_iov, io->offset) == (ssize_t) io->length;
+}
+
 /* Any request but a read, to its end; an errno, 0 for success. */
 int       img_file_writer_run   (ImgFileWriter *writer, const ImgIo *io);
 
