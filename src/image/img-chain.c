@@ -101,13 +101,24 @@ ask (Opener *opener,
      char **format_name,
      ImgError **error)
 {
-  ImgReference reference = { wanted, image->layout->storage, depth,
-                             dup_format_name (wanted->format_name) };
-  ImgStorage *storage;
+  ImgReference reference = {
+    .wanted = wanted,
+    .parent = image->layout->storage,
+    .depth = depth,
+    .needs_write = wanted->role == IMG_REFERENCE_DATA_FILE && image->layout->writable,
+    .format_name = dup_format_name (wanted->format_name),
+  };
+  g_autoptr (ImgStorage) storage = NULL;
 
   storage = opener->policy->klass->decide (opener->policy, &reference, opener->cancel, error);
   *format_name = reference.format_name;
-  return storage;
+  if (storage != NULL && reference.needs_write && !storage->can_write)
+    {
+      img_error_set (error, IMG_CODE_READ_ONLY,
+                     _("The file that was granted is not open for writing"));
+      return NULL;
+    }
+  return g_steal_pointer (&storage);
 }
 
 static const ImgDriver *
@@ -176,6 +187,7 @@ open_backing (Opener *opener,
   options.driver = choose_driver (opener, storage, format_name, error);
   if (options.driver == NULL)
     return NULL;
+  options.layout.writable = FALSE; /* only the top of a chain is written */
   return img_image_open (storage, &options, opener->cancel, error);
 }
 
@@ -327,6 +339,7 @@ img_image_set_backing (ImgImage *image, ImgImage *backing, ImgError **error)
       old = image->backing;
       image->backing = backing != NULL ? img_image_ref (backing) : NULL;
       image->backing_is_set = TRUE;
+      image->layout->has_backing |= backing != NULL;
       /* What an image below would show is to be hidden, whatever the file says. */
       image->layout->has_backing |= backing != NULL;
     }

@@ -27,9 +27,15 @@ img_image_open (ImgStorage *storage,
                 ImgCancel *cancel,
                 ImgError **error)
 {
-  ImgLayout *layout = options->driver->open (storage, &options->layout, cancel, error);
+  ImgLayout *layout;
   ImgImage *image;
 
+  if (options->layout.writable && !storage->can_write)
+    {
+      img_error_set (error, IMG_CODE_READ_ONLY, _("The storage was not opened for writing"));
+      return NULL;
+    }
+  layout = options->driver->open (storage, &options->layout, cancel, error);
   if (layout == NULL)
     return NULL;
   image = g_new0 (ImgImage, 1);

@@ -122,6 +122,13 @@ img_policy_new_deny (void)
   return new_plain (&deny_class);
 }
 
+/* Nothing is opened for writing but what is going to be written. */
+static ImgFileFlags
+file_flags (const ImgReference *reference)
+{
+  return reference->needs_write ? IMG_FILE_WRITABLE : IMG_FILE_NONE;
+}
+
 /* ---- permissive ---- */
 
 static ImgStorage *
@@ -132,7 +139,7 @@ permissive_decide (ImgPolicy *policy, ImgReference *reference, ImgCancel *cancel
 
   if (path == NULL)
     return deny (reference, _("it is no plain file name, or the image itself has none"), error);
-  return img_file_storage_open (path, IMG_FILE_NONE, error);
+  return img_file_storage_open (path, file_flags (reference), error);
 }
 
 static const ImgPolicyClass permissive_class = { permissive_decide, free_plain };
@@ -269,7 +276,7 @@ open_beside (int directory_fd, const char *directory, ImgReference *reference, I
   if (name == NULL)
     return deny (reference, _("it is not in the folder of the image"), error);
   path = path_beside (directory_fd, directory, name, reference);
-  storage = img_file_storage_open_beneath (directory_fd, name, path, IMG_FILE_NONE, error);
+  storage = img_file_storage_open_beneath (directory_fd, name, path, file_flags (reference), error);
   if (storage == NULL)
     return NULL;
   if (!has_trusted_owner (storage, reference->parent))

@@ -24,6 +24,7 @@ typedef struct
   const ImgWanted *wanted;
   ImgStorage *parent;  /* the storage of the image that names it */
   guint depth;         /* 1: asked by the image that the application opened */
+  gboolean needs_write; /* what is granted must be open for writing, too */
   char *format_name;   /* in: what the image declares, or NULL; a policy may fill it in */
 } ImgReference;
 
