@@ -16,6 +16,7 @@ G_BEGIN_DECLS
  * ImagoStorageFlags:
  * @IMAGO_STORAGE_NONE: a regular file
  * @IMAGO_STORAGE_ALLOW_DEVICE: a block device will do as well
+ * @IMAGO_STORAGE_WRITABLE: for writing, too; the file must exist, and nothing is cut off
  *
  * How a file is opened as a storage.
  *
@@ -25,6 +26,7 @@ typedef enum
 {
   IMAGO_STORAGE_NONE = 0,
   IMAGO_STORAGE_ALLOW_DEVICE = 1 << 0,
+  IMAGO_STORAGE_WRITABLE = 1 << 1,
 } ImagoStorageFlags;
 
 /**
@@ -104,6 +106,75 @@ typedef enum
   IMAGO_MAP_TOP_ONLY = 1 << 0,
   IMAGO_MAP_HOST_HOLES = 1 << 1,
 } ImagoMapFlags;
+
+/**
+ * ImagoZeroFlags:
+ * @IMAGO_ZERO_NONE: what has space on the host keeps it
+ * @IMAGO_ZERO_UNMAP: space on the host may be given back
+ *
+ * How zeroes are written.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_ZERO_NONE = 0,
+  IMAGO_ZERO_UNMAP = 1 << 0,
+} ImagoZeroFlags;
+
+/**
+ * ImagoDiscardMode:
+ * @IMAGO_DISCARD_NONE: nothing happens
+ * @IMAGO_DISCARD_ANY: the range may read as what it held before, or as zero: whatever is cheapest
+ * @IMAGO_DISCARD_ZERO: the range reads as zero
+ * @IMAGO_DISCARD_BACKING: the backing image shows through; only whole clusters change, and without a
+ *   backing image they read as zero, but for raw images, where it is the same as %IMAGO_DISCARD_ANY
+ *
+ * What a range of a disk holds after it was discarded.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_DISCARD_NONE = 0,
+  IMAGO_DISCARD_ANY,
+  IMAGO_DISCARD_ZERO,
+  IMAGO_DISCARD_BACKING,
+} ImagoDiscardMode;
+
+/**
+ * ImagoResizeFlags:
+ * @IMAGO_RESIZE_NONE: the disk may only grow
+ * @IMAGO_RESIZE_MAY_SHRINK: the disk may become smaller and lose what lies behind its new end
+ *
+ * How the size of a disk may change.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_RESIZE_NONE = 0,
+  IMAGO_RESIZE_MAY_SHRINK = 1 << 0,
+} ImagoResizeFlags;
+
+/**
+ * ImagoPreallocation:
+ * @IMAGO_PREALLOCATION_NONE: space is taken when data is written
+ * @IMAGO_PREALLOCATION_METADATA: every cluster has its place, but no space is reserved for it
+ * @IMAGO_PREALLOCATION_FALLOC: space is reserved
+ * @IMAGO_PREALLOCATION_FULL: zeroes are written
+ *
+ * What is prepared for data that has not been written yet.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_PREALLOCATION_NONE = 0,
+  IMAGO_PREALLOCATION_METADATA,
+  IMAGO_PREALLOCATION_FALLOC,
+  IMAGO_PREALLOCATION_FULL,
+} ImagoPreallocation;
 
 /**
  * ImagoJobPhase:

@@ -17,15 +17,16 @@
  * @title: ImagoFileStorage
  * @short_description: A storage in a file
  *
- * #ImagoFileStorage reads local files and block devices, from a #GFile or from a descriptor that is
- * open already.
+ * #ImagoFileStorage reads and writes local files and block devices, from a #GFile or from a descriptor
+ * that is open already.
  */
 
 /**
  * ImagoFileStorage:
  *
- * A storage in a local file or, where that is allowed, on a block device. It is opened for reading;
- * opening and reading it write nothing, not even the time of the last change.
+ * A storage in a local file or, where that is allowed, on a block device. It is opened for reading unless
+ * %IMAGO_STORAGE_WRITABLE asks for more; opening and reading it write nothing, not even the time of the
+ * last change.
  *
  * It may be used from any thread, and from several at once.
  *
@@ -69,7 +70,8 @@ imago_file_storage_init (ImagoFileStorage *self)
 static ImgFileFlags
 to_core_flags (ImagoStorageFlags flags)
 {
-  return flags & IMAGO_STORAGE_ALLOW_DEVICE ? IMG_FILE_ALLOW_DEVICE : IMG_FILE_NONE;
+  return (flags & IMAGO_STORAGE_ALLOW_DEVICE ? IMG_FILE_ALLOW_DEVICE : IMG_FILE_NONE) |
+         (flags & IMAGO_STORAGE_WRITABLE ? IMG_FILE_WRITABLE : IMG_FILE_NONE);
 }
 
 char *
@@ -130,7 +132,7 @@ run_open (gpointer data, ImgCancel *cancel, ImgError **error)
  * @cancellable: (nullable): a #GCancellable, or %NULL
  * @error: return location for a #GError, or %NULL
  *
- * Opens a file for reading. It must be a regular file, or a block device if @flags allow that;
+ * Opens a file, for reading unless @flags say otherwise. It must be a regular file, or a block device if @flags allow that;
  * nothing else is waited for or read from. A @file without a local path fails with
  * %G_IO_ERROR_NOT_SUPPORTED.
  *
@@ -171,7 +173,7 @@ imago_file_storage_open (GFile *file,
  * @callback: (nullable) (scope async): called when the file is open
  * @user_data: data for @callback
  *
- * Starts to open a file for reading; see imago_file_storage_open().
+ * Starts to open a file; see imago_file_storage_open().
  *
  * Since: 1.0
  */
@@ -236,7 +238,7 @@ imago_file_storage_open_finish (GAsyncResult *result, GError **error)
 
 /**
  * imago_file_storage_open_fd: (constructor)
- * @fd: a file descriptor that is open for reading
+ * @fd: a file descriptor that is open for reading, and for writing with %IMAGO_STORAGE_WRITABLE
  * @name: (type filename) (nullable): what messages call it; names inside an image are resolved
  * relative to it
  * @flags: how to open it

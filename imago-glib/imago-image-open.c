@@ -70,7 +70,8 @@ opening_new (ImagoOpenOptions *options)
   opening->options.layout.snapshot = opening->snapshot;
   opening->defer_references = imago_open_options_get_defer_references (options);
   opening->file_flags =
-    imago_open_options_get_allow_device (options) ? IMG_FILE_ALLOW_DEVICE : IMG_FILE_NONE;
+    (imago_open_options_get_allow_device (options) ? IMG_FILE_ALLOW_DEVICE : IMG_FILE_NONE) |
+    (opening->options.layout.writable ? IMG_FILE_WRITABLE : IMG_FILE_NONE);
   opening->policy =
     imago_reference_policy_to_core (imago_open_options_get_reference_policy (options));
   return opening;
@@ -134,6 +135,18 @@ open_image (Opening *opening, ImgStorage *storage, ImgCancel *cancel, ImgError *
   return NULL;
 }
 
+/* Before the file is opened: nothing that is opened for writing is only guessed. */
+static gboolean
+check_writing (const Opening *opening, ImgError **error)
+{
+  if (!opening->options.layout.writable || opening->format_name != NULL)
+    return TRUE;
+  img_error_set (error, IMG_CODE_INVALID_OPTION,
+                 _("An image is opened for writing only if its format is named, not guessed: set "
+                   "format-name"));
+  return FALSE;
+}
+
 static gpointer
 run_open (gpointer data, ImgCancel *cancel, ImgError **error)
 {
@@ -142,6 +155,8 @@ run_open (gpointer data, ImgCancel *cancel, ImgError **error)
   ImgImage *image;
   Opened *opened;
 
+  if (!check_writing (opening, error))
+    return NULL;
   if (opening->storage != NULL)
     storage = img_storage_ref (opening->storage);
   else
@@ -204,7 +219,8 @@ start_open (GTask *task, Opening *opening)
  * @cancellable: (nullable): a #GCancellable, or %NULL
  * @error: return location for a #GError, or %NULL
  *
- * Opens a disk image for reading. Nothing is written to the file.
+ * Opens a disk image, for reading unless #ImagoOpenOptions:writable is set. As long as nothing is changed,
+ * nothing is written to the file.
  *
  * Without #ImagoOpenOptions:format-name the format is guessed from the first bytes: a file that
  * matches exactly one format is opened as that, one that matches none as raw;
@@ -251,8 +267,7 @@ imago_image_open (GFile *file, ImagoOpenOptions *options, GCancellable *cancella
  * @callback: (nullable) (scope async): called when the image is open
  * @user_data: data for @callback
  *
- * Starts to open a disk image for reading; see imago_image_open(). Later changes of @options have
- * no effect.
+ * Starts to open a disk image; see imago_image_open(). Later changes of @options have no effect.
  *
  * Since: 1.0
  */
@@ -316,8 +331,8 @@ imago_image_open_finish (GAsyncResult *result, GError **error)
  * @cancellable: (nullable): a #GCancellable, or %NULL
  * @error: return location for a #GError, or %NULL
  *
- * Opens the disk image in a storage for reading, as imago_image_open() does with a file.
- * #ImagoOpenOptions:allow-device has no effect.
+ * Opens the disk image in a storage, as imago_image_open() does with a file. To be opened for writing, the
+ * storage must be writable, too. #ImagoOpenOptions:allow-device has no effect.
  *
  * Returns: (transfer full): the open image, or %NULL with @error set
  *

@@ -9,6 +9,9 @@
  * hold, which may outlive the ImagoImage. Closing waits for both, and in this order: while calls
  * are inside they may still turn into requests. It never waits on a worker for requests, which may
  * be queued behind it.
+ *
+ * An image that can be written is flushed when it is closed, which may take long: whoever lets the
+ * last hold go leaves that to the pool. So does whoever drops the last reference.
  */
 
 #pragma once
@@ -26,12 +29,14 @@ typedef struct
   ImgImage
     *core; /* owned; constant while somebody is inside or has a hold; NULL once it is closed */
   ImgPoolKey *key;
+  guint64 size; /* atomic: of the disk; stays when it is closed */
 
   ImgMutex mutex; /* what follows */
   guint n_holds;
   gboolean closing;
   gboolean left;   /* nobody is inside any more */
   gboolean closed;
+  ImgError *close_error; /* owned; constant once it is closed */
   ImgWaitList waiters;
   GSList *closers; /* of Closer, to be answered */
 } ImagoImageState;
@@ -57,8 +62,8 @@ imago_image_state_leave (ImagoImageState *self, ImgEpochTicket ticket)
 gboolean         imago_image_state_hold    (ImagoImageState *self);
 void             imago_image_state_release (ImagoImageState *self);
 
-/* Returns when the image is closed; FALSE when cancelled before that, and then it goes on closing. Not on
- * a worker. */
+/* Returns when the image is closed; FALSE when it could not be flushed, or when cancelled before that, and
+ * then it goes on closing. Not on a worker. */
 gboolean         imago_image_state_close   (ImagoImageState *self, ImgCancel *cancel, ImgError **error);
 /* Takes @task, and answers it when the image is closed. */
 void             imago_image_state_close_async (ImagoImageState *self, GTask *task);
@@ -76,7 +81,10 @@ typedef struct
   guint64 length;
   guint max;
   ImgBlockMapFlags flags;
+  guint mode;  /* what a change is told beyond its range: flags, or one of several */
+  guint mode2;
   gpointer data;
+  void (*arrived) (GTask *task); /* nullable; called in the task's context, before it is returned */
 } ImagoImageCall;
 
 /* @run gets an ImagoImageCall. In the caller's thread: */
@@ -109,7 +117,7 @@ struct _ImagoImage
   GObject parent_instance;
 
   ImagoImageState *state;
-  guint64 size;
+  gboolean writable;
   ImagoFormat *format;
   ImagoStorage *storage; /* atomic; NULL until somebody asks for the file's */
   ImgPolicy *policy;
@@ -125,6 +133,9 @@ ImagoImage *imago_image_new_from_core (ImgImage *core,
                                        ImagoStorage *storage,
                                        ImgPolicy *policy,
                                        gboolean guessed) G_GNUC_WARN_UNUSED_RESULT;
+
+/* In a context where the application can be told. */
+void imago_image_notify_size (ImagoImage *self);
 
 /* FALSE if @image refers to a file although its format was a guess. */
 gboolean imago_image_check_guess (ImgImage *image, gboolean backing_is_set, ImgError **error);

@@ -24,6 +24,7 @@ imago_image_state_new (ImgImage *core)
   img_epoch_init (&self->epoch);
   img_mutex_init (&self->mutex);
   self->core = core;
+  self->size = core != NULL ? img_image_get_size (core) : 0;
   self->key = imago_pool_key_new ();
   if (core == NULL)
     {
@@ -33,9 +34,25 @@ imago_image_state_new (ImgImage *core)
   return self;
 }
 
+/* Nobody is left who could be told about a failure. */
 static void
-release_core (gpointer core)
+close_unwatched (ImgImage *core)
 {
+  const char *name = img_storage_get_name (img_image_get_storage (core));
+  g_autofree char *quoted = img_quote_name (name != NULL ? name : "");
+  g_autoptr (ImgError) error = NULL;
+
+  if (!img_image_close (core, &error))
+    g_message ("What was written to %s since its last flush may be lost: %s", quoted, error->text);
+}
+
+static void
+release_core (gpointer data)
+{
+  ImgImage *core = data;
+
+  if (img_image_is_writable (core))
+    close_unwatched (core);
   img_image_unref (core);
 }
 
@@ -47,6 +64,7 @@ imago_image_state_unref (ImagoImageState *self)
   if (self->core != NULL)
     imago_release_later (self->core, release_core);
   imago_pool_key_release (self->key);
+  img_error_clear (&self->close_error);
   img_epoch_clear (&self->epoch);
   img_mutex_clear (&self->mutex);
   g_free (self);
@@ -69,20 +87,30 @@ imago_image_state_hold (ImagoImageState *self)
 
 /* ---- closing ---- */
 
+/* @data: an ImgError that this takes, or NULL. */
 static void
 deliver_closed (GTask *task, gpointer data)
 {
-  g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+  GError *error = NULL;
+
+  if (data == NULL)
+    {
+      g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+      return;
+    }
+  imago_error_take (&error, data);
+  g_task_return_error (task, error);
 }
 
 static void
-answer_closers (GSList *closers)
+answer_closers (ImagoImageState *self, GSList *closers)
 {
   for (GSList *link = closers; link != NULL; link = link->next)
     {
       Closer *closer = link->data;
 
-      imago_completion_push (closer->completion, closer->task, deliver_closed, NULL);
+      imago_completion_push (closer->completion, closer->task, deliver_closed,
+                             self->close_error != NULL ? img_error_copy (self->close_error) : NULL);
       g_free (closer);
     }
   g_slist_free (closers);
@@ -93,6 +121,7 @@ static void
 finish_closing (ImagoImageState *self)
 {
   ImgImage *core = NULL;
+  ImgError *error = NULL;
   GSList *closers;
 
   img_mutex_lock (&self->mutex);
@@ -101,24 +130,40 @@ finish_closing (ImagoImageState *self)
   img_mutex_unlock (&self->mutex);
   if (core == NULL)
     return;
+  if (img_image_is_writable (core))
+    img_image_close (core, &error);
   img_image_unref (core);
 
   img_mutex_lock (&self->mutex);
+  self->close_error = error;
   self->closed = TRUE;
   closers = g_slist_reverse (g_steal_pointer (&self->closers));
   img_wait_list_wake_all (&self->waiters);
   img_mutex_unlock (&self->mutex);
-  answer_closers (closers);
+  answer_closers (self, closers);
+}
+
+static void
+finish_closing_later (gpointer data)
+{
+  finish_closing (data);
+  imago_image_state_unref (data);
 }
 
 void
 imago_image_state_release (ImagoImageState *self)
 {
-  gboolean is_last;
+  gboolean is_last, flushes;
 
   img_mutex_lock (&self->mutex);
   is_last = --self->n_holds == 0 && self->left;
+  flushes = is_last && self->core != NULL && img_image_is_writable (self->core);
   img_mutex_unlock (&self->mutex);
+  if (flushes)
+    {
+      imago_release_later (self, finish_closing_later);
+      return;
+    }
   if (is_last)
     finish_closing (self);
   imago_image_state_unref (self);
@@ -156,7 +201,11 @@ imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **er
   closed = self->closed;
   img_mutex_unlock (&self->mutex);
   img_cancel_unwatch (cancel);
-  return closed || !img_cancel_check (cancel, error);
+  if (!closed)
+    return !img_cancel_check (cancel, error);
+  if (self->close_error != NULL)
+    img_error_propagate (error, img_error_copy (self->close_error));
+  return self->close_error == NULL;
 }
 
 static void
@@ -171,7 +220,7 @@ add_closer (ImagoImageState *self, GTask *task)
   if (self->closed)
     closers = g_steal_pointer (&self->closers);
   img_mutex_unlock (&self->mutex);
-  answer_closers (closers);
+  answer_closers (self, closers);
 }
 
 typedef struct
@@ -282,6 +331,7 @@ imago_image_call_async (ImagoImage *self,
     .run = run,
     .release_data = queued_call_free,
     .free_result = free_result,
+    .arrived = call->arrived,
     .flags = flags,
   };
   QueuedCall *queued;

@@ -16,7 +16,7 @@
  * @title: ImagoImage
  * @short_description: One open disk
  *
- * #ImagoImage opens a disk, describes it, maps it and reads it.
+ * #ImagoImage opens a disk, describes it, maps it, reads it and writes it.
  */
 
 /**
@@ -34,7 +34,13 @@
  * thread-default one where the call was made, never before that returns. Requests whose data is in
  * memory are answered without a worker thread.
  *
- * Dropping the last reference never waits. What is in flight keeps what it needs and is answered.
+ * An image that was opened with #ImagoOpenOptions:writable can be written by any number of threads at
+ * once, and read meanwhile. Nothing that was written is durable before imago_image_flush() or
+ * imago_image_close() has said so.
+ *
+ * Dropping the last reference never waits. What is in flight keeps what it needs and is answered. An
+ * image that can be written is flushed afterwards, without anybody being told when or whether that went
+ * well (a failure is only logged), and not at all if the program ends before: close it.
  *
  * Since: 1.0
  */
@@ -45,6 +51,7 @@ enum
   PROP_SIZE,
   PROP_FORMAT,
   PROP_STORAGE,
+  PROP_WRITABLE,
   N_PROPS
 };
 
@@ -81,13 +88,16 @@ imago_image_get_property (GObject *object, guint id, GValue *value, GParamSpec *
   switch (id)
     {
     case PROP_SIZE:
-      g_value_set_uint64 (value, self->size);
+      g_value_set_uint64 (value, imago_image_get_size (self));
       break;
     case PROP_FORMAT:
       g_value_set_object (value, self->format);
       break;
     case PROP_STORAGE:
       g_value_set_object (value, imago_image_get_storage (self));
+      break;
+    case PROP_WRITABLE:
+      g_value_set_boolean (value, self->writable);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -107,7 +117,7 @@ imago_image_class_init (ImagoImageClass *klass)
   /**
    * ImagoImage:size:
    *
-   * The size of the disk in bytes.
+   * The size of the disk in bytes. imago_image_resize() changes it.
    *
    * Since: 1.0
    */
@@ -131,6 +141,15 @@ imago_image_class_init (ImagoImageClass *klass)
    */
   properties[PROP_STORAGE] = g_param_spec_object (
     "storage", "Storage", "What the image is stored in", IMAGO_TYPE_STORAGE, flags);
+  /**
+   * ImagoImage:writable:
+   *
+   * Whether the image was opened for writing; see #ImagoOpenOptions:writable.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_WRITABLE] = g_param_spec_boolean (
+    "writable", "Writable", "Whether the image was opened for writing", FALSE, flags);
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 
@@ -151,7 +170,7 @@ imago_image_new_from_core (ImgImage *core,
 
   imago_image_state_unref (self->state);
   self->state = imago_image_state_new (core);
-  self->size = img_image_get_size (core);
+  self->writable = img_image_is_writable (core);
   self->format = imago_format_from_driver (img_image_get_layout (core)->driver);
   self->storage = storage;
   self->policy = policy;
@@ -176,7 +195,31 @@ imago_image_get_size (ImagoImage *self)
 {
   g_return_val_if_fail (IMAGO_IS_IMAGE (self), 0);
 
-  return self->size;
+  return __atomic_load_n (&self->state->size, __ATOMIC_RELAXED);
+}
+
+/**
+ * imago_image_get_writable:
+ * @self: an #ImagoImage
+ *
+ * Gets whether the image was opened for writing. It can still be asked for when the image is closed.
+ *
+ * Returns: %TRUE if the disk can be changed
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_image_get_writable (ImagoImage *self)
+{
+  g_return_val_if_fail (IMAGO_IS_IMAGE (self), FALSE);
+
+  return self->writable;
+}
+
+void
+imago_image_notify_size (ImagoImage *self)
+{
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_SIZE]);
 }
 
 /**
@@ -300,12 +343,16 @@ imago_image_dup_backing (ImagoImage *self)
  * @cancellable: (nullable): a #GCancellable, or %NULL
  * @error: return location for a #GError, or %NULL
  *
- * Waits for calls, requests and jobs that use the image, then releases its files. Calls that are
- * made after this one fail with %IMAGO_ERROR_CLOSED; closing again does nothing.
+ * Waits for calls, requests and jobs that use the image, flushes it if it can be written, then releases
+ * its files. Calls that are made after this one fail with %IMAGO_ERROR_CLOSED; closing again does nothing
+ * and has the same result.
+ *
+ * When this returns %TRUE, everything that was written is durable. If flushing fails, the image is closed
+ * all the same and what was written since its last flush may be lost.
  *
  * An image that is the backing image of another one goes on serving that. If @cancellable is
  * cancelled before the closing has begun, the image stays open; later, only the waiting ends and the
- * image is closed as soon as nothing uses it.
+ * image is closed as soon as nothing uses it. A flush that has begun runs to its end.
  *
  * Do not call this where what it waits for needs the calling thread: from a reference policy that is
  * asked by a call on the same image, or while such a policy has yet to answer in this thread's main
@@ -378,7 +425,8 @@ imago_image_close_async (ImagoImage *self,
  *
  * Ends what imago_image_close_async() began.
  *
- * Returns: %TRUE, or %FALSE with @error set, and then the image is still open
+ * Returns: %TRUE, or %FALSE with @error set. The image is still open only if the error is
+ *   %G_IO_ERROR_CANCELLED
  *
  * Since: 1.0
  */

@@ -107,6 +107,9 @@ IMAGO_AVAILABLE_IN_1_0
 guint64 imago_image_get_size (ImagoImage *self);
 
 IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_get_writable (ImagoImage *self);
+
+IMAGO_AVAILABLE_IN_1_0
 ImagoFormat *imago_image_get_format (ImagoImage *self);
 
 IMAGO_AVAILABLE_IN_1_0
@@ -238,5 +241,151 @@ ImagoExtentArray *imago_image_map_extents_finish (ImagoImage   *self,
 
 IMAGO_AVAILABLE_IN_1_0
 GInputStream *imago_image_create_input_stream (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- writing ---- */
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_bytes (ImagoImage *self,
+                                  guint64 offset,
+                                  GBytes *bytes,
+                                  GCancellable *cancellable,
+                                  GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_write_bytes_async (ImagoImage *self,
+                                    guint64 offset,
+                                    GBytes *bytes,
+                                    int io_priority,
+                                    GCancellable *cancellable,
+                                    GAsyncReadyCallback callback,
+                                    gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_bytes_finish (ImagoImage *self,
+                                         GAsyncResult *result,
+                                         GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_at (ImagoImage *self,
+                               guint64 offset,
+                               const void *buffer,
+                               gsize count,
+                               GCancellable *cancellable,
+                               GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_writev_at (ImagoImage *self,
+                                guint64 offset,
+                                const struct iovec *vectors,
+                                gsize n_vectors,
+                                GCancellable *cancellable,
+                                GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_compressed (ImagoImage *self,
+                                       guint64 offset,
+                                       GBytes *bytes,
+                                       GCancellable *cancellable,
+                                       GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_write_compressed_async (ImagoImage *self,
+                                         guint64 offset,
+                                         GBytes *bytes,
+                                         int io_priority,
+                                         GCancellable *cancellable,
+                                         GAsyncReadyCallback callback,
+                                         gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_compressed_finish (ImagoImage *self,
+                                              GAsyncResult *result,
+                                              GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_zeroes (ImagoImage *self,
+                                   guint64 offset,
+                                   guint64 length,
+                                   ImagoZeroFlags flags,
+                                   GCancellable *cancellable,
+                                   GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_write_zeroes_async (ImagoImage *self,
+                                     guint64 offset,
+                                     guint64 length,
+                                     ImagoZeroFlags flags,
+                                     int io_priority,
+                                     GCancellable *cancellable,
+                                     GAsyncReadyCallback callback,
+                                     gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_zeroes_finish (ImagoImage *self,
+                                          GAsyncResult *result,
+                                          GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_discard (ImagoImage *self,
+                              guint64 offset,
+                              guint64 length,
+                              ImagoDiscardMode mode,
+                              GCancellable *cancellable,
+                              GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_discard_async (ImagoImage *self,
+                                guint64 offset,
+                                guint64 length,
+                                ImagoDiscardMode mode,
+                                int io_priority,
+                                GCancellable *cancellable,
+                                GAsyncReadyCallback callback,
+                                gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_discard_finish (ImagoImage *self,
+                                     GAsyncResult *result,
+                                     GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_flush (ImagoImage *self,
+                            GCancellable *cancellable,
+                            GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_flush_async (ImagoImage *self,
+                              int io_priority,
+                              GCancellable *cancellable,
+                              GAsyncReadyCallback callback,
+                              gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_flush_finish (ImagoImage *self,
+                                   GAsyncResult *result,
+                                   GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_resize (ImagoImage *self,
+                             guint64 size,
+                             ImagoResizeFlags flags,
+                             ImagoPreallocation preallocation,
+                             GCancellable *cancellable,
+                             GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_resize_async (ImagoImage *self,
+                               guint64 size,
+                               ImagoResizeFlags flags,
+                               ImagoPreallocation preallocation,
+                               int io_priority,
+                               GCancellable *cancellable,
+                               GAsyncReadyCallback callback,
+                               gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_resize_finish (ImagoImage *self,
+                                    GAsyncResult *result,
+                                    GError **error);
 
 G_END_DECLS

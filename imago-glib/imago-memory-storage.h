@@ -19,4 +19,11 @@ IMAGO_DECLARE_INTERNAL_TYPE (ImagoMemoryStorage, imago_memory_storage, IMAGO, ME
 IMAGO_AVAILABLE_IN_1_0
 ImagoStorage *imago_memory_storage_new (GBytes *bytes) G_GNUC_WARN_UNUSED_RESULT;
 
+IMAGO_AVAILABLE_IN_1_0
+ImagoStorage *imago_memory_storage_new_writable (guint64 size) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_memory_storage_dup_bytes (ImagoMemoryStorage *self,
+                                        GError            **error) G_GNUC_WARN_UNUSED_RESULT;
+
 G_END_DECLS

@@ -33,6 +33,7 @@ struct _ImagoOpenOptions
   char *format_name;
   char *snapshot;
   ImagoReferencePolicy *reference_policy;
+  gboolean writable;
   gboolean defer_references;
   gboolean allow_device;
   guint64 metadata_cache_size;
@@ -47,6 +48,7 @@ enum
 {
   PROP_FORMAT_NAME = 1,
   PROP_SNAPSHOT,
+  PROP_WRITABLE,
   PROP_REFERENCE_POLICY,
   PROP_DEFER_REFERENCES,
   PROP_ALLOW_DEVICE,
@@ -74,6 +76,9 @@ imago_open_options_get_property (GObject *object,
       break;
     case PROP_SNAPSHOT:
       g_value_set_string (value, self->snapshot);
+      break;
+    case PROP_WRITABLE:
+      g_value_set_boolean (value, self->writable);
       break;
     case PROP_REFERENCE_POLICY:
       g_value_set_object (value, self->reference_policy);
@@ -148,6 +153,9 @@ imago_open_options_set_property (GObject *object,
     case PROP_SNAPSHOT:
       imago_open_options_set_snapshot (self, g_value_get_string (value));
       break;
+    case PROP_WRITABLE:
+      imago_open_options_set_writable (self, g_value_get_boolean (value));
+      break;
     case PROP_REFERENCE_POLICY:
       imago_open_options_set_reference_policy (self, g_value_get_object (value));
       break;
@@ -201,6 +209,20 @@ imago_open_options_class_init (ImagoOpenOptionsClass *klass)
    */
   properties[PROP_SNAPSHOT] =
     g_param_spec_string ("snapshot", "Snapshot", "The id or name of a snapshot", NULL, flags);
+
+  /**
+   * ImagoOpenOptions:writable:
+   *
+   * Whether the disk is to be written. The file of the image is opened for writing then, and so is its
+   * external data file as far as the reference policy grants it; backing files never are.
+   *
+   * The format must be named (#ImagoOpenOptions:format-name): writing to an image as what it only looks
+   * like could destroy it.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_WRITABLE] = g_param_spec_boolean (
+    "writable", "Writable", "Whether the disk is to be written", FALSE, flags);
 
   /**
    * ImagoOpenOptions:reference-policy:
@@ -357,6 +379,28 @@ imago_open_options_set_snapshot (ImagoOpenOptions *self, const char *snapshot)
 }
 
 /**
+ * imago_open_options_set_writable:
+ * @self: an #ImagoOpenOptions
+ * @writable: whether the disk is to be written
+ *
+ * Sets #ImagoOpenOptions:writable. Opening fails with %IMAGO_ERROR_INVALID_OPTION if the format is not
+ * named, with %IMAGO_ERROR_READ_ONLY if the storage was not opened for writing or a snapshot is asked for.
+ *
+ * Since: 1.0
+ */
+void
+imago_open_options_set_writable (ImagoOpenOptions *self, gboolean writable)
+{
+  g_return_if_fail (IMAGO_IS_OPEN_OPTIONS (self));
+
+  writable = !!writable;
+  if (self->writable == writable)
+    return;
+  self->writable = writable;
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_WRITABLE]);
+}
+
+/**
  * imago_open_options_set_reference_policy:
  * @self: an #ImagoOpenOptions
  * @policy: (nullable): a policy, or %NULL to deny everything
@@ -409,6 +453,7 @@ imago_open_options_fill (ImagoOpenOptions *self, ImgImageOptions *out)
   if (self == NULL)
     return;
   out->layout.snapshot = self->snapshot;
+  out->layout.writable = self->writable;
   out->layout.metadata_cache_size = MIN (self->metadata_cache_size, G_MAXSIZE);
   out->decoded_cache_size = MIN (self->decoded_cache_size, G_MAXSIZE);
   out->max_depth = self->max_depth;

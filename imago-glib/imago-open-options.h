@@ -14,7 +14,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_OPEN_OPTIONS (imago_open_options_get_type ())
 
-/* Properties: format-name, snapshot, reference-policy, defer-references, allow-device,
+/* Properties: format-name, snapshot, writable, reference-policy, defer-references, allow-device,
  * metadata-cache-size, decoded-cache-size, max-depth, max-files. */
 IMAGO_AVAILABLE_IN_1_0
 G_DECLARE_FINAL_TYPE (ImagoOpenOptions, imago_open_options, IMAGO, OPEN_OPTIONS, GObject)
@@ -29,6 +29,10 @@ void imago_open_options_set_format_name (ImagoOpenOptions *self,
 IMAGO_AVAILABLE_IN_1_0
 void imago_open_options_set_snapshot (ImagoOpenOptions *self,
                                       const char       *snapshot);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_open_options_set_writable (ImagoOpenOptions *self,
+                                      gboolean          writable);
 
 IMAGO_AVAILABLE_IN_1_0
 void imago_open_options_set_reference_policy (ImagoOpenOptions     *self,

@@ -41,6 +41,10 @@
  * is answered: asynchronous calls that the hook starts there go on, but the rest of the application
  * stands still. The same happens when that thread is inside another blocking call of the library.
  *
+ * A file that will be written (see #ImagoReference:needs-write) is opened for writing by the policies that
+ * open files by themselves, and every other is opened for reading only. What is granted for it must be open
+ * for writing.
+ *
  * The limits on the length of a chain and on the number of files (see #ImagoOpenOptions) hold with
  * any policy, and so does the rule that only regular files are opened by name.
  */

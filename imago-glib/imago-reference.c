@@ -253,6 +253,7 @@ struct _ImagoReference
   ImagoReferenceRole role;
   char *name;
   guint depth;
+  gboolean needs_write;
   GFile *file;
   ImagoAnswer *answer;
 };
@@ -266,6 +267,7 @@ enum
   PROP_DISPLAY_NAME,
   PROP_FORMAT_NAME,
   PROP_DEPTH,
+  PROP_NEEDS_WRITE,
   PROP_FILE,
   N_PROPS
 };
@@ -293,6 +295,9 @@ imago_reference_get_property (GObject *object, guint property_id, GValue *value,
       break;
     case PROP_DEPTH:
       g_value_set_uint (value, self->depth);
+      break;
+    case PROP_NEEDS_WRITE:
+      g_value_set_boolean (value, self->needs_write);
       break;
     case PROP_FILE:
       g_value_set_object (value, self->file);
@@ -393,6 +398,19 @@ imago_reference_class_init (ImagoReferenceClass *klass)
                        G_MAXUINT, 0, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
 
   /**
+   * ImagoReference:needs-write:
+   *
+   * Whether the file will be written, so that only a storage that is open for writing can be granted:
+   * %TRUE for the data file of an image that is opened for writing. %FALSE for a reference that is only
+   * listed.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_NEEDS_WRITE] =
+    g_param_spec_boolean ("needs-write", "Needs write", "Whether the file will be written", FALSE,
+                          G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+
+  /**
    * ImagoReference:file:
    *
    * The file that is meant: the name as it is if it is absolute, otherwise beside the image that
@@ -460,6 +478,7 @@ imago_reference_new_asked (const ImgReference *core, ImagoAnswer *answer)
   imago_answer_unref (self->answer);
   self->answer = imago_answer_ref (answer);
   self->answer->declared_format = g_strdup (core->format_name);
+  self->needs_write = core->needs_write;
   return self;
 }
 
@@ -588,6 +607,25 @@ imago_reference_get_depth (ImagoReference *self)
   g_return_val_if_fail (IMAGO_IS_REFERENCE (self), 0);
 
   return self->depth;
+}
+
+/**
+ * imago_reference_get_needs_write:
+ * @self: an #ImagoReference
+ *
+ * Gets whether the file will be written; see #ImagoReference:needs-write. A storage that is not open for
+ * writing makes opening fail with %IMAGO_ERROR_READ_ONLY if it is granted all the same.
+ *
+ * Returns: %TRUE if only a storage that is open for writing will do
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_reference_get_needs_write (ImagoReference *self)
+{
+  g_return_val_if_fail (IMAGO_IS_REFERENCE (self), FALSE);
+
+  return self->needs_write;
 }
 
 /**

@@ -38,6 +38,9 @@ IMAGO_AVAILABLE_IN_1_0
 guint imago_reference_get_depth (ImagoReference *self);
 
 IMAGO_AVAILABLE_IN_1_0
+gboolean imago_reference_get_needs_write (ImagoReference *self);
+
+IMAGO_AVAILABLE_IN_1_0
 GFile *imago_reference_get_file (ImagoReference *self);
 
 IMAGO_AVAILABLE_IN_1_0

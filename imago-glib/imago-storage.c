@@ -33,11 +33,20 @@
  * Bytes past the end of a storage read as zero, as they do for the formats whose files may end
  * early.
  *
- * A storage may be used from any thread, and from several at once.
+ * A storage may be used from any thread, and from several at once. Requests that overlap may mix.
  *
  * Since: 1.0
  */
 G_DEFINE_ABSTRACT_TYPE (ImagoStorage, imago_storage, G_TYPE_OBJECT)
+
+enum
+{
+  PROP_0,
+  PROP_WRITABLE,
+  N_PROPS
+};
+
+static GParamSpec *properties[N_PROPS];
 
 static void
 storage_release (gpointer core)
@@ -57,9 +66,37 @@ imago_storage_finalize (GObject *object)
 }
 
 static void
+imago_storage_get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  switch (id)
+    {
+    case PROP_WRITABLE:
+      g_value_set_boolean (value, imago_storage_get_writable (IMAGO_STORAGE (object)));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
 imago_storage_class_init (ImagoStorageClass *klass)
 {
-  G_OBJECT_CLASS (klass)->finalize = imago_storage_finalize;
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+
+  object_class->finalize = imago_storage_finalize;
+  object_class->get_property = imago_storage_get_property;
+
+  /**
+   * ImagoStorage:writable:
+   *
+   * Whether the storage can be changed: a file that was opened for writing, memory that was made so.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_WRITABLE] =
+    g_param_spec_boolean ("writable", "Writable", "Whether the storage can be changed", FALSE,
+                          G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+  g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 
 static void
@@ -75,30 +112,38 @@ imago_storage_set_core (ImagoStorage *self, ImgStorage *core)
   self->core = core;
 }
 
+/* Takes @core, nullable; another thread may have been quicker. */
 static ImgStorage *
-make_core (ImagoStorage *self)
+keep_core (ImagoStorage *self, ImgStorage *core)
+{
+  if (core != NULL && !g_atomic_pointer_compare_and_exchange (&self->core, NULL, core))
+    img_storage_unref (core);
+  return g_atomic_pointer_get (&self->core);
+}
+
+/* NULL for an object that is of no use. */
+static ImgStorage *
+find_core (ImagoStorage *self)
 {
   ImagoStorageClass *klass =
     G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_STORAGE, ImagoStorageClass);
-  ImgStorage *core = klass->make_core != NULL ? klass->make_core (self) : NULL;
+  ImgStorage *core = g_atomic_pointer_get (&self->core);
 
-  if (core == NULL)
-    {
-      g_critical ("A %s was made without the properties or the function that give it its bytes",
-                  G_OBJECT_TYPE_NAME (self));
-      core = img_null_storage_new (0);
-    }
-  if (!g_atomic_pointer_compare_and_exchange (&self->core, NULL, core))
-    img_storage_unref (core);
-  return g_atomic_pointer_get (&self->core);
+  if (G_LIKELY (core != NULL) || klass->make_core == NULL)
+    return core;
+  return keep_core (self, klass->make_core (self));
 }
 
 ImgStorage *
 imago_storage_get_core (ImagoStorage *self)
 {
-  ImgStorage *core = g_atomic_pointer_get (&self->core);
+  ImgStorage *core = find_core (self);
 
-  return G_LIKELY (core != NULL) ? core : make_core (self);
+  if (G_LIKELY (core != NULL))
+    return core;
+  g_critical ("A %s was made without the properties or the function that give it its bytes",
+              G_OBJECT_TYPE_NAME (self));
+  return keep_core (self, img_null_storage_new (0));
 }
 
 ImagoStorage *
@@ -142,6 +187,27 @@ imago_storage_get_name (ImagoStorage *self)
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), NULL);
 
   return img_storage_get_name (imago_storage_get_core (self));
+}
+
+/**
+ * imago_storage_get_writable:
+ * @self: an #ImagoStorage
+ *
+ * Gets whether the storage can be changed.
+ *
+ * Returns: %TRUE if it was opened or made for writing
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_storage_get_writable (ImagoStorage *self)
+{
+  ImgStorage *core;
+
+  g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
+
+  core = find_core (self);
+  return core != NULL && core->can_write;
 }
 
 typedef struct

@@ -8,7 +8,7 @@
 #error "Only <imago-glib/imago-glib.h> can be included directly."
 #endif
 
-#include <imago-glib/imago-types.h>
+#include <imago-glib/imago-enums.h>
 #include <imago-glib/imago-version.h>
 
 G_BEGIN_DECLS
@@ -19,6 +19,9 @@ IMAGO_DECLARE_INTERNAL_TYPE (ImagoStorage, imago_storage, IMAGO, STORAGE, GObjec
 
 IMAGO_AVAILABLE_IN_1_0
 const char *imago_storage_get_name (ImagoStorage *self);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_get_writable (ImagoStorage *self);
 
 IMAGO_AVAILABLE_IN_1_0
 gboolean imago_storage_query_size (ImagoStorage *self,
@@ -46,5 +49,106 @@ IMAGO_AVAILABLE_IN_1_0
 GBytes *imago_storage_read_bytes_finish (ImagoStorage *self,
                                          GAsyncResult *result,
                                          GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_write_bytes (ImagoStorage *self,
+                                    guint64 offset,
+                                    GBytes *bytes,
+                                    GCancellable *cancellable,
+                                    GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_storage_write_bytes_async (ImagoStorage *self,
+                                      guint64 offset,
+                                      GBytes *bytes,
+                                      int io_priority,
+                                      GCancellable *cancellable,
+                                      GAsyncReadyCallback callback,
+                                      gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_write_bytes_finish (ImagoStorage *self,
+                                           GAsyncResult *result,
+                                           GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_write_zeroes (ImagoStorage *self,
+                                     guint64 offset,
+                                     guint64 length,
+                                     ImagoZeroFlags flags,
+                                     GCancellable *cancellable,
+                                     GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_storage_write_zeroes_async (ImagoStorage *self,
+                                       guint64 offset,
+                                       guint64 length,
+                                       ImagoZeroFlags flags,
+                                       int io_priority,
+                                       GCancellable *cancellable,
+                                       GAsyncReadyCallback callback,
+                                       gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_write_zeroes_finish (ImagoStorage *self,
+                                            GAsyncResult *result,
+                                            GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_discard (ImagoStorage *self,
+                                guint64 offset,
+                                guint64 length,
+                                GCancellable *cancellable,
+                                GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_storage_discard_async (ImagoStorage *self,
+                                  guint64 offset,
+                                  guint64 length,
+                                  int io_priority,
+                                  GCancellable *cancellable,
+                                  GAsyncReadyCallback callback,
+                                  gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_discard_finish (ImagoStorage *self,
+                                       GAsyncResult *result,
+                                       GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_truncate (ImagoStorage *self,
+                                 guint64 size,
+                                 GCancellable *cancellable,
+                                 GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_storage_truncate_async (ImagoStorage *self,
+                                   guint64 size,
+                                   int io_priority,
+                                   GCancellable *cancellable,
+                                   GAsyncReadyCallback callback,
+                                   gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_truncate_finish (ImagoStorage *self,
+                                        GAsyncResult *result,
+                                        GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_flush (ImagoStorage *self,
+                              GCancellable *cancellable,
+                              GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_storage_flush_async (ImagoStorage *self,
+                                int io_priority,
+                                GCancellable *cancellable,
+                                GAsyncReadyCallback callback,
+                                gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_flush_finish (ImagoStorage *self,
+                                     GAsyncResult *result,
+                                     GError **error);
 
 G_END_DECLS

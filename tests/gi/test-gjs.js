@@ -235,6 +235,8 @@ tap.test('open-options-setters', () => {
     made.set_snapshot('1');
     made.set_reference_policy(Imago.SameDirectoryPolicy.new());
     made.set_defer_references(true);
+    made.set_writable(true);
+    made.set_writable(false);
     const image = Imago.Image.open(sample(), made, null);
     fails(Imago.Error, Imago.Error.REFERENCES_PENDING, () => image.read_bytes(0, 1, null));
     image.open_references(null);
@@ -468,6 +470,124 @@ tap.test('cancelled', () => {
     result = wait(done => Imago.Image.open_async(sample(), options(), NORMAL, cancellable, done));
     fails(Gio.IOErrorEnum, CANCELLED, () => Imago.Image.open_finish(result));
 });
+
+// ---- writing ----
+
+function encode(string) {
+    return new TextEncoder().encode(string);
+}
+
+function workCopy(folder, name = 'base.qcow2') {
+    sample(name).copy(Gio.File.new_for_path(`${folder}/${name}`), Gio.FileCopyFlags.NONE, null, null);
+    return Gio.File.new_for_path(`${folder}/${name}`);
+}
+
+function openWritable(file, properties = {}) {
+    return Imago.Image.open(file, options({writable: true, ...properties}), null);
+}
+
+// What an independent program finds in the image, if there is one.
+function judge(path, wanted) {
+    if (GLib.find_program_in_path('qemu-img') === null)
+        return;
+    for (const args of [['check', '-q', path], ['convert', '-O', 'raw', path, `${path}.raw`]]) {
+        const process = Gio.Subprocess.new(['qemu-img', ...args], Gio.SubprocessFlags.NONE);
+        process.wait_check(null);
+    }
+    equal(digestOfFile(`${path}.raw`), GLib.compute_checksum_for_data(GLib.ChecksumType.SHA256, wanted));
+}
+
+tap.test('write-and-close', () => withFolder(folder => {
+    const image = openWritable(workCopy(folder));
+    equal([image.get_writable(), openDisk().get_writable()], [true, false]);
+    const size = image.get_size();
+    const disk = new Uint8Array(size + 8192);
+    disk.set(image.read_bytes(0, size, null).toArray());
+    equal(image.write_bytes(1000, encode('Hello'), null), true);
+    disk.set(encode('Hello'), 1000);
+    equal(image.write_zeroes(4096, 5000, Imago.ZeroFlags.UNMAP, null), true);
+    disk.fill(0, 4096, 9096);
+    equal(image.discard(16384, 8192, Imago.DiscardMode.ZERO, null), true);
+    disk.fill(0, 16384, 24576);
+    equal(image.flush(null), true);
+    equal(image.resize(size + 8192, Imago.ResizeFlags.NONE, Imago.Preallocation.NONE, null), true);
+    equal(image.write_compressed(size, new Uint8Array(2048).fill(7), null), true);
+    disk.fill(7, size, size + 2048);
+    equal(image.get_size(), size + 8192);
+    fails(Imago.Error, Imago.Error.OUT_OF_RANGE, () => image.write_bytes(size + 8191, encode('xy'), null));
+    equal(image.close(null), true);
+    fails(Imago.Error, Imago.Error.CLOSED, () => image.write_bytes(0, encode('x'), null));
+    judge(`${folder}/base.qcow2`, disk);
+}));
+
+tap.test('write-async', () => withFolder(folder => {
+    const image = openWritable(workCopy(folder));
+    const size = image.get_size();
+    const disk = new Uint8Array(size + 4096);
+    disk.set(image.read_bytes(0, size, null).toArray());
+    let result = wait(done => image.write_bytes_async(3000, encode('abc'), NORMAL, null, done));
+    equal(image.write_bytes_finish(result), true);
+    disk.set(encode('abc'), 3000);
+    result = wait(done => image.write_zeroes_async(2048, 900, Imago.ZeroFlags.NONE, NORMAL, null, done));
+    equal(image.write_zeroes_finish(result), true);
+    disk.fill(0, 2048, 2948);
+    result = wait(done => image.discard_async(8192, 4096, Imago.DiscardMode.ZERO, NORMAL, null, done));
+    equal(image.discard_finish(result), true);
+    disk.fill(0, 8192, 12288);
+    result = wait(done => image.resize_async(size + 4096, Imago.ResizeFlags.NONE, Imago.Preallocation.NONE, NORMAL,
+        null, done));
+    equal(image.resize_finish(result), true);
+    equal(image.get_size(), size + 4096);
+    result = wait(done => image.write_compressed_async(size, new Uint8Array(4096).fill(9), NORMAL, null, done));
+    equal(image.write_compressed_finish(result), true);
+    disk.fill(9, size);
+    result = wait(done => image.flush_async(NORMAL, null, done));
+    equal(image.flush_finish(result), true);
+    result = wait(done => image.close_async(NORMAL, null, done));
+    equal(image.close_finish(result), true);
+    judge(`${folder}/base.qcow2`, disk);
+}));
+
+tap.test('write-refuses', () => withFolder(folder => {
+    fails(Imago.Error, Imago.Error.READ_ONLY, () => openDisk().write_bytes(0, encode('x'), null));
+    const file = workCopy(folder);
+    fails(Imago.Error, Imago.Error.INVALID_OPTION, () => openWritable(file, {format_name: null}));
+    const seen = [];
+    const policy = Imago.CallbackPolicy.new(tap.guard(reference => {
+        seen.push(reference.get_needs_write());
+        reference.grant(Imago.FileStorage.open(sample('base.qcow2'), Imago.StorageFlags.NONE, null));
+        return true;
+    }, false));
+    openWritable(workCopy(folder, 'disk.qcow2'), {reference_policy: policy}).close(null);
+    equal(seen, [false], 'a backing file is never written');
+}));
+
+tap.test('write-storages', () => withFolder(folder => {
+    const file = Imago.FileStorage.open(workCopy(folder), Imago.StorageFlags.WRITABLE, null);
+    const memory = Imago.MemoryStorage.new_writable(8192);
+    for (const storage of [file, memory]) {
+        equal(storage.get_writable(), true);
+        equal(storage.write_bytes(0, encode('abcdefgh'), null), true);
+        equal(storage.write_zeroes(2, 2, Imago.ZeroFlags.NONE, null), true);
+        let result = wait(done => storage.write_bytes_async(4, encode('XY'), NORMAL, null, done));
+        equal(storage.write_bytes_finish(result), true);
+        result = wait(done => storage.write_zeroes_async(7, 1, Imago.ZeroFlags.UNMAP, NORMAL, null, done));
+        equal(storage.write_zeroes_finish(result), true);
+        equal(storage.flush(null), true);
+        result = wait(done => storage.flush_async(NORMAL, null, done));
+        equal(storage.flush_finish(result), true);
+        equal(text(storage.read_bytes(0, 8, null)), 'ab\0\0XYg\0');
+        equal(storage.truncate(6, null), true);
+        result = wait(done => storage.truncate_async(12, NORMAL, null, done));
+        equal(storage.truncate_finish(result), true);
+        equal(text(storage.read_bytes(0, 12, null)), 'ab\0\0XY\0\0\0\0\0\0');
+        equal(storage.discard(6, 6, null), true);
+        result = wait(done => storage.discard_async(6, 6, NORMAL, null, done));
+        equal(storage.discard_finish(result), true);
+        equal(storage.query_size(null), [true, 12]);
+    }
+    equal(text(memory.dup_bytes()).slice(0, 6), 'ab\0\0XY');
+}));
 
 // ---- jobs ----
 

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -244,6 +245,8 @@ def open_options_setters():
     made.set_snapshot('1')
     made.set_reference_policy(Imago.SameDirectoryPolicy.new())
     made.set_defer_references(True)
+    made.set_writable(True)
+    made.set_writable(False)
     tap.equal((made.props.format_name, made.props.snapshot, made.props.defer_references),
               ('qcow2', '1', True))
     image = Imago.Image.open(sample(), made, None)
@@ -611,6 +614,177 @@ def cancelled():
     fails(Gio.IOErrorEnum.CANCELLED, Imago.Image.open_finish, result, domain=io)
     result = wait(Imago.inspect_async, sample(), NORMAL, cancellable)
     fails(Gio.IOErrorEnum.CANCELLED, Imago.inspect_finish, result, domain=io)
+
+
+# ---- writing ----
+
+def work_copy(folder, name='base.qcow2'):
+    path = folder / name
+    path.write_bytes((DATA / name).read_bytes())
+    return Gio.File.new_for_path(str(path))
+
+
+def open_writable(file, **properties):
+    return Imago.Image.open(file, options(writable=True, **properties), None)
+
+
+def judge(path, wanted):
+    """What an independent program finds in the image, if there is one."""
+    if not shutil.which('qemu-img'):
+        return
+    subprocess.run(['qemu-img', 'check', '-q', path], check=True)
+    raw = pathlib.Path(str(path) + '.raw')
+    subprocess.run(['qemu-img', 'convert', '-O', 'raw', path, raw], check=True)
+    tap.true(raw.read_bytes() == wanted, 'qemu-img reads what was written')
+
+
+@tap.test
+def write_and_close():
+    with Folder() as folder:
+        image = open_writable(work_copy(folder))
+        tap.true(image.get_writable() and not open_disk().get_writable(), 'writable')
+        size = image.get_size()
+        disk = bytearray(image.read_bytes(0, size, None).get_data())
+        tap.equal(image.write_bytes(1000, GLib.Bytes.new(b'Hello' * 1000), None), True)
+        disk[1000:6000] = b'Hello' * 1000
+        tap.equal(image.write_zeroes(4096, 5000, Imago.ZeroFlags.UNMAP, None), True)
+        disk[4096:9096] = bytes(5000)
+        tap.equal(image.discard(16384, 8192, Imago.DiscardMode.ZERO, None), True)
+        disk[16384:24576] = bytes(8192)
+        tap.equal(image.discard(0, size, Imago.DiscardMode.NONE, None), True)
+        tap.equal(image.flush(None), True)
+        tap.true(image.read_bytes(0, size, None).get_data() == disk, 'what was written')
+        sizes = []
+        image.connect('notify::size', lambda *_: sizes.append(image.get_size()))
+        tap.equal(image.resize(size + 8192, Imago.ResizeFlags.NONE, Imago.Preallocation.NONE, None), True)
+        tap.equal(image.write_compressed(size, GLib.Bytes.new(b'z' * 2048), None), True)
+        disk += b'z' * 2048 + bytes(6144)
+        tap.equal((image.get_size(), sizes), (size + 8192, [size + 8192]))
+        fails(Imago.Error.FAILED, image.resize, 4096, Imago.ResizeFlags.NONE, Imago.Preallocation.NONE, None)
+        fails(Imago.Error.OUT_OF_RANGE, image.write_bytes, size + 8191, GLib.Bytes.new(b'xy'), None)
+        tap.equal(image.close(None), True)
+        tap.equal(image.close(None), True)
+        fails(Imago.Error.CLOSED, image.write_bytes, 0, GLib.Bytes.new(b'x'), None)
+        judge(folder / 'base.qcow2', disk)
+
+
+@tap.test
+def write_async():
+    with Folder() as folder:
+        image = open_writable(work_copy(folder))
+        size = image.get_size()
+        disk = bytearray(image.read_bytes(0, size, None).get_data())
+        result = wait(image.write_bytes_async, 3000, GLib.Bytes.new(b'abc'), NORMAL, None)
+        tap.equal(image.write_bytes_finish(result), True)
+        disk[3000:3003] = b'abc'
+        result = wait(image.write_zeroes_async, 2048, 900, Imago.ZeroFlags.NONE, NORMAL, None)
+        tap.equal(image.write_zeroes_finish(result), True)
+        disk[2048:2948] = bytes(900)
+        result = wait(image.discard_async, 8192, 4096, Imago.DiscardMode.ZERO, NORMAL, None)
+        tap.equal(image.discard_finish(result), True)
+        disk[8192:12288] = bytes(4096)
+        result = wait(image.resize_async, size + 4096, Imago.ResizeFlags.NONE, Imago.Preallocation.METADATA, NORMAL,
+                      None)
+        tap.equal(image.resize_finish(result), True)
+        result = wait(image.resize_async, size + 2048, Imago.ResizeFlags.MAY_SHRINK, Imago.Preallocation.NONE,
+                      NORMAL, None)
+        tap.equal(image.resize_finish(result), True)
+        tap.equal(image.get_size(), size + 2048)
+        disk += bytes(2048)
+        result = wait(image.discard_async, size, 2048, Imago.DiscardMode.BACKING, NORMAL, None)
+        tap.equal(image.discard_finish(result), True)
+        result = wait(image.write_compressed_async, size, GLib.Bytes.new(b'q' * 2048), NORMAL, None)
+        tap.equal(image.write_compressed_finish(result), True)
+        disk[size:] = b'q' * 2048
+        result = wait(image.flush_async, NORMAL, None)
+        tap.equal(image.flush_finish(result), True)
+        result = wait(image.close_async, NORMAL, None)
+        tap.equal(image.close_finish(result), True)
+        judge(folder / 'base.qcow2', disk)
+
+
+@tap.test
+def write_refuses():
+    image = open_disk()
+    fails(Imago.Error.READ_ONLY, image.write_bytes, 0, GLib.Bytes.new(b'x'), None)
+    fails(Imago.Error.READ_ONLY, image.resize, 0, Imago.ResizeFlags.MAY_SHRINK, Imago.Preallocation.NONE, None)
+    tap.equal(image.flush(None), True)
+    with Folder() as folder:
+        file = work_copy(folder)
+        error = fails(Imago.Error.INVALID_OPTION, lambda: open_writable(file, format_name=None))
+        tap.true('format-name' in error.message, error.message)
+        storage = Imago.FileStorage.open(file, Imago.StorageFlags.NONE, None)
+        fails(Imago.Error.READ_ONLY, Imago.Image.open_storage, storage, options(writable=True), None)
+
+
+@tap.test
+def reference_that_is_written():
+    """A policy sees which file will be written."""
+    seen = []
+
+    def decide(reference, *_):
+        seen.append(reference.get_needs_write())
+        reference.grant(Imago.FileStorage.open(sample('base.qcow2'), Imago.StorageFlags.NONE, None))
+        return True
+
+    with Folder() as folder:
+        image = open_writable(work_copy(folder, 'disk.qcow2'), reference_policy=Imago.CallbackPolicy.new(decide))
+        tap.equal(seen, [False], 'a backing file is never written')
+        tap.equal(image.dup_backing().get_writable(), False)
+        image.close(None)
+
+
+@tap.test
+def write_storages():
+    with Folder() as folder:
+        file = work_copy(folder)
+        content = bytearray((folder / 'base.qcow2').read_bytes())
+        opened = Imago.FileStorage.open(file, Imago.StorageFlags.WRITABLE, None)
+        tap.true(opened.get_writable(), 'writable')
+        memory = Imago.MemoryStorage.new_writable(len(content))
+        memory.write_bytes(0, GLib.Bytes.new(bytes(content)), None)
+        for storage in (opened, memory, Imago.WindowStorage.new(memory, 0, len(content))):
+            storage.write_bytes(10, GLib.Bytes.new(b'ten'), None)
+            storage.write_zeroes(100, 50, Imago.ZeroFlags.NONE, None)
+            result = wait(storage.write_bytes_async, 20, GLib.Bytes.new(b'twenty'), NORMAL, None)
+            tap.equal(storage.write_bytes_finish(result), True)
+            result = wait(storage.write_zeroes_async, 200, 50, Imago.ZeroFlags.UNMAP, NORMAL, None)
+            tap.equal(storage.write_zeroes_finish(result), True)
+            tap.equal(storage.flush(None), True)
+            result = wait(storage.flush_async, NORMAL, None)
+            tap.equal(storage.flush_finish(result), True)
+        content[10:13], content[20:26], content[100:150], content[200:250] = b'ten', b'twenty', bytes(50), bytes(50)
+        tap.true((folder / 'base.qcow2').read_bytes() == content, 'the file')
+        tap.true(memory.dup_bytes().get_data() == content, 'the memory')
+        for storage in (opened, memory):
+            tap.equal(storage.truncate(1000, None), True)
+            result = wait(storage.truncate_async, 8192, NORMAL, None)
+            tap.equal(storage.truncate_finish(result), True)
+            tap.equal(storage.read_bytes(0, 8192, None).get_data(), bytes(content[:1000]) + bytes(7192))
+            tap.equal(storage.discard(4096, 4096, None), True)
+            result = wait(storage.discard_async, 4096, 4096, NORMAL, None)
+            tap.equal(storage.discard_finish(result), True)
+            tap.equal(storage.query_size(None), (True, 8192))
+    bytes_ = Imago.MemoryStorage.new(GLib.Bytes.new(b'0123'))
+    tap.equal((bytes_.get_writable(), bytes_.dup_bytes().get_data()), (False, b'0123'))
+    fails(Imago.Error.READ_ONLY, bytes_.write_bytes, 0, GLib.Bytes.new(b'x'), None)
+    tap.equal(Imago.MemoryStorage(size=77).query_size(None), (True, 77))
+
+
+@tap.test
+def image_in_memory():
+    """A qcow2 image that lives in memory is changed there."""
+    content = (DATA / 'base.qcow2').read_bytes()
+    memory = Imago.MemoryStorage.new_writable(0)
+    memory.write_bytes(0, GLib.Bytes.new(content), None)
+    image = Imago.Image.open_storage(memory, options(writable=True), None)
+    image.write_bytes(0, GLib.Bytes.new(b'in memory'), None)
+    image.close(None)
+    with Folder() as folder:
+        (folder / 'x.qcow2').write_bytes(memory.dup_bytes().get_data())
+        image = Imago.Image.open(Gio.File.new_for_path(str(folder / 'x.qcow2')), options(), None)
+        tap.equal(image.read_bytes(0, 9, None).get_data(), b'in memory')
+        judge(folder / 'x.qcow2', image.read_bytes(0, image.get_size(), None).get_data())
 
 
 # ---- jobs ----

@@ -15,7 +15,7 @@ GIR = tree.BUILD / 'imago-glib' / 'Imago-1.0.gir'
 NAMESPACE = ElementTree.parse(GIR).getroot().find(f'{CORE}namespace')
 CALLABLES = [CORE + kind for kind in ('constructor', 'method', 'function')]
 # For C only, each with a twin for the other languages.
-C_ONLY = {'imago_image_read_at', 'imago_image_readv_at'}
+C_ONLY = {'imago_image_read_at', 'imago_image_readv_at', 'imago_image_write_at', 'imago_image_writev_at'}
 KEYWORDS = set('''
     and as assert async await break class continue def del elif else except finally for from global if import in is
     lambda nonlocal not or pass raise return try while with yield None True False

@@ -94,6 +94,55 @@ async void read_and_convert (string folder) throws Error {
     yield image.close_async (Priority.DEFAULT, null);
 }
 
+async void write_disk (string folder) throws Error {
+    var copy = File.new_for_path (folder + "/base.qcow2");
+    sample ().get_parent ().get_child ("base.qcow2").copy (copy, FileCopyFlags.NONE);
+    var how = options ();
+    how.writable = true;
+    var image = yield Imago.Image.open_async (copy, how, Priority.DEFAULT, null);
+    assert (image.writable);
+    var size = image.size;
+    yield image.write_bytes_async (1000, new Bytes ("from Vala".data), Priority.DEFAULT, null);
+    yield image.write_zeroes_async (4096, 4096, Imago.ZeroFlags.UNMAP, Priority.DEFAULT, null);
+    yield image.resize_async (size + 4096, Imago.ResizeFlags.NONE, Imago.Preallocation.NONE, Priority.DEFAULT, null);
+    assert (image.size == size + 4096);
+    yield image.flush_async (Priority.DEFAULT, null);
+    yield image.discard_async (4096, 4096, Imago.DiscardMode.ZERO, Priority.DEFAULT, null);
+    yield image.close_async (Priority.DEFAULT, null);
+    try {
+        image.write_bytes (0, new Bytes ("late".data));
+        assert_not_reached ();
+    } catch (Imago.Error.CLOSED error) {
+    }
+
+    image = yield Imago.Image.open_async (copy, options (), Priority.DEFAULT, null);
+    var bytes = yield image.read_bytes_async (1000, 9, Priority.DEFAULT, null);
+    assert (Memory.cmp (bytes.get_data (), "from Vala".data, 9) == 0);
+    bytes = yield image.read_bytes_async (4096, 4096, Priority.DEFAULT, null);
+    assert (Memory.cmp (bytes.get_data (), new uint8[4096], 4096) == 0);
+    yield image.close_async (Priority.DEFAULT, null);
+    copy.delete ();
+}
+
+void test_write () {
+    var loop = new MainLoop ();
+    try {
+        var folder = DirUtils.make_tmp ("imago-vala-XXXXXX");
+        write_disk.begin (folder, (_, result) => {
+            try {
+                write_disk.end (result);
+            } catch (Error error) {
+                GLib.error ("%s", error.message);
+            }
+            loop.quit ();
+        });
+        loop.run ();
+        DirUtils.remove (folder);
+    } catch (Error error) {
+        GLib.error ("%s", error.message);
+    }
+}
+
 void test_async () {
     var loop = new MainLoop ();
     try {
@@ -120,5 +169,6 @@ int main (string[] args) {
     Test.add_func ("/vala/map", test_map);
     Test.add_func ("/vala/error", test_error);
     Test.add_func ("/vala/async", test_async);
+    Test.add_func ("/vala/write", test_write);
     return Test.run ();
 }
