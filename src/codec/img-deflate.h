@@ -19,6 +19,14 @@ gboolean img_deflate_decode (const guint8 *stored,
                              gsize plain_length,
                              ImgError **error);
 
+/* The first @wanted bytes of @plain, or more: *n_plain says how many. Damage behind them may go unnoticed. */
+gboolean img_deflate_decode_part (const guint8 *stored,
+                                  gsize stored_length,
+                                  guint8 *plain,
+                                  gsize plain_length,
+                                  gsize wanted,
+                                  gsize *n_plain,
+                                  ImgError **error);
 /* *stored_length is 0 if @plain does not become as short as @room. */
 gboolean img_deflate_encode (const guint8 *plain,
                              gsize plain_length,

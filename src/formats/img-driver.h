@@ -256,9 +256,10 @@ struct _ImgLayoutClass
   /* @length > 0 and the range lies inside the disk. */
   ImgMapResult (*map)      (ImgLayout *layout, guint64 offset, guint64 length, ImgMapFlags flags,
                             ImgExtent *extent, ImgError **error);
-  /* Optional. @stored: unit_host_length bytes; @plain gets exactly unit_length bytes. */
+  /* Optional. @stored: unit_host_length bytes; @plain has room for unit_length. The first @wanted bytes
+   * are needed; *n_plain, at least as many, says how many are there. */
   gboolean     (*decode)   (ImgLayout *layout, const ImgExtent *extent, const guint8 *stored,
-                            guint8 *plain, ImgError **error);
+                            guint8 *plain, gsize wanted, gsize *n_plain, ImgError **error);
   /* Optional, as the next ones: reads the bitmap directory, so it may fail. */
   gboolean     (*describe) (ImgLayout *layout, ImgDescription *description, ImgError **error);
   /* An array of ImgSnapshotInfo; reads the snapshot table. */

@@ -25,6 +25,7 @@ struct _ImgDecodedEntry
   EntryState state;
   gboolean is_outdated; /* while DECODING: stale as soon as it is ready */
   guint n_pins;
+  gsize n_plain; /* bytes that are decoded; while DECODING: that were before */
   guint8 *memory;
   GList link; /* in the order of use: the head was used last */
 };
@@ -111,15 +112,33 @@ evict (ImgDecodedCache *cache)
   return NULL;
 }
 
+/* With the mutex held: it has a part of the unit, but not enough. */
+static ImgDecodedResult
+decode_more (ImgDecodedCache *cache, ImgDecodedEntry *entry, gboolean may_insert)
+{
+  if (!may_insert)
+    return IMG_DECODED_MISS;
+  if (entry->n_pins > 0)
+    return IMG_DECODED_BUSY;
+  entry->state = ENTRY_DECODING;
+  entry->is_outdated = FALSE;
+  entry->n_pins = 1;
+  use (cache, entry);
+  return IMG_DECODED_OWNER;
+}
+
 static ImgDecodedResult
 lookup_locked (ImgDecodedCache *cache,
                const ImgDecodedKey *key,
+               gsize wanted,
                gboolean may_insert,
                ImgDecodedEntry **entry)
 {
   *entry = g_hash_table_lookup (cache->index, key);
   if (*entry != NULL && (*entry)->state == ENTRY_DECODING)
     return IMG_DECODED_BUSY;
+  if (*entry != NULL && (*entry)->n_plain < wanted)
+    return decode_more (cache, *entry, may_insert);
   if (*entry != NULL)
     {
       (*entry)->n_pins++;
@@ -134,6 +153,7 @@ lookup_locked (ImgDecodedCache *cache,
   (*entry)->key = *key;
   (*entry)->state = ENTRY_DECODING;
   (*entry)->is_outdated = FALSE;
+  (*entry)->n_plain = 0;
   (*entry)->n_pins = 1;
   use (cache, *entry);
   g_hash_table_insert (cache->index, &(*entry)->key, *entry);
@@ -143,25 +163,26 @@ lookup_locked (ImgDecodedCache *cache,
 ImgDecodedResult
 img_decoded_lookup (ImgDecodedCache *cache,
                     const ImgDecodedKey *key,
+                    gsize wanted,
                     gboolean may_insert,
                     ImgDecodedEntry **entry)
 {
   ImgDecodedResult result;
 
   img_mutex_lock (&cache->mutex);
-  result = lookup_locked (cache, key, may_insert, entry);
+  result = lookup_locked (cache, key, wanted, may_insert, entry);
   img_mutex_unlock (&cache->mutex);
   return result;
 }
 
 /* With the mutex held: what makes lookup_locked () answer BUSY. */
 static gboolean
-is_busy (ImgDecodedCache *cache, const ImgDecodedKey *key)
+is_busy (ImgDecodedCache *cache, const ImgDecodedKey *key, gsize wanted)
 {
   ImgDecodedEntry *entry = g_hash_table_lookup (cache->index, key);
 
   if (entry != NULL)
-    return entry->state == ENTRY_DECODING;
+    return entry->state == ENTRY_DECODING || (entry->n_plain < wanted && entry->n_pins > 0);
   for (guint i = 0; i < cache->n_entries; i++)
     if (cache->entries[i].n_pins == 0)
       return FALSE;
@@ -169,10 +190,10 @@ is_busy (ImgDecodedCache *cache, const ImgDecodedKey *key)
 }
 
 void
-img_decoded_wait (ImgDecodedCache *cache, const ImgDecodedKey *key)
+img_decoded_wait (ImgDecodedCache *cache, const ImgDecodedKey *key, gsize wanted)
 {
   img_mutex_lock (&cache->mutex);
-  while (is_busy (cache, key))
+  while (is_busy (cache, key, wanted))
     img_wait_list_wait (&cache->changed, &cache->mutex);
   img_mutex_unlock (&cache->mutex);
 }
@@ -199,10 +220,17 @@ make_stale (ImgDecodedCache *cache, ImgDecodedEntry *entry)
   entry->state = ENTRY_STALE;
 }
 
+gboolean
+img_decoded_had_part (const ImgDecodedEntry *entry)
+{
+  return entry->n_plain > 0;
+}
+
 void
-img_decoded_ready (ImgDecodedCache *cache, ImgDecodedEntry *entry)
+img_decoded_ready (ImgDecodedCache *cache, ImgDecodedEntry *entry, gsize n_plain)
 {
   img_mutex_lock (&cache->mutex);
+  entry->n_plain = n_plain;
   if (entry->is_outdated)
     make_stale (cache, entry);
   else

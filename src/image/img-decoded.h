@@ -7,8 +7,9 @@
  * One mutex protects the index; nobody decodes, copies or does I/O under it. A caller that misses
  * becomes the owner of the entry and must end it with _ready or _failed; others that want the same unit
  * meanwhile get BUSY and wait in _wait, with nothing owned (an owner that waited for another owner could
- * close a circle). An entry is pinned while somebody copies from it; only unpinned ones are reused. When all
- * are pinned or being decoded, callers wait; the cache never fails for being full.
+ * close a circle). An entry may have only the first bytes of its unit: who wants more becomes its owner once
+ * more. It is pinned while somebody copies from it; only unpinned ones are reused. When all are pinned or
+ * being decoded, callers wait; the cache never fails for being full.
  */
 
 #pragma once
@@ -40,17 +41,22 @@ typedef enum
 ImgDecodedCache *img_decoded_cache_new  (gsize unit_length, gsize budget) G_GNUC_WARN_UNUSED_RESULT;
 void             img_decoded_cache_free (ImgDecodedCache *cache);
 
-/* Never waits. */
+/* Never waits. @wanted: bytes from the start of the unit. */
 ImgDecodedResult img_decoded_lookup     (ImgDecodedCache *cache, const ImgDecodedKey *key,
-                                         gboolean may_insert, ImgDecodedEntry **entry);
+                                         gsize wanted, gboolean may_insert,
+                                         ImgDecodedEntry **entry);
 /* Returns when a lookup of @key may have another answer than BUSY. */
-void             img_decoded_wait       (ImgDecodedCache *cache, const ImgDecodedKey *key);
+void             img_decoded_wait       (ImgDecodedCache *cache, const ImgDecodedKey *key,
+                                         gsize wanted);
+/* For an owner: whether a part of the unit has been decoded before. */
+gboolean         img_decoded_had_part   (const ImgDecodedEntry *entry);
 /* For an owner; NULL when there is no memory. */
 guint8          *img_decoded_get_memory (ImgDecodedCache *cache, ImgDecodedEntry *entry,
                                          ImgError **error);
 const guint8    *img_decoded_get_plain  (ImgDecodedEntry *entry);
-/* The owner's pin stays: _unpin follows. */
-void             img_decoded_ready      (ImgDecodedCache *cache, ImgDecodedEntry *entry);
+/* @n_plain bytes are there. The owner's pin stays: _unpin follows. */
+void             img_decoded_ready      (ImgDecodedCache *cache, ImgDecodedEntry *entry,
+                                         gsize n_plain);
 void             img_decoded_failed     (ImgDecodedCache *cache, ImgDecodedEntry *entry);
 /* Stored bytes in the range are about to change: what was decoded of them is not found again. */
 void             img_decoded_forget     (ImgDecodedCache *cache, guint64 host_offset,

@@ -114,21 +114,35 @@ scratch_give_back (Scratch *scratch)
 
 /* ---- one batch ---- */
 
+/* How many bytes of the unit, from its start, an extent needs. */
+static gsize
+unit_end (const ImgExtent *extent)
+{
+  return (gsize) (extent->offset - extent->unit_offset + extent->length);
+}
+
+/* A unit that is read for the first time gives what is asked for; the second time it gives all, as more of it
+ * will be wanted. */
 static gboolean
-decode_unit (Unit *unit, ImgError **error)
+decode_unit (Unit *unit, gsize *n_plain, ImgError **error)
 {
   const ImgExtent *extent = &unit->extent;
+  const ImgLayoutClass *klass = unit->layout->klass;
   const guint8 *stored = unit->stored.iov_base;
+  gsize wanted = extent->unit_length;
   guint8 *plain;
 
   if (unit->entry == NULL)
     {
-      struct iovec whole = img_iov_cursor_next (&unit->target, extent->unit_length);
+      struct iovec whole = img_iov_cursor_next (&unit->target, wanted);
 
-      return unit->layout->klass->decode (unit->layout, extent, stored, whole.iov_base, error);
+      return klass->decode (unit->layout, extent, stored, whole.iov_base, wanted, n_plain, error);
     }
   plain = img_decoded_get_memory (unit->cache, unit->entry, error);
-  if (plain == NULL || !unit->layout->klass->decode (unit->layout, extent, stored, plain, error))
+  if (!img_decoded_had_part (unit->entry))
+    wanted = unit_end (extent);
+  if (plain == NULL ||
+      !klass->decode (unit->layout, extent, stored, plain, wanted, n_plain, error))
     return FALSE;
   img_iov_cursor_copy (&unit->target, plain + (extent->offset - extent->unit_offset),
                        extent->length);
@@ -142,13 +156,14 @@ decode_units (Transfer *transfer, gboolean success, ImgError **error)
   for (guint i = 0; i < transfer->n_units; i++)
     {
       Unit *unit = &transfer->units[i];
+      gsize n_plain;
 
-      success = success && decode_unit (unit, error);
+      success = success && decode_unit (unit, &n_plain, error);
       if (unit->entry == NULL)
         continue;
       if (success)
         {
-          img_decoded_ready (unit->cache, unit->entry);
+          img_decoded_ready (unit->cache, unit->entry, n_plain);
           img_decoded_unpin (unit->cache, unit->entry);
         }
       else
@@ -335,7 +350,7 @@ add_compressed (Transfer *transfer, const ImgExtent *extent, ImgImage *layer, Im
   ImgDecodedEntry *entry;
 
   for (;;)
-    switch (img_decoded_lookup (layer->decoded, &key, !in_place, &entry))
+    switch (img_decoded_lookup (layer->decoded, &key, unit_end (extent), !in_place, &entry))
       {
       case IMG_DECODED_HIT:
         copy_from_entry (transfer, layer->decoded, entry, extent);
@@ -354,7 +369,7 @@ add_compressed (Transfer *transfer, const ImgExtent *extent, ImgImage *layer, Im
           }
         if (!run_batch (transfer, error))
           return FALSE;
-        img_decoded_wait (layer->decoded, &key);
+        img_decoded_wait (layer->decoded, &key, unit_end (extent));
         break;
       }
 }
@@ -525,7 +540,7 @@ try_compressed (const ImgExtent *extent, ImgImage *layer, guint8 *buffer)
   ImgDecodedKey key = { extent->unit_host_offset, extent->unit_host_length };
   ImgDecodedEntry *entry;
 
-  if (img_decoded_lookup (layer->decoded, &key, FALSE, &entry) != IMG_DECODED_HIT)
+  if (img_decoded_lookup (layer->decoded, &key, unit_end (extent), FALSE, &entry) != IMG_DECODED_HIT)
     return IMG_TRY_WOULD_BLOCK;
   memcpy (buffer, img_decoded_get_plain (entry) + (extent->offset - extent->unit_offset),
           extent->length);

@@ -136,6 +136,118 @@ test_deflate_levels (void)
       }
 }
 
+/* Every part from the start, in a buffer of its own so that a write behind it is found. */
+static void
+test_deflate_part (void)
+{
+  g_autofree guint8 *plain = make_text (UNIT, 9);
+  g_autoptr (GBytes) stored = deflate_raw (plain, UNIT, 6, 12);
+
+  for (gsize wanted = 1; wanted <= UNIT; wanted += wanted < 600 ? 1 : 509)
+    {
+      g_autofree guint8 *part = g_malloc (UNIT);
+      gsize n_plain = 0;
+
+      g_assert_true (img_deflate_decode_part (g_bytes_get_data (stored, NULL),
+                                              g_bytes_get_size (stored), part, UNIT, wanted, &n_plain,
+                                              NULL));
+      g_assert_cmpuint (n_plain, >=, wanted);
+      g_assert_cmpuint (n_plain, <=, UNIT);
+      g_assert_cmpmem (part, n_plain, plain, n_plain);
+    }
+}
+
+/* What zlib makes of the first @wanted bytes; FALSE if it refuses. */
+static gboolean
+oracle_part (const guint8 *stored, gsize stored_length, guint8 *plain, gsize wanted)
+{
+  z_stream stream = { 0 };
+  int result;
+
+  g_assert_cmpint (inflateInit2 (&stream, -15), ==, Z_OK);
+  stream.next_in = (Bytef *) stored;
+  stream.avail_in = (uInt) stored_length;
+  stream.next_out = plain;
+  stream.avail_out = (uInt) wanted;
+  result = inflate (&stream, Z_SYNC_FLUSH);
+  wanted = stream.avail_out;
+  inflateEnd (&stream);
+  return (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) && wanted == 0;
+}
+
+/* Damaged streams: never anything but what zlib would give, and never a crash. */
+static void
+test_deflate_part_damaged (void)
+{
+  g_autoptr (GRand) random = g_rand_new_with_seed (4);
+  g_autofree guint8 *plain = make_text (UNIT, 10);
+  g_autoptr (GBytes) stored = deflate_raw (plain, UNIT, 6, 12);
+  gsize length = g_bytes_get_size (stored);
+  guint n_accepted = 0;
+
+  for (guint i = 0; i < 3000; i++)
+    {
+      g_autofree guint8 *bytes = g_memdup2 (g_bytes_get_data (stored, NULL), length);
+      g_autofree guint8 *part = g_malloc (UNIT);
+      g_autofree guint8 *expected = g_malloc (UNIT);
+      gsize wanted = (gsize) g_rand_int_range (random, 1, UNIT);
+      gsize n_plain;
+
+      for (guint n = 0; n < 1 + i % 4; n++)
+        bytes[g_rand_int_range (random, 0, (gint32) length)] ^= (guint8) (1u << (n + i) % 8);
+      if (!img_deflate_decode_part (bytes, length, part, UNIT, wanted, &n_plain, NULL))
+        continue;
+      n_accepted++;
+      g_assert_true (oracle_part (bytes, length, expected, wanted));
+      g_assert_cmpmem (part, wanted, expected, wanted);
+    }
+  g_assert_cmpuint (n_accepted, >, 300);
+  g_assert_cmpuint (n_accepted, <, 2900);
+}
+
+static void
+test_deflate_encode (void)
+{
+  for (gsize length = 512; length <= 2 * 1024 * 1024; length *= 4)
+    {
+      g_autofree guint8 *plain = make_text (length, (guint) length + 1);
+      g_autofree guint8 *stored = g_malloc (length);
+      g_autofree guint8 *back = g_malloc (length);
+      gsize stored_length, too_short;
+
+      g_assert_true (img_deflate_encode (plain, length, stored, length - 1, &stored_length, NULL));
+      g_assert_cmpuint (stored_length, >, 0);
+      /* A reader with no more than the window of the specification. */
+      g_assert_true (oracle (stored, stored_length, back, length));
+      g_assert_cmpmem (back, length, plain, length);
+      g_assert_true (
+        img_deflate_encode (plain, length, stored, stored_length - 1, &too_short, NULL));
+      g_assert_cmpuint (too_short, ==, 0);
+    }
+}
+
+static void
+test_zstd_encode (void)
+{
+  g_autofree guint8 *plain = make_text (UNIT, 11);
+  g_autofree guint8 *stored = g_malloc (UNIT);
+  ImgError *error = NULL;
+  gsize stored_length;
+
+  if (!img_zstd_is_available ())
+    {
+      g_assert_false (img_zstd_encode (plain, UNIT, stored, UNIT - 1, &stored_length, &error));
+      g_assert_cmpint (error->code, ==, IMG_CODE_UNSUPPORTED);
+      img_error_free (error);
+      return;
+    }
+  g_assert_true (img_zstd_encode (plain, UNIT, stored, UNIT - 1, &stored_length, NULL));
+  g_assert_cmpuint (stored_length, >, 0);
+  assert_decodes (img_zstd_decode, stored, stored_length, plain, UNIT);
+  g_assert_true (img_zstd_encode (plain, UNIT, stored, stored_length - 1, &stored_length, NULL));
+  g_assert_cmpuint (stored_length, ==, 0);
+}
+
 static void
 test_deflate_sizes (void)
 {
@@ -396,6 +508,10 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/codec/deflate/levels", test_deflate_levels);
   g_test_add_func ("/codec/deflate/sizes", test_deflate_sizes);
+  g_test_add_func ("/codec/deflate/part", test_deflate_part);
+  g_test_add_func ("/codec/deflate/part-damaged", test_deflate_part_damaged);
+  g_test_add_func ("/codec/deflate/encode", test_deflate_encode);
+  g_test_add_func ("/codec/zstd/encode", test_zstd_encode);
   g_test_add_func ("/codec/deflate/longer", test_deflate_longer);
   g_test_add_func ("/codec/deflate/truncated", test_deflate_truncated);
   g_test_add_func ("/codec/deflate/short", test_deflate_short);

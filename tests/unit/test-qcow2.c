@@ -699,6 +699,7 @@ test_decode (void)
       g_autofree guint8 *stored = NULL;
       ImgError *error = NULL;
       ImgExtent extent;
+      gsize n_plain;
 
       g_assert_cmpint (
         layout->klass->map (layout, cluster * 4096 + 100, 9999, IMG_MAP_NONE, &extent, NULL), ==,
@@ -710,13 +711,15 @@ test_decode (void)
       stored = g_malloc (extent.unit_host_length);
       g_assert_true (img_storage_read (extent.storage, extent.unit_host_offset, stored,
                                        extent.unit_host_length, NULL));
-      g_assert_true (layout->klass->decode (layout, &extent, stored, decoded, NULL));
+      g_assert_true (
+        layout->klass->decode (layout, &extent, stored, decoded, 4096, &n_plain, NULL));
+      g_assert_cmpuint (n_plain, ==, 4096);
       for (guint i = 0; i < 4096; i++)
         g_assert_cmpuint (decoded[i], ==,
                           i % 3 == 0 ? (guint8) (test_pattern_byte (i, cluster) & 31)
                                      : (guint8) cluster);
       memset (stored, 0xff, extent.unit_host_length);
-      g_assert_false (layout->klass->decode (layout, &extent, stored, decoded, &error));
+      g_assert_false (layout->klass->decode (layout, &extent, stored, decoded, 4096, &n_plain, &error));
       assert_error (error, IMG_CODE_CORRUPT, "Compressed cluster at offset");
     }
 }

@@ -282,8 +282,11 @@ scripted_decode (ImgLayout *layout,
                  const ImgExtent *extent,
                  const guint8 *stored,
                  guint8 *plain,
+                 gsize wanted,
+                 gsize *n_plain,
                  ImgError **error)
 {
+  *n_plain = extent->unit_length;
   if (stored[0] == 255)
     {
       img_error_set (error, IMG_CODE_CORRUPT, "Scripted damage");

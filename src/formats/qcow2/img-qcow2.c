@@ -222,17 +222,24 @@ qcow2_decode (ImgLayout *layout,
               const ImgExtent *extent,
               const guint8 *stored,
               guint8 *plain,
+              gsize wanted,
+              gsize *n_plain,
               ImgError **error)
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
-  gboolean (*decode) (const guint8 *, gsize, guint8 *, gsize, ImgError **) = img_deflate_decode;
+  gboolean success;
 
   if (self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD)
-    decode = img_zstd_decode;
-  if (decode (stored, extent->unit_host_length, plain, extent->unit_length, error))
-    return TRUE;
-  img_error_prefix (error, _("Compressed cluster at offset 0x%" PRIx64 ": "), extent->unit_offset);
-  return FALSE;
+    {
+      *n_plain = extent->unit_length;
+      success = img_zstd_decode (stored, extent->unit_host_length, plain, extent->unit_length, error);
+    }
+  else
+    success = img_deflate_decode_part (stored, extent->unit_host_length, plain, extent->unit_length,
+                                       wanted, n_plain, error);
+  if (!success)
+    img_error_prefix (error, _("Compressed cluster at offset 0x%" PRIx64 ": "), extent->unit_offset);
+  return success;
 }
 
 /* ---- what there is to say ---- */
