@@ -339,7 +339,6 @@ img_image_set_backing (ImgImage *image, ImgImage *backing, ImgError **error)
       old = image->backing;
       image->backing = backing != NULL ? img_image_ref (backing) : NULL;
       image->backing_is_set = TRUE;
-      image->layout->has_backing |= backing != NULL;
       /* What an image below would show is to be hidden, whatever the file says. */
       image->layout->has_backing |= backing != NULL;
     }

@@ -25,6 +25,12 @@ typedef struct
   ImagoImage *deferred;  /* with its references pending */
   GFile *target;
   ImagoJob *job;
+  ImgStorage *written;   /* memory that holds the disk */
+  ImagoStorage *memory;  /* other memory */
+  ImgStorage *memory_core;
+  ImagoImage *disk;      /* a qcow2 image that can be written, with data in its first clusters */
+  GBytes *bytes;         /* COUNT of them */
+  GBytes *cluster;
 } Subject;
 
 typedef struct
@@ -306,6 +312,294 @@ finish_job (Subject *subject, GAsyncResult *result, GError **error)
   return success;
 }
 
+static void
+start_probe (Subject *subject,
+             GCancellable *cancellable,
+             GAsyncReadyCallback callback,
+             gpointer user_data)
+{
+  imago_format_probe_async (subject->storage, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_probe (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GListModel) list = imago_format_probe_finish (result, error);
+
+  if (list == NULL)
+    return FALSE;
+  g_assert_cmpuint (g_list_model_get_n_items (list), ==, 0);
+  return TRUE;
+}
+
+static void
+start_inspect (Subject *subject,
+               GCancellable *cancellable,
+               GAsyncReadyCallback callback,
+               gpointer user_data)
+{
+  imago_inspect_async (subject->file, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_inspect (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoInspection) inspection = imago_inspect_finish (result, error);
+
+  if (inspection == NULL)
+    return FALSE;
+  g_assert_cmpuint (imago_inspection_get_virtual_size (inspection), ==, SIZE);
+  return TRUE;
+}
+
+/* ---- what changes something ---- */
+
+static void
+check_content (GBytes *content, gsize count, gboolean has_pattern, Subject *subject)
+{
+  const guint8 *data = g_bytes_get_data (content, NULL);
+
+  g_assert_cmpuint (g_bytes_get_size (content), ==, count);
+  if (has_pattern)
+    g_assert_true (g_bytes_equal (content, subject->bytes));
+  for (gsize i = 0; !has_pattern && i < count; i++)
+    g_assert_cmpuint (data[i], ==, 0);
+}
+
+static void
+check_disk (Subject *subject, guint64 offset, gsize count, gboolean has_pattern)
+{
+  g_autoptr (GBytes) content = imago_image_read_bytes (subject->disk, offset, count, NULL, NULL);
+
+  check_content (content, count, has_pattern, subject);
+}
+
+static void
+check_memory (Subject *subject, guint64 offset, gsize count, gboolean has_pattern)
+{
+  g_autoptr (GBytes) content =
+    imago_storage_read_bytes (subject->memory, offset, count, NULL, NULL);
+
+  check_content (content, count, has_pattern, subject);
+}
+
+static void
+check_kind (Subject *subject, guint64 offset, ImagoExtentKind kind)
+{
+  g_autoptr (ImagoExtent) extent =
+    imago_image_map (subject->disk, offset, 1, IMAGO_MAP_NONE, NULL, NULL);
+
+  g_assert_cmpuint (imago_extent_get_kind (extent), ==, kind);
+}
+
+static void
+start_write_bytes (Subject *subject,
+                   GCancellable *cancellable,
+                   GAsyncReadyCallback callback,
+                   gpointer user_data)
+{
+  imago_image_write_bytes_async (subject->disk, 1000, subject->bytes, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_write_bytes (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_image_write_bytes_finish (subject->disk, result, error))
+    return FALSE;
+  check_disk (subject, 1000, COUNT, TRUE);
+  return TRUE;
+}
+
+static void
+start_write_compressed (Subject *subject,
+                        GCancellable *cancellable,
+                        GAsyncReadyCallback callback,
+                        gpointer user_data)
+{
+  imago_image_write_compressed_async (subject->disk, 65536, subject->cluster, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_write_compressed (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_image_write_compressed_finish (subject->disk, result, error))
+    return FALSE;
+  check_kind (subject, 65536, IMAGO_EXTENT_COMPRESSED);
+  return TRUE;
+}
+
+static void
+start_write_zeroes (Subject *subject,
+                    GCancellable *cancellable,
+                    GAsyncReadyCallback callback,
+                    gpointer user_data)
+{
+  imago_image_write_zeroes_async (subject->disk, 131072, 65536, IMAGO_ZERO_UNMAP, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_write_zeroes (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_image_write_zeroes_finish (subject->disk, result, error))
+    return FALSE;
+  check_disk (subject, 131072, 65536, FALSE);
+  return TRUE;
+}
+
+static void
+start_discard (Subject *subject,
+               GCancellable *cancellable,
+               GAsyncReadyCallback callback,
+               gpointer user_data)
+{
+  imago_image_discard_async (subject->disk, 131072, 65536, IMAGO_DISCARD_ZERO, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_discard (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_image_discard_finish (subject->disk, result, error))
+    return FALSE;
+  check_disk (subject, 131072, 65536, FALSE);
+  return TRUE;
+}
+
+static void
+start_flush (Subject *subject,
+             GCancellable *cancellable,
+             GAsyncReadyCallback callback,
+             gpointer user_data)
+{
+  imago_image_flush_async (subject->disk, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_flush (Subject *subject, GAsyncResult *result, GError **error)
+{
+  return imago_image_flush_finish (subject->disk, result, error);
+}
+
+static void
+start_resize (Subject *subject,
+              GCancellable *cancellable,
+              GAsyncReadyCallback callback,
+              gpointer user_data)
+{
+  imago_image_resize_async (subject->disk, SIZE / 2, IMAGO_RESIZE_MAY_SHRINK,
+                            IMAGO_PREALLOCATION_NONE, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_resize (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_image_resize_finish (subject->disk, result, error))
+    return FALSE;
+  g_assert_cmpuint (imago_image_get_size (subject->disk), ==, SIZE / 2);
+  return TRUE;
+}
+
+static void
+start_close_written (Subject *subject,
+                     GCancellable *cancellable,
+                     GAsyncReadyCallback callback,
+                     gpointer user_data)
+{
+  imago_image_close_async (subject->disk, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_close_written (Subject *subject, GAsyncResult *result, GError **error)
+{
+  return imago_image_close_finish (subject->disk, result, error);
+}
+
+static void
+start_storage_write_bytes (Subject *subject,
+                           GCancellable *cancellable,
+                           GAsyncReadyCallback callback,
+                           gpointer user_data)
+{
+  imago_storage_write_bytes_async (subject->memory, 10, subject->bytes, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_storage_write_bytes (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_storage_write_bytes_finish (subject->memory, result, error))
+    return FALSE;
+  check_memory (subject, 10, COUNT, TRUE);
+  return TRUE;
+}
+
+static void
+start_storage_write_zeroes (Subject *subject,
+                            GCancellable *cancellable,
+                            GAsyncReadyCallback callback,
+                            gpointer user_data)
+{
+  imago_storage_write_zeroes_async (subject->memory, 0, 4096, IMAGO_ZERO_NONE, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_storage_write_zeroes (Subject *subject, GAsyncResult *result, GError **error)
+{
+  if (!imago_storage_write_zeroes_finish (subject->memory, result, error))
+    return FALSE;
+  check_memory (subject, 0, 4096, FALSE);
+  return TRUE;
+}
+
+static void
+start_storage_discard (Subject *subject,
+                       GCancellable *cancellable,
+                       GAsyncReadyCallback callback,
+                       gpointer user_data)
+{
+  imago_storage_discard_async (subject->memory, 0, 4096, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_storage_discard (Subject *subject, GAsyncResult *result, GError **error)
+{
+  return imago_storage_discard_finish (subject->memory, result, error);
+}
+
+static void
+start_storage_truncate (Subject *subject,
+                        GCancellable *cancellable,
+                        GAsyncReadyCallback callback,
+                        gpointer user_data)
+{
+  imago_storage_truncate_async (subject->memory, 12345, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_storage_truncate (Subject *subject, GAsyncResult *result, GError **error)
+{
+  guint64 size;
+
+  if (!imago_storage_truncate_finish (subject->memory, result, error))
+    return FALSE;
+  g_assert_true (imago_storage_query_size (subject->memory, &size, NULL, NULL));
+  g_assert_cmpuint (size, ==, 12345);
+  return TRUE;
+}
+
+static void
+start_storage_flush (Subject *subject,
+                     GCancellable *cancellable,
+                     GAsyncReadyCallback callback,
+                     gpointer user_data)
+{
+  imago_storage_flush_async (subject->memory, 0, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_storage_flush (Subject *subject, GAsyncResult *result, GError **error)
+{
+  return imago_storage_flush_finish (subject->memory, result, error);
+}
+
 static const Call calls[] = {
   { "file-storage-open", start_file_storage, finish_file_storage, TRUE, FALSE },
   { "storage-read-bytes", start_storage_read, finish_storage_read, TRUE, FALSE },
@@ -318,7 +612,21 @@ static const Call calls[] = {
   { "read-bytes", start_read_bytes, finish_read_bytes, TRUE, FALSE },
   { "map", start_map, finish_map, TRUE, FALSE },
   { "map-extents", start_map_extents, finish_map_extents, TRUE, FALSE },
+  { "probe", start_probe, finish_probe, TRUE, FALSE },
+  { "inspect", start_inspect, finish_inspect, TRUE, FALSE },
   { "job-run", start_job, finish_job, FALSE, FALSE },
+  { "write-bytes", start_write_bytes, finish_write_bytes, FALSE, FALSE },
+  { "write-compressed", start_write_compressed, finish_write_compressed, FALSE, FALSE },
+  { "write-zeroes", start_write_zeroes, finish_write_zeroes, FALSE, FALSE },
+  { "discard", start_discard, finish_discard, FALSE, FALSE },
+  { "flush", start_flush, finish_flush, FALSE, FALSE },
+  { "resize", start_resize, finish_resize, FALSE, FALSE },
+  { "close-written", start_close_written, finish_close_written, FALSE, TRUE },
+  { "storage-write-bytes", start_storage_write_bytes, finish_storage_write_bytes, FALSE, FALSE },
+  { "storage-write-zeroes", start_storage_write_zeroes, finish_storage_write_zeroes, FALSE, FALSE },
+  { "storage-discard", start_storage_discard, finish_storage_discard, FALSE, FALSE },
+  { "storage-truncate", start_storage_truncate, finish_storage_truncate, FALSE, FALSE },
+  { "storage-flush", start_storage_flush, finish_storage_flush, FALSE, FALSE },
 };
 
 /* ---- the subject ---- */
@@ -334,6 +642,44 @@ open_deferred (Subject *subject)
   image = imago_image_open (subject->file, options, NULL, &error);
   g_assert_no_error (error);
   return image;
+}
+
+static void
+fill (ImagoStorage *storage, GByteArray *content)
+{
+  g_autoptr (GBytes) bytes = test_to_bytes (content);
+  g_autoptr (GError) error = NULL;
+
+  imago_storage_write_bytes (storage, 0, bytes, NULL, &error);
+  g_assert_no_error (error);
+}
+
+static void
+open_disk (Subject *subject)
+{
+  g_autoptr (ImagoStorage) storage = imago_memory_storage_new_writable (0);
+  g_autoptr (ImagoOpenOptions) options = options_new ("qcow2");
+  g_autoptr (GBytes) data = test_to_bytes (test_pattern_new (3 * 65536, 3));
+  g_autoptr (GError) error = NULL;
+
+  fill (storage, test_qcow2_new (&(TestQcow2){ .size = SIZE }));
+  imago_open_options_set_writable (options, TRUE);
+  subject->written = img_storage_ref (imago_storage_get_core (storage));
+  subject->disk = imago_image_open_storage (storage, options, NULL, &error);
+  g_assert_no_error (error);
+  imago_image_write_bytes (subject->disk, 2 * 65536, data, NULL, &error);
+  g_assert_no_error (error);
+}
+
+static void
+make_changeable (Subject *subject)
+{
+  open_disk (subject);
+  subject->memory = imago_memory_storage_new_writable (0);
+  subject->memory_core = img_storage_ref (imago_storage_get_core (subject->memory));
+  fill (subject->memory, test_pattern_new (65536, 4));
+  subject->bytes = test_to_bytes (test_pattern_new (COUNT, 9));
+  subject->cluster = g_bytes_new_take (g_malloc0 (65536), 65536);
 }
 
 static void
@@ -354,6 +700,7 @@ subject_init (Subject *subject)
   subject->target = g_file_new_for_path (target);
   subject->job = IMAGO_JOB (imago_convert_job_new (subject->image, subject->target));
   imago_convert_job_set_durable (IMAGO_CONVERT_JOB (subject->job), FALSE);
+  make_changeable (subject);
 }
 
 static void
@@ -363,6 +710,8 @@ subject_drop (Subject *subject)
   g_clear_object (&subject->image);
   g_clear_object (&subject->deferred);
   g_clear_object (&subject->storage);
+  g_clear_object (&subject->disk);
+  g_clear_object (&subject->memory);
 }
 
 static void
@@ -370,7 +719,13 @@ subject_clear (Subject *subject)
 {
   subject_drop (subject);
   test_gate_wait_unused (subject->gate);
+  test_gate_wait_unused (subject->written);
+  test_gate_wait_unused (subject->memory_core);
   img_storage_unref (subject->gate);
+  img_storage_unref (subject->written);
+  img_storage_unref (subject->memory_core);
+  g_bytes_unref (subject->bytes);
+  g_bytes_unref (subject->cluster);
   g_object_unref (subject->file);
   g_object_unref (subject->target);
   g_free (subject->path);
@@ -570,7 +925,9 @@ test_no_callback (gconstpointer data)
   g_cancellable_cancel (cancellable);
   call->start (&subject, cancellable, NULL, NULL);
   subject_drop (&subject);
-  while (!g_atomic_ref_count_compare (&subject.gate->ref_count, 1))
+  while (!g_atomic_ref_count_compare (&subject.gate->ref_count, 1) ||
+         !g_atomic_ref_count_compare (&subject.written->ref_count, 1) ||
+         !g_atomic_ref_count_compare (&subject.memory_core->ref_count, 1))
     {
       g_main_context_iteration (NULL, FALSE);
       g_usleep (100);

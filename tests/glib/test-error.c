@@ -5,7 +5,9 @@
 /* Each code of ImagoError, provoked through the public API by what it is meant for. */
 
 #include <imago-glib/imago-glib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "test-images.h"
 
@@ -227,6 +229,77 @@ test_closed (void)
 }
 
 static void
+test_read_only (void)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = open_bytes (test_pattern_new (1024, 0), "raw", NULL, &error);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("x", 1);
+
+  g_assert_no_error (error);
+  g_assert_false (imago_image_write_bytes (image, 0, bytes, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_READ_ONLY);
+}
+
+/* Meanwhile nothing may be printed: the output may be a file, too. */
+static void
+set_file_size_limit (rlim_t limit)
+{
+  struct rlimit limits;
+
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &limits), ==, 0);
+  limits.rlim_cur = MIN (limit, limits.rlim_max);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &limits), ==, 0);
+}
+
+/* The flush fails for a reason of its own; what comes after it is refused because it failed. */
+static void
+test_flush_failed (void)
+{
+  char *folder = test_folder_new ();
+  g_autofree char *path = test_write (folder, "disk", test_qcow2_new (&(TestQcow2){ 0 }));
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", TRUE, NULL);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("x", 1);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = imago_image_open (file, options, NULL, &error);
+  gboolean success;
+
+  g_assert_no_error (error);
+  g_assert_true (imago_image_write_bytes (image, 0, bytes, NULL, &error));
+  signal (SIGXFSZ, SIG_IGN);
+  set_file_size_limit (0);
+  success = imago_image_flush (image, NULL, &error);
+  set_file_size_limit (RLIM_INFINITY);
+  g_assert_false (success);
+  g_assert_nonnull (error);
+  g_assert_true (error->domain == G_IO_ERROR);
+  g_clear_error (&error);
+
+  g_assert_false (imago_image_flush (image, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED);
+  g_clear_error (&error);
+  g_assert_false (imago_image_write_bytes (image, 0, bytes, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED);
+  g_clear_error (&error);
+  g_assert_false (imago_image_close (image, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED);
+  test_folder_remove (folder);
+}
+
+static void
+test_invalid_option (void)
+{
+  g_autoptr (ImagoStorage) storage = imago_memory_storage_new_writable (1024);
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "writable", TRUE, NULL);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (imago_image_open_storage (storage, options, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_INVALID_OPTION);
+}
+
+static void
 test_domain (void)
 {
   g_assert_cmpstr (g_quark_to_string (IMAGO_ERROR), ==, "imago-error-quark");
@@ -251,6 +324,9 @@ main (int argc, char *argv[])
   g_test_add_func ("/error/snapshot-not-found", test_snapshot_not_found);
   g_test_add_func ("/error/no-memory", test_no_memory);
   g_test_add_func ("/error/closed", test_closed);
+  g_test_add_func ("/error/read-only", test_read_only);
+  g_test_add_func ("/error/flush-failed", test_flush_failed);
+  g_test_add_func ("/error/invalid-option", test_invalid_option);
   g_test_add_func ("/error/domain", test_domain);
   return g_test_run ();
 }

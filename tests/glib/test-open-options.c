@@ -11,17 +11,18 @@ test_defaults (void)
   g_autofree char *format_name = NULL;
   g_autofree char *snapshot = NULL;
   g_autoptr (ImagoReferencePolicy) policy = NULL;
-  gboolean defer_references, allow_device;
+  gboolean writable, defer_references, allow_device;
   guint64 metadata_cache_size, decoded_cache_size;
   guint max_depth, max_files;
 
-  g_object_get (options, "format-name", &format_name, "snapshot", &snapshot, "reference-policy",
+  g_object_get (options, "format-name", &format_name, "snapshot", &snapshot, "writable", &writable, "reference-policy",
                 &policy, "defer-references", &defer_references, "allow-device", &allow_device,
                 "metadata-cache-size", &metadata_cache_size, "decoded-cache-size",
                 &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, NULL);
   g_assert_null (format_name);
   g_assert_null (snapshot);
   g_assert_null (policy);
+  g_assert_false (writable);
   g_assert_false (defer_references);
   g_assert_false (allow_device);
   g_assert_cmpuint (metadata_cache_size, ==, 0);
@@ -35,23 +36,24 @@ test_construct (void)
 {
   g_autoptr (ImagoReferencePolicy) deny = imago_deny_policy_new ();
   g_autoptr (ImagoOpenOptions) options = g_object_new (
-    IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "snapshot", "1", "reference-policy", deny,
+    IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "snapshot", "1", "writable", TRUE, "reference-policy", deny,
     "defer-references", TRUE, "allow-device", TRUE, "metadata-cache-size", (guint64) 1 << 40,
     "decoded-cache-size", (guint64) 4096, "max-depth", 3, "max-files", 9, NULL);
   g_autofree char *format_name = NULL;
   g_autofree char *snapshot = NULL;
   g_autoptr (ImagoReferencePolicy) policy = NULL;
-  gboolean defer_references, allow_device;
+  gboolean writable, defer_references, allow_device;
   guint64 metadata_cache_size, decoded_cache_size;
   guint max_depth, max_files;
 
-  g_object_get (options, "format-name", &format_name, "snapshot", &snapshot, "reference-policy",
+  g_object_get (options, "format-name", &format_name, "snapshot", &snapshot, "writable", &writable, "reference-policy",
                 &policy, "defer-references", &defer_references, "allow-device", &allow_device,
                 "metadata-cache-size", &metadata_cache_size, "decoded-cache-size",
                 &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, NULL);
   g_assert_cmpstr (format_name, ==, "qcow2");
   g_assert_cmpstr (snapshot, ==, "1");
   g_assert_true (policy == deny);
+  g_assert_true (writable);
   g_assert_true (defer_references);
   g_assert_true (allow_device);
   g_assert_cmpuint (metadata_cache_size, ==, (guint64) 1 << 40);
@@ -80,15 +82,17 @@ test_setters (void)
 
       imago_open_options_set_format_name (options, own);
       imago_open_options_set_snapshot (options, "name");
+      imago_open_options_set_writable (options, 2);
       imago_open_options_set_reference_policy (options, policy);
       imago_open_options_set_defer_references (options, 2);
     }
-  g_assert_cmpuint (n_notified, ==, 4);
+  g_assert_cmpuint (n_notified, ==, 5);
   imago_open_options_set_format_name (options, NULL);
   imago_open_options_set_snapshot (options, NULL);
+  imago_open_options_set_writable (options, FALSE);
   imago_open_options_set_reference_policy (options, NULL);
   imago_open_options_set_defer_references (options, FALSE);
-  g_assert_cmpuint (n_notified, ==, 8);
+  g_assert_cmpuint (n_notified, ==, 10);
 }
 
 int

@@ -81,6 +81,16 @@ def async_calls_come_in_threes():
 
 
 @tap.test
+def async_calls_are_tested_in_every_situation():
+    """test-async.c has a row for each of them."""
+    rows = (tree.ROOT / 'tests' / 'glib' / 'test-async.c').read_text()
+    starters = [f.get(f'{C}identifier') for container in containers() for name, f in callables(container).items()
+                if name.endswith('_async')]
+    tree.report([f'{name} is not started in test-async.c' for name in starters if f' {name} (' not in rows])
+    tap.true(len(starters) > 20, f'{len(starters)} asynchronous calls')
+
+
+@tap.test
 def every_call_can_be_made():
     problems = []
     skipped = set()
