@@ -198,7 +198,20 @@ change_error (FileStorage *file, const ImgIo *io, int saved_errno)
   return error;
 }
 
-/* There is no promise for writes yet. */
+static void
+change_nowait (FileStorage *file, ImgIo *io)
+{
+  gsize n_done = 0;
+  int error = EAGAIN; /* there is no promise for anything but writes */
+
+  if (io->op == IMG_IO_WRITE)
+    error = img_file_writer_write_nowait (&file->writer, io, &n_done);
+  if (error == EAGAIN)
+    img_io_complete_partly (io, n_done);
+  else
+    img_io_complete (io, error != 0 ? change_error (file, io, error) : NULL);
+}
+
 static void
 change (FileStorage *file, ImgIo *io)
 {
@@ -206,7 +219,7 @@ change (FileStorage *file, ImgIo *io)
 
   if (io->flags & IMG_IO_NOWAIT)
     {
-      img_io_complete_partly (io, 0);
+      change_nowait (file, io);
       return;
     }
   error = img_file_writer_run (&file->writer, io);

@@ -54,6 +54,21 @@ raise_size (ImgFileWriter *writer, guint64 size)
     ;
 }
 
+/* Of the file itself: somebody else may have let it grow. With the growth turn. */
+static int
+query_size (ImgFileWriter *writer, guint64 *size)
+{
+  struct stat st;
+
+  *size = get_size (writer);
+  if (writer->is_device)
+    return 0;
+  if (fstat (writer->fd, &st) != 0)
+    return errno;
+  *size = (guint64) st.st_size;
+  return 0;
+}
+
 static int
 set_size (ImgFileWriter *writer, guint64 size)
 {
@@ -80,6 +95,13 @@ truncate_to (ImgFileWriter *writer, guint64 size)
 }
 
 /* ---- writing ---- */
+
+static gboolean
+is_unsupported (int error)
+{
+  return error == EOPNOTSUPP || error == ENOTSUP || error == ENOSYS || error == ENODEV ||
+         error == ENOTTY;
+}
 
 /* After a short write, or with more buffers than one call takes. @n_done bytes are written. */
 static int
@@ -123,6 +145,35 @@ write_all (ImgFileWriter *writer, const ImgIo *io)
   return write_rest (writer, io, (guint64) result);
 }
 
+/* Only inside the file: what lets it grow may have to wait for its turn. */
+int
+img_file_writer_write_nowait (ImgFileWriter *writer, const ImgIo *io, gsize *n_done)
+{
+#ifdef RWF_NOWAIT
+  ssize_t result;
+
+  *n_done = 0;
+  if (g_atomic_int_get (&writer->cannot_nowait) || io->n_iov > IMG_FILE_MAX_VECTORS ||
+      !img_range_fits (io->offset, io->length, get_size (writer)))
+    return EAGAIN;
+  do
+    result = pwritev2 (writer->fd, io->iov, (int) io->n_iov, (off_t) io->offset, RWF_NOWAIT);
+  while (result < 0 && errno == EINTR);
+  if (result < 0 && is_unsupported (errno))
+    {
+      g_atomic_int_set (&writer->cannot_nowait, TRUE);
+      return EAGAIN;
+    }
+  if (result < 0)
+    return errno;
+  *n_done = (gsize) result;
+  return *n_done == io->length ? 0 : EAGAIN;
+#else
+  *n_done = 0;
+  return EAGAIN;
+#endif
+}
+
 /* ---- zeroes, discard, reserved space ---- */
 
 #ifdef __linux__
@@ -146,17 +197,13 @@ control_range (ImgFileWriter *writer, unsigned long request, guint64 offset, gui
 }
 #endif
 
-static gboolean
-is_unsupported (int error)
-{
-  return error == EOPNOTSUPP || error == ENOTSUP || error == ENOSYS || error == ENODEV ||
-         error == ENOTTY || error == EINVAL;
-}
-
-/* ENOTSUP, and remembered in *cannot, when it is no operation of this file. */
+/* ENOTSUP when it is no operation of this file, and then remembered in *cannot. EINVAL is a range that
+ * a device cannot do because it is not aligned: another range may be. */
 static int
 remember (int error, gint *cannot)
 {
+  if (error == EINVAL)
+    return ENOTSUP;
   if (!is_unsupported (error))
     return error;
   g_atomic_int_set (cannot, TRUE);
@@ -197,8 +244,10 @@ static int
 reserve (ImgFileWriter *writer, guint64 offset, guint64 length)
 {
 #ifdef __linux__
-  if (g_atomic_int_get (&writer->cannot_allocate) || writer->is_device)
-    return writer->is_device ? 0 : ENOTSUP;
+  if (writer->is_device) /* all of it is there already */
+    return img_range_fits (offset, length, get_size (writer)) ? 0 : ENOSPC;
+  if (g_atomic_int_get (&writer->cannot_allocate))
+    return ENOTSUP;
   return remember (allocate (writer, 0, offset, length), &writer->cannot_allocate);
 #else
   return ENOTSUP;
@@ -239,7 +288,9 @@ zero_by_punching (ImgFileWriter *writer, const ImgIo *io)
   /* What a discarded device shows is not known. */
   if (writer->is_device)
     return ENOTSUP;
-  if (io->offset < size)
+  if (end > size)
+    error = query_size (writer, &size);
+  if (error == 0 && io->offset < size)
     error = punch (writer, io->offset, MIN (end, size) - io->offset);
   if (error == 0 && end > size)
     error = set_size (writer, end);

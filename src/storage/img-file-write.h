@@ -40,6 +40,7 @@ typedef struct
   gint cannot_punch;  /* atomic, as the next ones */
   gint cannot_zero;
   gint cannot_allocate;
+  gint cannot_nowait; /* write without waiting */
   gint flush_error;   /* errno of the first flush that failed: no later one succeeds */
 } ImgFileWriter;
 
@@ -71,6 +72,9 @@ img_file_writer_try_write (const ImgFileWriter *writer, const ImgIo *io)
     return FALSE;
   return img_file_writer_write_some (writer, io->iov, io->n_iov, io->offset) == (ssize_t) io->length;
 }
+
+/* As much of a write as the kernel takes without waiting, *@n_done bytes; EAGAIN if that is not all. */
+int       img_file_writer_write_nowait (ImgFileWriter *writer, const ImgIo *io, gsize *n_done);
 
 /* Any request but a read, to its end; an errno, 0 for success. */
 int       img_file_writer_run   (ImgFileWriter *writer, const ImgIo *io);

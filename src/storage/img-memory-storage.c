@@ -57,7 +57,8 @@ zero_part (MemoryFile *file, guint64 number, gsize start, gsize length)
 
   if (page == NULL)
     return;
-  if (length == PAGE_SIZE)
+  /* What lies past the end is zero anyway. */
+  if (start == 0 && (length == PAGE_SIZE || length >= file->size - number * PAGE_SIZE))
     g_hash_table_remove (file->pages, &number);
   else
     memset (page + start, 0, length);
@@ -122,10 +123,35 @@ transfer (MemoryFile *file, const ImgIo *io)
   return NULL;
 }
 
-/* With the mutex. @end: where the range ends. */
+typedef struct
+{
+  guint64 first;
+  guint64 end;
+} PageRange;
+
+static gboolean
+is_in_range (gpointer key, gpointer value, gpointer data)
+{
+  const PageRange *range = data;
+  guint64 number = *(const guint64 *) key;
+
+  return number >= range->first && number < range->end;
+}
+
+/* With the mutex. @end: where the range ends. Whole pages of a range that is longer than all there is are
+ * found from the other side: a sparse file of a terabyte is cut in no time. */
 static void
 zero_range (MemoryFile *file, guint64 offset, guint64 end)
 {
+  PageRange whole = { offset / PAGE_SIZE + (offset % PAGE_SIZE != 0), end / PAGE_SIZE };
+
+  if (whole.first < whole.end && whole.end - whole.first > g_hash_table_size (file->pages))
+    {
+      g_hash_table_foreach_remove (file->pages, is_in_range, &whole);
+      if (offset < whole.first * PAGE_SIZE)
+        zero_range (file, offset, whole.first * PAGE_SIZE);
+      offset = whole.end * PAGE_SIZE;
+    }
   for (gsize part; offset < end; offset += part)
     {
       part = part_length (offset, end - offset);
@@ -254,4 +280,25 @@ img_memory_storage_new_writable (guint64 size)
   file->pages = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, img_free);
   file->size = size;
   return &file->parent;
+}
+
+GBytes *
+img_memory_storage_dup_bytes (ImgStorage *storage, ImgError **error)
+{
+  gsize length;
+  guint64 size;
+  guint8 *copy;
+
+  if (!img_storage_get_size (storage, &size, error))
+    return NULL;
+  length = (gsize) MIN (size, G_MAXSIZE);
+  copy = img_try_alloc0 (1, MAX (length, 1), error);
+  if (copy == NULL)
+    return NULL;
+  if (!img_storage_read (storage, 0, copy, length, error))
+    {
+      img_free (copy);
+      return NULL;
+    }
+  return g_bytes_new_with_free_func (copy, length, img_free, copy);
 }

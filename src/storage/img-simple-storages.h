@@ -13,6 +13,9 @@ G_BEGIN_DECLS
 ImgStorage *img_memory_storage_new (GBytes *bytes) G_GNUC_WARN_UNUSED_RESULT;
 /* Of @size zeroes, to be written; it takes memory only for what has been, and grows. */
 ImgStorage *img_memory_storage_new_writable (guint64 size) G_GNUC_WARN_UNUSED_RESULT;
+/* What it holds, holes as zeroes; for small ones. */
+GBytes     *img_memory_storage_dup_bytes (ImgStorage *storage, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
 ImgStorage *img_null_storage_new   (guint64 size) G_GNUC_WARN_UNUSED_RESULT;
 /* Bytes [offset, offset + length) of @base; what lies past the end of @base reads as zero. */
 ImgStorage *img_window_storage_new (ImgStorage *base, guint64 offset, guint64 length)
