@@ -13,7 +13,7 @@
 #define WORD_BITS 64
 #define LEAF_BITS 15 /* a leaf: 4 KiB of bits */
 #define LEAF_SIZE ((guint64) 1 << LEAF_BITS)
-#define NODE_BITS 12 /* a node: 4096 leaves */
+#define NODE_BITS 10 /* a node: 8 KiB of pointers */
 #define NODE_SIZE ((guint64) 1 << NODE_BITS)
 
 typedef struct
@@ -21,16 +21,17 @@ typedef struct
   guint64 words[LEAF_SIZE / WORD_BITS];
 } Leaf;
 
+/* Of leaves, or of such nodes. */
 typedef struct
 {
-  Leaf *leaves[NODE_SIZE];
+  gpointer children[NODE_SIZE];
 } Node;
 
 struct _ImgClusterSet
 {
   guint64 limit;
   guint64 n_nodes;
-  Node **nodes;
+  gpointer *nodes; /* of nodes of nodes of leaves */
 };
 
 ImgClusterSet *
@@ -39,9 +40,20 @@ img_cluster_set_new (guint64 limit, ImgError **error)
   g_autoptr (ImgClusterSet) set = g_new0 (ImgClusterSet, 1);
 
   set->limit = limit;
-  set->n_nodes = img_div_round_up (limit, LEAF_SIZE * NODE_SIZE);
-  set->nodes = img_try_alloc0 (set->n_nodes, sizeof (Node *), error);
+  set->n_nodes = img_div_round_up (limit, LEAF_SIZE * NODE_SIZE * NODE_SIZE);
+  set->nodes = img_try_alloc0 (set->n_nodes, sizeof (gpointer), error);
   return set->nodes != NULL ? g_steal_pointer (&set) : NULL;
+}
+
+static void
+free_node (Node *node, guint level)
+{
+  for (guint64 i = 0; node != NULL && i < NODE_SIZE; i++)
+    if (level > 0)
+      free_node (node->children[i], level - 1);
+    else
+      img_free (node->children[i]);
+  img_free (node);
 }
 
 void
@@ -50,53 +62,63 @@ img_cluster_set_free (ImgClusterSet *set)
   if (set == NULL)
     return;
   for (guint64 i = 0; set->nodes != NULL && i < set->n_nodes; i++)
-    if (set->nodes[i] != NULL)
-      {
-        for (guint64 j = 0; j < NODE_SIZE; j++)
-          img_free (set->nodes[i]->leaves[j]);
-        img_free (set->nodes[i]);
-      }
+    free_node (set->nodes[i], 1);
   img_free (set->nodes);
   g_free (set);
 }
 
+/* ---- the way to a leaf ---- */
+
+static inline gpointer *
+root_of (const ImgClusterSet *set, guint64 cluster)
+{
+  return &set->nodes[cluster >> (LEAF_BITS + 2 * NODE_BITS)];
+}
+
+static inline gpointer *
+child_of (Node *node, guint64 cluster, guint shift)
+{
+  return &node->children[(cluster >> shift) & (NODE_SIZE - 1)];
+}
+
 /* NULL: none of the clusters around @cluster is a member. */
-static Leaf *
+static inline Leaf *
 find_leaf (const ImgClusterSet *set, guint64 cluster)
 {
-  guint64 index = cluster >> LEAF_BITS;
-  Node *node = __atomic_load_n (&set->nodes[index >> NODE_BITS], __ATOMIC_ACQUIRE);
+  Node *node = __atomic_load_n (root_of (set, cluster), __ATOMIC_ACQUIRE);
 
+  if (node != NULL)
+    node = __atomic_load_n (child_of (node, cluster, LEAF_BITS + NODE_BITS), __ATOMIC_ACQUIRE);
   if (node == NULL)
     return NULL;
-  return __atomic_load_n (&node->leaves[index & (NODE_SIZE - 1)], __ATOMIC_ACQUIRE);
+  return __atomic_load_n (child_of (node, cluster, LEAF_BITS), __ATOMIC_ACQUIRE);
+}
+
+/* What is at @place, made if there is nothing. */
+static gpointer
+make (gpointer *place, gsize size, ImgError **error)
+{
+  gpointer made = *place;
+
+  if (made == NULL)
+    {
+      made = img_try_alloc0 (1, size, error);
+      if (made != NULL)
+        __atomic_store_n (place, made, __ATOMIC_RELEASE);
+    }
+  return made;
 }
 
 static Leaf *
 make_leaf (ImgClusterSet *set, guint64 cluster, ImgError **error)
 {
-  guint64 index = cluster >> LEAF_BITS;
-  Node **node = &set->nodes[index >> NODE_BITS];
-  Leaf **leaf;
+  Node *node = make (root_of (set, cluster), sizeof (Node), error);
 
-  if (*node == NULL)
-    {
-      Node *made = img_try_alloc0 (1, sizeof (Node), error);
-
-      if (made == NULL)
-        return NULL;
-      __atomic_store_n (node, made, __ATOMIC_RELEASE);
-    }
-  leaf = &(*node)->leaves[index & (NODE_SIZE - 1)];
-  if (*leaf == NULL)
-    {
-      Leaf *made = img_try_alloc0 (1, sizeof (Leaf), error);
-
-      if (made == NULL)
-        return NULL;
-      __atomic_store_n (leaf, made, __ATOMIC_RELEASE);
-    }
-  return *leaf;
+  if (node != NULL)
+    node = make (child_of (node, cluster, LEAF_BITS + NODE_BITS), sizeof (Node), error);
+  if (node == NULL)
+    return NULL;
+  return make (child_of (node, cluster, LEAF_BITS), sizeof (Leaf), error);
 }
 
 /* The bits of one word that [first, first + count) has; *n is how many clusters that are. */
