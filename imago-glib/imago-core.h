@@ -13,6 +13,7 @@
 #include "storage/img-file-storage.h"
 #include "storage/img-simple-storages.h"
 #include "formats/img-driver.h"
+#include "image/img-create.h"
 #include "image/img-image.h"
 #include "image/img-policy.h"
 #include "jobs/img-convert.h"

@@ -37,6 +37,7 @@ typedef enum
  * @IMAGO_FORMAT_COMPRESSED: images may hold compressed clusters
  * @IMAGO_FORMAT_SNAPSHOTS: images may hold internal snapshots
  * @IMAGO_FORMAT_CONVERT_TARGET: #ImagoConvertJob can produce it
+ * @IMAGO_FORMAT_CREATE: imago_image_create() can produce it
  *
  * What images of a format can have.
  *
@@ -50,6 +51,7 @@ typedef enum
   IMAGO_FORMAT_COMPRESSED = 1 << 2,
   IMAGO_FORMAT_SNAPSHOTS = 1 << 3,
   IMAGO_FORMAT_CONVERT_TARGET = 1 << 4,
+  IMAGO_FORMAT_CREATE = 1 << 5,
 } ImagoFormatFlags;
 
 /**
@@ -175,6 +177,23 @@ typedef enum
   IMAGO_PREALLOCATION_FALLOC,
   IMAGO_PREALLOCATION_FULL,
 } ImagoPreallocation;
+
+/**
+ * ImagoCompressionType:
+ * @IMAGO_COMPRESSION_TYPE_NONE: what is usual for the format
+ * @IMAGO_COMPRESSION_TYPE_ZLIB: deflate
+ * @IMAGO_COMPRESSION_TYPE_ZSTD: Zstandard
+ *
+ * How an image compresses the clusters that are to be compressed.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_COMPRESSION_TYPE_NONE = 0,
+  IMAGO_COMPRESSION_TYPE_ZLIB,
+  IMAGO_COMPRESSION_TYPE_ZSTD,
+} ImagoCompressionType;
 
 /**
  * ImagoJobPhase:

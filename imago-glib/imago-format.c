@@ -463,5 +463,7 @@ imago_format_get_flags (ImagoFormat *self)
   for (guint i = 0; i < G_N_ELEMENTS (flag_pairs); i++)
     if (self->driver->flags & flag_pairs[i].core)
       flags |= flag_pairs[i].flag;
+  if (self->driver->create != NULL)
+    flags |= IMAGO_FORMAT_CREATE;
   return flags;
 }

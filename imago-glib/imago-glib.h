@@ -19,6 +19,7 @@
 #include <imago-glib/imago-reference.h>
 #include <imago-glib/imago-reference-policy.h>
 #include <imago-glib/imago-open-options.h>
+#include <imago-glib/imago-create-options.h>
 #include <imago-glib/imago-extent.h>
 #include <imago-glib/imago-snapshot.h>
 #include <imago-glib/imago-bitmap.h>

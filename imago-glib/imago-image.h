@@ -8,6 +8,7 @@
 #error "Only <imago-glib/imago-glib.h> can be included directly."
 #endif
 
+#include <imago-glib/imago-create-options.h>
 #include <imago-glib/imago-extent.h>
 #include <imago-glib/imago-format.h>
 #include <imago-glib/imago-image-info.h>
@@ -58,6 +59,24 @@ void imago_image_open_storage_async (ImagoStorage       *storage,
 IMAGO_AVAILABLE_IN_1_0
 ImagoImage *imago_image_open_storage_finish (GAsyncResult *result,
                                              GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_create (GFile              *file,
+                                ImagoCreateOptions *options,
+                                GCancellable       *cancellable,
+                                GError            **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_create_async (GFile              *file,
+                               ImagoCreateOptions *options,
+                               int                 io_priority,
+                               GCancellable       *cancellable,
+                               GAsyncReadyCallback callback,
+                               gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_create_finish (GAsyncResult *result,
+                                       GError      **error) G_GNUC_WARN_UNUSED_RESULT;
 
 IMAGO_AVAILABLE_IN_1_0
 GListModel *imago_image_list_references (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;

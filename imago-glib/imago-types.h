@@ -22,6 +22,7 @@ typedef struct _ImagoFormat ImagoFormat;
 typedef struct _ImagoReference ImagoReference;
 typedef struct _ImagoReferencePolicy ImagoReferencePolicy;
 typedef struct _ImagoOpenOptions ImagoOpenOptions;
+typedef struct _ImagoCreateOptions ImagoCreateOptions;
 typedef struct _ImagoExtent ImagoExtent;
 typedef struct _ImagoExtentArray ImagoExtentArray;
 typedef struct _ImagoSnapshot ImagoSnapshot;

@@ -22,7 +22,7 @@ static const struct
 } capabilities[] = {
   { IMAGO_FORMAT_BACKING_FILE, "backing-file" },     { IMAGO_FORMAT_DATA_FILE, "data-file" },
   { IMAGO_FORMAT_COMPRESSED, "compressed" },         { IMAGO_FORMAT_SNAPSHOTS, "snapshots" },
-  { IMAGO_FORMAT_CONVERT_TARGET, "convert-target" },
+  { IMAGO_FORMAT_CONVERT_TARGET, "convert-target" }, { IMAGO_FORMAT_CREATE, "create" },
 };
 
 static GStrv

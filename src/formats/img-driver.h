@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include "img-create-options.h"
 #include "img-epoch.h"
 #include "img-storage.h"
 
@@ -246,6 +247,12 @@ struct _ImgDriver
                          ImgError **error);
   ImgLayout *(*open)    (ImgStorage *storage, const ImgLayoutOptions *options, ImgCancel *cancel,
                          ImgError **error);
+  /* Optional. Checks @options before anything is touched. Then writes all that makes an image, whatever
+   * @storage held before, and at last, behind a flush, what makes it be one: a run that was interrupted
+   * leaves nothing that could be taken for the new image. @data_storage: the data file; NULL unless the
+   * options name one. Nothing is durable before both have been flushed. */
+  gboolean   (*create)  (ImgStorage *storage, const ImgCreateOptions *options,
+                         ImgStorage *data_storage, ImgCancel *cancel, ImgError **error);
 };
 
 /* ---- layouts ---- */

@@ -118,14 +118,6 @@ gboolean         img_image_discard         (ImgImage *image, guint64 offset, gui
  * image is poisoned: changes and flushes fail with IMG_CODE_FLUSH_FAILED. */
 gboolean         img_image_flush           (ImgImage *image, ImgCancel *cancel, ImgError **error);
 
-typedef enum
-{
-  IMG_PREALLOCATE_OFF,
-  IMG_PREALLOCATE_METADATA, /* mapped, but no space is reserved */
-  IMG_PREALLOCATE_FALLOC,   /* space is reserved */
-  IMG_PREALLOCATE_FULL,     /* zeroes are written */
-} ImgPreallocate;
-
 /* Runs alone. Shrinking needs @may_shrink and IMG_PREALLOCATE_OFF. */
 gboolean         img_image_resize          (ImgImage *image, guint64 size, gboolean may_shrink,
                                             ImgPreallocate preallocate, ImgCancel *cancel,

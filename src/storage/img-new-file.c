@@ -382,6 +382,17 @@ img_new_file_publish (ImgNewFile *file, gboolean durable, ImgError **error)
 }
 
 void
+img_new_file_withdraw (ImgNewFile *file)
+{
+  struct stat own, named;
+
+  if (file->replaced_fd < 0 && fstat (file->fd, &own) == 0 &&
+      fstatat (file->directory_fd, file->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+      own.st_dev == named.st_dev && own.st_ino == named.st_ino)
+    unlinkat (file->directory_fd, file->name, 0);
+}
+
+void
 img_new_file_free (ImgNewFile *file)
 {
   if (file == NULL)

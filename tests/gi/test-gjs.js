@@ -224,6 +224,26 @@ tap.test('open-storage', () => {
     equal(digestOf(image), FACTS['base.qcow2'].sha256);
 });
 
+tap.test('create', () => withFolder(folder => {
+    const file = Gio.File.new_for_path(`${folder}/new.qcow2`);
+    const made = Imago.CreateOptions.new();
+    made.format_name = 'qcow2';
+    made.size = 1 << 20;
+    made.cluster_size = 4096;
+    made.preallocation = Imago.Preallocation.METADATA;
+    const image = Imago.Image.create(file, made, null);
+    equal(image.get_size(), 1 << 20, 'its size');
+    image.close(null);
+    fails(Gio.IOErrorEnum, Gio.IOErrorEnum.EXISTS, () => Imago.Image.create(file, made, null));
+
+    const above = Gio.File.new_for_path(`${folder}/above.qcow2`);
+    const over = new Imago.CreateOptions({format_name: 'qcow2', backing_file: file, backing_format: 'qcow2'});
+    const result = wait(callback => Imago.Image.create_async(above, over, NORMAL, null, callback));
+    const overlay = Imago.Image.create_finish(result);
+    equal(overlay.query_info(null).get_backing_filename(), 'new.qcow2', 'its backing file');
+    overlay.close(null);
+}));
+
 tap.test('open-snapshot', () => {
     equal(digestOf(openDisk({snapshot: 'before-upgrade'})), FACTS['disk.qcow2@before-upgrade'].sha256);
     fails(Imago.Error, Imago.Error.SNAPSHOT_NOT_FOUND, () => openDisk({snapshot: 'after'}));

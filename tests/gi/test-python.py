@@ -231,6 +231,36 @@ def open_storage():
 
 
 @tap.test
+def create():
+    with Folder() as folder:
+        file = Gio.File.new_for_path(str(folder / 'new.qcow2'))
+        made = Imago.CreateOptions.new()
+        made.props.format_name = 'qcow2'
+        made.props.size = 1 << 40
+        made.props.compression_type = Imago.CompressionType.ZSTD
+        tap.equal((made.props.check_backing, made.props.preallocation), (True, Imago.Preallocation.NONE))
+        image = Imago.Image.create(file, made, None)
+        tap.equal((image.get_size(), image.get_format().get_name()), (1 << 40, 'qcow2'))
+        image.close(None)
+        tap.equal(Imago.Image.open(file, options(), None).query_info(None).get_compression_type(), 'zstd')
+        fails(Gio.IOErrorEnum.EXISTS, Imago.Image.create, file, made, None, domain=Gio.io_error_quark())
+
+        over = Imago.CreateOptions(format_name='qcow2', backing_file=file, backing_format='qcow2')
+        above = Gio.File.new_for_path(str(folder / 'above.qcow2'))
+        result = wait(Imago.Image.create_async, above, over, NORMAL, None)
+        image = Imago.Image.create_finish(result)
+        tap.equal(image.get_size(), 1 << 40)
+        tap.equal(image.query_info(None).get_backing_filename(), 'new.qcow2')
+        tap.equal(image.dup_backing().get_size(), 1 << 40)
+        image.close(None)
+
+        made.props.overwrite = True
+        made.props.version = 2
+        error = fails(Imago.Error.INVALID_OPTION, Imago.Image.create, file, made, None)
+        tap.true('zstd' in error.message, error.message)
+
+
+@tap.test
 def open_snapshot():
     image = open_disk(snapshot='before-upgrade')
     tap.equal(digest_of(image), FACTS['disk.qcow2@before-upgrade']['sha256'])

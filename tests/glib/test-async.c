@@ -147,6 +147,31 @@ finish_open_storage (Subject *subject, GAsyncResult *result, GError **error)
 }
 
 static void
+start_create (Subject *subject,
+              GCancellable *cancellable,
+              GAsyncReadyCallback callback,
+              gpointer user_data)
+{
+  g_autoptr (ImagoCreateOptions) options = g_object_new (
+    IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size", (guint64) SIZE, NULL);
+
+  imago_image_create_async (subject->target, options, 0, cancellable, callback, user_data);
+  g_object_set (options, "format-name", "has no effect any more", NULL);
+}
+
+static gboolean
+finish_create (Subject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoImage) image = imago_image_create_finish (result, error);
+
+  g_assert_true (g_file_query_exists (subject->target, NULL) == (image != NULL));
+  if (image == NULL)
+    return FALSE;
+  g_assert_cmpuint (imago_image_get_size (image), ==, SIZE);
+  return TRUE;
+}
+
+static void
 start_open_references (Subject *subject,
                        GCancellable *cancellable,
                        GAsyncReadyCallback callback,
@@ -605,6 +630,7 @@ static const Call calls[] = {
   { "storage-read-bytes", start_storage_read, finish_storage_read, TRUE, FALSE },
   { "open", start_open, finish_open, TRUE, FALSE },
   { "open-storage", start_open_storage, finish_open_storage, TRUE, FALSE },
+  { "create", start_create, finish_create, FALSE, FALSE },
   { "open-references", start_open_references, finish_open_references, FALSE, FALSE },
   { "close", start_close, finish_close, FALSE, TRUE },
   { "query-info", start_query_info, finish_query_info, TRUE, FALSE },

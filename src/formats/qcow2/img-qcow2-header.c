@@ -11,23 +11,9 @@
 #include "img-qcow2-header.h"
 
 #define SECTOR_SIZE 512
-#define V2_HEADER_LENGTH 72
 #define V3_HEADER_LENGTH 104 /* the least */
 
-/* Header extensions: "Header extensions" in the specification. */
-#define EXTENSION_END 0x00000000u
-#define EXTENSION_BACKING_FORMAT 0xe2792acau
-#define EXTENSION_FEATURE_NAMES 0x6803f857u
-#define EXTENSION_BITMAPS 0x23852875u
-#define EXTENSION_ENCRYPTION_HEADER 0x0537be77u
-#define EXTENSION_DATA_FILE 0x44415441u
-
 #define MAX_EXTENSIONS 256
-#define MAX_FORMAT_NAME 15
-
-#define FEATURE_NAME_ENTRY 48
-#define FEATURE_NAME_LENGTH 46
-
 /* What is being parsed: the bytes of the first cluster that the file has. */
 typedef struct
 {
@@ -104,7 +90,7 @@ parse_v3_fields (ImgQcow2Header *header, const guint8 *bytes)
   if (header->version != 3)
     {
       header->refcount_order = 4;
-      header->header_length = V2_HEADER_LENGTH;
+      header->header_length = IMG_QCOW2_V2_HEADER_LENGTH;
       return;
     }
   header->incompatible = img_read_be64 (bytes + 72);
@@ -319,7 +305,7 @@ parse_backing_format (Parser *parser, const guint8 *bytes, gsize length)
 {
   ImgQcow2Header *header = parser->header;
 
-  if (length > MAX_FORMAT_NAME)
+  if (length > IMG_QCOW2_MAX_FORMAT_NAME)
     add_problem (header, IMG_CODE_CORRUPT,
                  _("The name of the backing file's format is too long: %zu bytes"), length);
   else if (length > 0 && bytes[0] != '\0')
@@ -403,11 +389,11 @@ static const struct
   guint32 type;
   void (*parse) (Parser *parser, const guint8 *bytes, gsize length);
 } known_extensions[] = {
-  { EXTENSION_BACKING_FORMAT, parse_backing_format },
-  { EXTENSION_FEATURE_NAMES, parse_feature_names },
-  { EXTENSION_BITMAPS, parse_bitmaps },
-  { EXTENSION_ENCRYPTION_HEADER, parse_encryption_header },
-  { EXTENSION_DATA_FILE, parse_data_file },
+  { IMG_QCOW2_EXTENSION_BACKING_FORMAT, parse_backing_format },
+  { IMG_QCOW2_EXTENSION_FEATURE_NAMES, parse_feature_names },
+  { IMG_QCOW2_EXTENSION_BITMAPS, parse_bitmaps },
+  { IMG_QCOW2_EXTENSION_ENCRYPTION_HEADER, parse_encryption_header },
+  { IMG_QCOW2_EXTENSION_DATA_FILE, parse_data_file },
 };
 
 static void
@@ -464,7 +450,7 @@ parse_extensions (Parser *parser)
                        _("Header extension 0x%08x is too long: %u bytes"), type, length);
           return;
         }
-      if (type == EXTENSION_END)
+      if (type == IMG_QCOW2_EXTENSION_END)
         return;
       if (++n_extensions > MAX_EXTENSIONS)
         {
@@ -544,16 +530,16 @@ dup_feature_name (const Parser *parser, guint bit)
 {
   const guint8 *entry = parser->feature_names;
 
-  for (gsize left = parser->feature_names_length; left >= FEATURE_NAME_ENTRY;
-       left -= FEATURE_NAME_ENTRY)
+  for (gsize left = parser->feature_names_length; left >= IMG_QCOW2_FEATURE_NAME_ENTRY;
+       left -= IMG_QCOW2_FEATURE_NAME_ENTRY)
     {
       if (entry[0] == 0 && entry[1] == bit && entry[2] != '\0')
         {
-          g_autofree char *name = g_strndup ((const char *) entry + 2, FEATURE_NAME_LENGTH);
+          g_autofree char *name = g_strndup ((const char *) entry + 2, IMG_QCOW2_FEATURE_NAME_LENGTH);
 
           return img_quote_name (name);
         }
-      entry += FEATURE_NAME_ENTRY;
+      entry += IMG_QCOW2_FEATURE_NAME_ENTRY;
     }
   return g_strdup_printf (_("bit %u"), bit);
 }
@@ -622,7 +608,7 @@ img_qcow2_header_read (ImgStorage *storage, ImgCancel *cancel, ImgError **error)
     return NULL;
   success = read_head (&parser, storage, SECTOR_SIZE, error);
   if (success &&
-      (parser.length < V2_HEADER_LENGTH || img_read_be32 (parser.bytes) != IMG_QCOW2_MAGIC))
+      (parser.length < IMG_QCOW2_V2_HEADER_LENGTH || img_read_be32 (parser.bytes) != IMG_QCOW2_MAGIC))
     {
       img_error_set (error, IMG_CODE_UNKNOWN_FORMAT, _("The file is not a qcow2 image"));
       success = FALSE;

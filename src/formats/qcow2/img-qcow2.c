@@ -9,6 +9,7 @@
 
 #include "img-alloc.h"
 #include "img-deflate.h"
+#include "img-qcow2-create.h"
 #include "img-qcow2-bitmap.h"
 #include "img-qcow2-private.h"
 #include "img-qcow2-snapshot.h"
@@ -384,4 +385,5 @@ const ImgDriver img_qcow2_driver = {
   .probe = qcow2_probe,
   .inspect = qcow2_inspect,
   .open = qcow2_open,
+  .create = img_qcow2_create,
 };

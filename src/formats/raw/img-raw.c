@@ -165,6 +165,39 @@ raw_inspect (ImgStorage *storage, ImgFindings *findings, ImgCancel *cancel, ImgE
   return get_disk_size (storage, &findings->virtual_size, error);
 }
 
+/* ---- creating ---- */
+
+/* A device keeps what it holds, unless space was asked for: all of it is the disk, whatever wrote it. */
+static gboolean
+raw_create (ImgStorage *storage,
+            const ImgCreateOptions *options,
+            ImgStorage *data_storage,
+            ImgCancel *cancel,
+            ImgError **error)
+{
+  guint64 size = img_align_up (MIN (options->size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  gboolean is_fresh;
+
+  if (!img_create_check_plain (options, error))
+    return FALSE;
+  if (options->preallocate == IMG_PREALLOCATE_METADATA)
+    {
+      img_error_set (error, IMG_CODE_INVALID_OPTION,
+                     _("A raw image has no metadata to preallocate"));
+      return FALSE;
+    }
+  if (size > IMG_MAX_SIZE)
+    {
+      img_error_set (error, IMG_CODE_INVALID_OPTION, _("A disk cannot have %" PRIu64 " bytes"),
+                     options->size);
+      return FALSE;
+    }
+  if (!img_create_empty (storage, size, &is_fresh, error))
+    return FALSE;
+  return options->preallocate == IMG_PREALLOCATE_OFF || size == 0 ||
+         img_create_reserve (storage, 0, size, options->preallocate, is_fresh, cancel, error);
+}
+
 static const char *const mime_types[] = { "application/x-raw-disk-image", NULL };
 static const char *const suffixes[] = { "raw", "img", NULL };
 
@@ -176,4 +209,5 @@ const ImgDriver img_raw_driver = {
   .flags = IMG_DRIVER_CREATE,
   .inspect = raw_inspect,
   .open = raw_open,
+  .create = raw_create,
 };

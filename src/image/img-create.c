@@ -1,0 +1,484 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <glib/gi18n-lib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#ifdef __linux__
+#include <linux/fs.h>
+#endif
+
+#include "img-create.h"
+#include "img-file-storage.h"
+#include "img-new-file.h"
+
+/* One of the files that are made. */
+typedef struct
+{
+  const char *path;
+  ImgNewFile *file; /* NULL: a device, written in place */
+  ImgStorage *storage;
+} Target;
+
+typedef struct
+{
+  const ImgCreation *creation;
+  ImgCancel *cancel;
+  ImgCreateOptions options;
+  char *backing_path;
+  char *backing_name;
+  char *data_file_name;
+  ImgImage *backing; /* opened, with its references */
+  Target image;
+  Target data;
+} Creator;
+
+static void
+target_clear (Target *target)
+{
+  img_storage_unref (target->storage);
+  img_new_file_free (target->file);
+}
+
+static void
+creator_clear (Creator *creator)
+{
+  target_clear (&creator->image);
+  target_clear (&creator->data);
+  img_image_unref (creator->backing);
+  g_free (creator->backing_path);
+  g_free (creator->backing_name);
+  g_free (creator->data_file_name);
+}
+
+G_GNUC_PRINTF (3, 4)
+static gboolean
+refuse (ImgError **error, ImgCode code, const char *format, ...)
+{
+  g_autofree char *text = NULL;
+  va_list args;
+
+  va_start (args, format);
+  text = g_strdup_vprintf (format, args);
+  va_end (args);
+  img_error_set (error, code, "%s", text);
+  return FALSE;
+}
+
+/* ---- paths ---- */
+
+static gboolean
+get_identity (const char *path, ImgIdentity *identity)
+{
+  struct stat st;
+
+  if (stat (path, &st) != 0)
+    return FALSE;
+  *identity = (ImgIdentity) { (guint64) st.st_dev, (guint64) st.st_ino };
+  return TRUE;
+}
+
+static gboolean
+is_same_file (const char *a, const char *b)
+{
+  ImgIdentity first, second;
+
+  return get_identity (a, &first) && get_identity (b, &second) && first.device == second.device &&
+         first.inode == second.inode;
+}
+
+static gboolean
+are_neighbours (const char *a, const char *b)
+{
+  g_autofree char *first = g_path_get_dirname (a);
+  g_autofree char *second = g_path_get_dirname (b);
+
+  return is_same_file (first, second);
+}
+
+/* Also when nothing is there yet. */
+static gboolean
+is_same_place (const char *a, const char *b)
+{
+  g_autofree char *first = g_path_get_basename (a);
+  g_autofree char *second = g_path_get_basename (b);
+
+  return is_same_file (a, b) || (g_str_equal (first, second) && are_neighbours (a, b));
+}
+
+/* "nbd:…" would not be taken for a file, wherever it lies. */
+static gboolean
+is_plain_name (const char *name)
+{
+  ImgWanted wanted = { .name = (char *) name };
+  g_autofree char *path = img_wanted_resolve (&wanted, "image");
+
+  return path != NULL;
+}
+
+/* How a file is called in an image: relative when it lies beside it, so that both can be moved. A link
+ * to the image has neighbours of its own. */
+static char *
+dup_stored_name (const char *image_path, const char *path)
+{
+  g_autofree char *name = NULL;
+
+  if (!are_neighbours (image_path, path) || g_file_test (image_path, G_FILE_TEST_IS_SYMLINK))
+    return g_canonicalize_filename (path, NULL);
+  name = g_path_get_basename (path);
+  return is_plain_name (name) ? g_steal_pointer (&name) : g_strconcat ("./", name, NULL);
+}
+
+/* ---- the backing file ---- */
+
+static gboolean
+has_backing (const ImgCreation *creation)
+{
+  return creation->backing_path != NULL || creation->backing_name != NULL;
+}
+
+static gboolean
+name_backing (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+  const char *name = creation->backing_name;
+  ImgWanted wanted = { .name = (char *) name };
+
+  if (creation->backing_path != NULL)
+    creator->backing_path = g_strdup (creation->backing_path);
+  else
+    creator->backing_path = img_wanted_resolve (&wanted, creation->path);
+  if (creator->backing_path == NULL && !creation->backing_unchecked)
+    {
+      g_autofree char *quoted = img_quote_name (name);
+
+      return refuse (error, IMG_CODE_INVALID_OPTION,
+                     _("The backing file %s cannot be checked: it is no plain file name"), quoted);
+    }
+  if (name == NULL || (creator->backing_path != NULL && g_path_is_absolute (name)))
+    creator->backing_name = dup_stored_name (creation->path, creator->backing_path);
+  else
+    creator->backing_name = g_strdup (name);
+  creator->options.backing_name = creator->backing_name;
+  return TRUE;
+}
+
+static gboolean
+refuse_loop (const char *path, ImgError **error)
+{
+  g_autofree char *quoted = img_quote_name (path);
+
+  return refuse (error, IMG_CODE_REFERENCE_LOOP,
+                 _("%s would become an image that refers to itself"), quoted);
+}
+
+/* The images' own names for files say where a new file would be found later on. */
+static gboolean
+check_names (ImgImage *layer, const char *path, ImgError **error)
+{
+  GPtrArray *wanted = img_image_get_wanted (layer);
+
+  for (guint i = 0; i < wanted->len; i++)
+    {
+      g_autofree char *named = img_wanted_resolve (g_ptr_array_index (wanted, i),
+                                                   img_storage_get_name (img_image_get_storage (layer)));
+
+      if (named != NULL && is_same_place (named, path))
+        return refuse_loop (path, error);
+    }
+  return TRUE;
+}
+
+/* No file of the chain may be one that is to be replaced. */
+static gboolean
+check_chain (ImgImage *backing, const char *path, ImgError **error)
+{
+  ImgIdentity identity;
+
+  if (path == NULL || !get_identity (path, &identity))
+    return TRUE;
+  for (ImgImage *layer = backing; layer != NULL; layer = img_image_get_backing (layer))
+    {
+      ImgStorage *data_storage = img_image_get_data_storage (layer);
+
+      if (img_storage_uses_file (img_image_get_storage (layer), &identity) ||
+          (data_storage != NULL && img_storage_uses_file (data_storage, &identity)))
+        return refuse_loop (path, error);
+    }
+  return TRUE;
+}
+
+static ImgImage *
+open_top (Creator *creator, ImgError **error)
+{
+  const char *format_name = creator->options.backing_format;
+  ImgImageOptions options = { .driver = img_driver_find (format_name) };
+  g_autoptr (ImgStorage) storage = NULL;
+
+  if (options.driver == NULL)
+    {
+      g_autofree char *quoted = img_quote_name (format_name);
+
+      img_error_set (error, IMG_CODE_UNKNOWN_FORMAT, _("The format %s is not known"), quoted);
+      return NULL;
+    }
+  storage = img_file_storage_open (creator->backing_path, IMG_FILE_NONE, error);
+  return storage != NULL ? img_image_open (storage, &options, creator->cancel, error) : NULL;
+}
+
+static gboolean
+open_chain (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+  ImgPolicy *policy = creation->policy != NULL ? img_policy_ref (creation->policy)
+                                               : img_policy_new_deny ();
+  gboolean success;
+
+  creator->backing = open_top (creator, error);
+  success = creator->backing != NULL && check_names (creator->backing, creation->path, error) &&
+            img_image_open_references (creator->backing, policy, creator->cancel, error);
+  img_policy_unref (policy);
+  return success;
+}
+
+static gboolean
+check_backing (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+
+  if (creator->options.backing_format == NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION,
+                   _("The format of the backing file must be given"));
+  if (!name_backing (creator, error))
+    return FALSE;
+  if (creator->backing_path != NULL && is_same_place (creator->backing_path, creation->path))
+    return refuse_loop (creation->path, error);
+  if (creation->backing_unchecked)
+    return TRUE;
+  if (!open_chain (creator, error))
+    {
+      g_autofree char *quoted = img_quote_name (creator->backing_path);
+
+      img_error_prefix (error, _("Cannot use the backing file %s: "), quoted);
+      return FALSE;
+    }
+  if (!creation->has_size)
+    creator->options.size = img_image_get_size (creator->backing);
+  return check_chain (creator->backing, creation->path, error) &&
+         check_chain (creator->backing, creation->data_file_path, error);
+}
+
+/* ---- what was asked for ---- */
+
+static gboolean
+check_data_file (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+
+  if (is_same_place (creation->data_file_path, creation->path) ||
+      (creator->backing_path != NULL &&
+       is_same_place (creation->data_file_path, creator->backing_path)))
+    return refuse_loop (creation->data_file_path, error);
+  creator->data_file_name = dup_stored_name (creation->path, creation->data_file_path);
+  creator->options.data_file_name = creator->data_file_name;
+  return TRUE;
+}
+
+static gboolean
+check_creation (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+  const ImgDriver *driver = creation->driver;
+
+  if (driver->create == NULL)
+    return refuse (error, IMG_CODE_UNSUPPORTED, _("Images of the format %s cannot be created"),
+                   driver->name);
+  if (has_backing (creation) && (driver->flags & IMG_DRIVER_BACKING) == 0)
+    return refuse (error, IMG_CODE_INVALID_OPTION,
+                   _("Images of the format %s have no backing file"), driver->name);
+  if (creation->data_file_path != NULL && (driver->flags & IMG_DRIVER_DATA_FILE) == 0)
+    return refuse (error, IMG_CODE_INVALID_OPTION, _("Images of the format %s have no data file"),
+                   driver->name);
+  if (has_backing (creation) && !check_backing (creator, error))
+    return FALSE;
+  if (!creation->has_size && creator->backing == NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION, _("The size of the disk must be given"));
+  return creation->data_file_path == NULL || check_data_file (creator, error);
+}
+
+/* ---- targets ---- */
+
+/* Wishes: a file system that does not know them is no obstacle. */
+static void
+set_attributes (const ImgCreation *creation, int fd)
+{
+#ifdef FS_IOC_FSSETXATTR
+  struct fsxattr attributes;
+
+  if (creation->extent_size_hint > 0 && creation->extent_size_hint <= G_MAXUINT32 &&
+      ioctl (fd, FS_IOC_FSGETXATTR, &attributes) == 0)
+    {
+      attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+      attributes.fsx_extsize = (guint32) creation->extent_size_hint;
+      ioctl (fd, FS_IOC_FSSETXATTR, &attributes);
+    }
+#endif
+#if defined(FS_IOC_SETFLAGS) && defined(FS_NOCOW_FL)
+  int flags;
+
+  if (creation->no_copy_on_write && ioctl (fd, FS_IOC_GETFLAGS, &flags) == 0)
+    {
+      flags |= FS_NOCOW_FL;
+      ioctl (fd, FS_IOC_SETFLAGS, &flags);
+    }
+#endif
+}
+
+static gboolean
+open_device (const ImgCreation *creation, Target *target, ImgError **error)
+{
+  g_autofree char *quoted = img_quote_name (target->path);
+
+  if (!creation->allow_device || !creation->overwrite)
+    return refuse (error, IMG_CODE_NOT_REGULAR_FILE,
+                   _("%s is a block device, which is not allowed to be overwritten"), quoted);
+  target->storage =
+    img_file_storage_open (target->path, IMG_FILE_ALLOW_DEVICE | IMG_FILE_WRITABLE, error);
+  return target->storage != NULL;
+}
+
+static gboolean
+target_open (const ImgCreation *creation, const char *path, Target *target, ImgError **error)
+{
+  struct stat st;
+
+  target->path = path;
+  if (stat (path, &st) == 0 && S_ISBLK (st.st_mode))
+    return open_device (creation, target, error);
+  target->file = img_new_file_create (path, creation->overwrite, error);
+  if (target->file == NULL)
+    return FALSE;
+  set_attributes (creation, img_new_file_get_fd (target->file));
+  target->storage =
+    img_file_storage_new_fd (img_new_file_get_fd (target->file), path, IMG_FILE_WRITABLE, error);
+  return target->storage != NULL;
+}
+
+static gboolean
+target_publish (Target *target, ImgError **error)
+{
+  if (target->file != NULL)
+    return img_new_file_publish (target->file, TRUE, error);
+  return img_storage_flush (target->storage, error);
+}
+
+/* The data file first: an image never names one that is not there. */
+static gboolean
+publish (Creator *creator, ImgError **error)
+{
+  if (creator->data.storage != NULL && !target_publish (&creator->data, error))
+    return FALSE;
+  if (target_publish (&creator->image, error))
+    return TRUE;
+  if (creator->data.file != NULL)
+    img_new_file_withdraw (creator->data.file);
+  return FALSE;
+}
+
+/* ---- opening what was made ---- */
+
+/* Grants the data file, which has no name yet. */
+typedef struct
+{
+  ImgPolicy parent;
+  ImgStorage *data_storage; /* owned */
+} OwnPolicy;
+
+static ImgStorage *
+own_decide (ImgPolicy *policy, ImgReference *reference, ImgCancel *cancel, ImgError **error)
+{
+  OwnPolicy *self = (OwnPolicy *) policy;
+
+  g_assert (reference->wanted->role == IMG_REFERENCE_DATA_FILE && self->data_storage != NULL);
+  return img_storage_ref (self->data_storage);
+}
+
+static void
+own_free (ImgPolicy *policy)
+{
+  img_storage_unref (((OwnPolicy *) policy)->data_storage);
+  g_free (policy);
+}
+
+static gboolean
+open_own_references (Creator *creator, ImgImage *image, ImgError **error)
+{
+  static const ImgPolicyClass own_class = { own_decide, own_free };
+  OwnPolicy *policy;
+  gboolean success;
+
+  if (creator->backing != NULL && !img_image_set_backing (image, creator->backing, error))
+    return FALSE;
+  policy = g_new0 (OwnPolicy, 1);
+  img_policy_init (&policy->parent, &own_class);
+  if (creator->data.storage != NULL)
+    policy->data_storage = img_storage_ref (creator->data.storage);
+  success = img_image_open_references (image, &policy->parent, creator->cancel, error);
+  img_policy_unref (&policy->parent);
+  return success;
+}
+
+static ImgImage *
+open_created (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+  ImgImageOptions options = { .driver = creation->driver, .layout.writable = TRUE };
+  g_autoptr (ImgImage) image = NULL;
+
+  image = img_image_open (creator->image.storage, &options, creator->cancel, error);
+  if (image == NULL)
+    return NULL;
+  if (!creation->backing_unchecked && !open_own_references (creator, image, error))
+    return NULL;
+  return g_steal_pointer (&image);
+}
+
+/* ---- all of it ---- */
+
+static ImgImage *
+create (Creator *creator, ImgError **error)
+{
+  const ImgCreation *creation = creator->creation;
+  g_autoptr (ImgImage) image = NULL;
+
+  if (!check_creation (creator, error) ||
+      !target_open (creation, creation->path, &creator->image, error))
+    return NULL;
+  if (creation->data_file_path != NULL &&
+      !target_open (creation, creation->data_file_path, &creator->data, error))
+    return NULL;
+  creator->options.is_private =
+    creator->image.file != NULL && (creator->data.storage == NULL || creator->data.file != NULL);
+  if (!creation->driver->create (creator->image.storage, &creator->options, creator->data.storage,
+                                 creator->cancel, error))
+    return NULL;
+  image = open_created (creator, error);
+  if (image == NULL || img_cancel_check (creator->cancel, error) || !publish (creator, error))
+    return NULL;
+  return g_steal_pointer (&image);
+}
+
+ImgImage *
+img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **error)
+{
+  Creator creator = { .creation = creation, .cancel = cancel, .options = creation->options };
+  ImgImage *image = create (&creator, error);
+
+  creator_clear (&creator);
+  return image;
+}
