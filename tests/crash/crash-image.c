@@ -61,6 +61,16 @@ static const CrashGeometry geometries[] = {
     .version = 3,
     .cluster_bits = 9,
     .refcount_order = 6 },
+  /* The refcount table can count 4096 clusters, and most of them are taken. */
+  { .name = "reftable",
+    .format = "qcow2",
+    .size = 256 * KIB,
+    .max_size = 320 * KIB,
+    .cache_size = 1,
+    .version = 3,
+    .cluster_bits = 9,
+    .refcount_order = 6,
+    .n_leaked = 4000 },
   { .name = "backing",
     .format = "qcow2",
     .size = 64 * KIB,
@@ -118,7 +128,7 @@ static const CrashGeometry geometries[] = {
     .version = 3,
     .cluster_bits = 12,
     .refcount_order = 4,
-    .has_stale_bitmap = TRUE },
+    .has_bitmaps = TRUE },
 };
 
 const CrashGeometry *
@@ -177,13 +187,26 @@ put_extension (GByteArray *array, guint32 type, const char *text)
   g_byte_array_append (array, padding, (8 - length % 8) % 8);
 }
 
-/* Clusters, in order: header, refcount table, one refcount block, the L1 table. */
+/* Clusters, in order: header, refcount table, refcount blocks, the L1 table, what is leaked. */
 typedef struct
 {
+  guint64 n_blocks;
   guint64 l1_entries;
   guint64 l1_clusters;
   guint64 n_clusters;
 } Layout;
+
+static guint
+refcount_order (const CrashGeometry *geometry)
+{
+  return geometry->version < 3 ? 4 : geometry->refcount_order;
+}
+
+static guint64
+counts_per_block (const CrashGeometry *geometry)
+{
+  return crash_geometry_cluster (geometry) * 8 >> refcount_order (geometry);
+}
 
 static Layout
 plan (const CrashGeometry *geometry)
@@ -194,8 +217,14 @@ plan (const CrashGeometry *geometry)
 
   layout.l1_entries = MAX (1, (geometry->size + cluster * l2_entries - 1) / (cluster * l2_entries));
   layout.l1_clusters = (layout.l1_entries * 8 + cluster - 1) / cluster;
-  layout.n_clusters = 3 + layout.l1_clusters;
-  g_assert_cmpuint (layout.n_clusters, <=, cluster * 8 >> geometry->refcount_order);
+  layout.n_blocks = 0;
+  do
+    {
+      layout.n_blocks++;
+      layout.n_clusters = 2 + layout.n_blocks + layout.l1_clusters + geometry->n_leaked;
+    }
+  while (layout.n_clusters > layout.n_blocks * counts_per_block (geometry));
+  g_assert_cmpuint (layout.n_blocks, <=, cluster / 8);
   return layout;
 }
 
@@ -230,7 +259,7 @@ make_header (const CrashGeometry *geometry, const Layout *layout)
   put64 (header, geometry->size);
   put32 (header, 0); /* not encrypted */
   put32 (header, (guint32) layout->l1_entries);
-  put64 (header, 3 * cluster);
+  put64 (header, (2 + layout->n_blocks) * cluster);
   put64 (header, cluster);
   put32 (header, 1); /* cluster of the refcount table */
   put32 (header, 0); /* no snapshots */
@@ -240,7 +269,7 @@ make_header (const CrashGeometry *geometry, const Layout *layout)
       put64 (header, (geometry->has_data_file ? INCOMPATIBLE_DATA_FILE : 0) |
                        (geometry->extended_l2 ? INCOMPATIBLE_EXTENDED_L2 : 0));
       put64 (header, geometry->lazy_refcounts ? COMPATIBLE_LAZY_REFCOUNTS : 0);
-      put64 (header, geometry->has_stale_bitmap ? AUTOCLEAR_BITMAPS : 0);
+      put64 (header, geometry->has_bitmaps ? AUTOCLEAR_BITMAPS : 0);
       put32 (header, geometry->refcount_order);
       put32 (header, fixed);
       g_byte_array_append (header, rest, sizeof rest); /* zlib */
@@ -270,14 +299,20 @@ format_qcow2 (const CrashGeometry *geometry, CrashPages *image)
   guint64 cluster = crash_geometry_cluster (geometry);
   Layout layout = plan (geometry);
   g_autoptr (GByteArray) header = make_header (geometry, &layout);
-  g_autofree guint8 *block = g_malloc0 (cluster);
-  guint64 entry = GUINT64_TO_BE (2 * cluster);
+  g_autofree guint8 *blocks = g_malloc0 (layout.n_blocks * cluster);
 
-  for (guint64 i = 0; i < layout.n_clusters; i++)
-    count_cluster (block, geometry->version < 3 ? 4 : geometry->refcount_order, i);
   crash_pages_write (image, 0, header->data, header->len);
-  crash_pages_write (image, cluster, &entry, sizeof entry);
-  crash_pages_write (image, 2 * cluster, block, cluster);
+  for (guint64 i = 0; i < layout.n_blocks; i++)
+    {
+      guint64 entry = GUINT64_TO_BE ((2 + i) * cluster);
+
+      crash_pages_write (image, cluster + i * sizeof entry, &entry, sizeof entry);
+    }
+  for (guint64 i = 0; i < layout.n_clusters; i++)
+    count_cluster (blocks, refcount_order (geometry), i);
+  crash_pages_write (image, 2 * cluster, blocks, layout.n_blocks * cluster);
+  if (geometry->leaked_are_missing)
+    layout.n_clusters -= geometry->n_leaked;
   crash_pages_set_size (image, layout.n_clusters * cluster);
 }
 
@@ -294,20 +329,82 @@ crash_geometry_format (const CrashGeometry *geometry, CrashPages **disks)
     crash_pages_set_size (disks[CRASH_DISK_DATA], geometry->size);
 }
 
-/* ---- opening ---- */
+/* ---- files ---- */
 
 /* A raw file with the pattern of CRASH_VALUE_BACKING. */
-static ImgStorage *
+static GBytes *
 make_backing (guint64 size)
 {
   guint8 *data = g_malloc (size);
-  g_autoptr (GBytes) bytes = NULL;
 
   for (guint64 i = 0; i < size / CRASH_SECTOR; i++)
     crash_pattern_fill (CRASH_VALUE_BACKING, i, data + i * CRASH_SECTOR);
-  bytes = g_bytes_new_take (data, size);
-  return img_memory_storage_new (bytes);
+  return g_bytes_new_take (data, size);
 }
+
+static void
+save_backing (const CrashGeometry *geometry, const char *folder)
+{
+  g_autofree char *path = g_build_filename (folder, BACKING_NAME, NULL);
+  g_autoptr (GBytes) bytes = make_backing (geometry->backing_size);
+  g_autoptr (CrashPages) pages = crash_pages_new (NULL);
+
+  crash_pages_load (pages, bytes);
+  crash_pages_save (pages, path);
+}
+
+char *
+crash_geometry_save (const CrashGeometry *geometry, CrashPages *const *disks, const char *folder)
+{
+  char *path = g_build_filename (folder, "image", NULL);
+  g_autofree char *data_path = g_build_filename (folder, DATA_NAME, NULL);
+
+  crash_pages_save (disks[CRASH_DISK_IMAGE], path);
+  if (geometry->has_data_file)
+    crash_pages_save (disks[CRASH_DISK_DATA], data_path);
+  if (geometry->backing_size > 0)
+    save_backing (geometry, folder);
+  return path;
+}
+
+/* ---- feature bits ---- */
+
+#define INCOMPATIBLE_AT 72
+#define AUTOCLEAR_AT 88
+#define INCOMPATIBLE_DIRTY ((guint64) 1 << 0)
+
+static gboolean
+has_bit (const CrashGeometry *geometry, CrashPages *image, guint64 at, guint64 bit)
+{
+  guint8 bytes[8];
+
+  if (geometry->version < 3)
+    return FALSE;
+  crash_pages_read (image, at, bytes, sizeof bytes);
+  return (img_read_be64 (bytes) & bit) != 0;
+}
+
+gboolean
+crash_image_is_dirty (const CrashGeometry *geometry, CrashPages *image)
+{
+  return has_bit (geometry, image, INCOMPATIBLE_AT, INCOMPATIBLE_DIRTY);
+}
+
+gboolean
+crash_image_has_bitmaps (const CrashGeometry *geometry, CrashPages *image)
+{
+  return has_bit (geometry, image, AUTOCLEAR_AT, AUTOCLEAR_BITMAPS);
+}
+
+void
+crash_image_set_bitmaps (CrashPages *image)
+{
+  guint64 word = GUINT64_TO_BE (AUTOCLEAR_BITMAPS);
+
+  crash_pages_write (image, AUTOCLEAR_AT, &word, sizeof word);
+}
+
+/* ---- opening ---- */
 
 /* Grants what the geometry says, and nothing else. */
 typedef struct
@@ -326,8 +423,10 @@ get_backing (guint64 size)
 
   if (backing == NULL || backing_size != size)
     {
+      g_autoptr (GBytes) bytes = make_backing (size);
+
       img_storage_unref (backing);
-      backing = make_backing (size);
+      backing = img_memory_storage_new (bytes);
       backing_size = size;
     }
   return img_storage_ref (backing);

@@ -25,8 +25,10 @@ typedef struct
   gboolean extended_l2;
   gboolean lazy_refcounts;
   gboolean has_data_file;
-  gboolean has_stale_bitmap; /* autoclear bit 0 is set; the directory is empty */
+  gboolean has_bitmaps;   /* their bit is set, and every cluster holds data; there are none */
   guint64 backing_size;   /* bytes; 0: none */
+  guint64 n_leaked;       /* clusters that are counted and in no use, behind all others */
+  gboolean leaked_are_missing; /* the file ends before them */
 } CrashGeometry;
 
 typedef enum
@@ -47,6 +49,17 @@ const CrashGeometry *crash_geometry_find (const char *name);
 guint     crash_geometry_n_disks (const CrashGeometry *geometry);
 /* The content of an empty disk of this shape, by number. */
 void      crash_geometry_format  (const CrashGeometry *geometry, CrashPages **disks);
+
+/* The disks, and the backing image, as files in @folder; returns the path of the image. */
+char     *crash_geometry_save    (const CrashGeometry *geometry, CrashPages *const *disks,
+                                  const char *folder)
+  G_GNUC_WARN_UNUSED_RESULT;
+
+/* Feature bits of a qcow2 image as they stand in its file. */
+gboolean  crash_image_is_dirty   (const CrashGeometry *geometry, CrashPages *image);
+/* Whether bitmaps in it claim to be right. */
+gboolean  crash_image_has_bitmaps (const CrashGeometry *geometry, CrashPages *image);
+void      crash_image_set_bitmaps (CrashPages *image);
 
 /* Opens the image that lies on @disks, with its references. */
 ImgImage *crash_image_open       (const CrashGeometry *geometry, ImgStorage **disks,

@@ -26,6 +26,7 @@ typedef struct
   Disk *disk;
   ImgIo *io;
   CrashEntry *entry; /* nullable */
+  guint64 due;       /* the turn of the device before which it is not done */
 } Pending;
 
 struct _CrashLog
@@ -47,6 +48,7 @@ struct _CrashLog
   CrashScheduler *scheduler;
   ImgParker *device;
   GArray *pending; /* of Pending */
+  guint64 n_turns;
 };
 
 static void
@@ -226,7 +228,7 @@ assert_unchanged (const CrashEntry *entry, const ImgIo *io)
     }
 }
 
-/* The first half of a request, in sectors if it has any. */
+/* The first half of a request, in whole sectors: they are never torn. */
 static void
 submit_half (CrashPages *content, const ImgIo *io)
 {
@@ -235,11 +237,11 @@ submit_half (CrashPages *content, const ImgIo *io)
   ImgIovCursor cursor = img_iov_cursor (io->iov, io->n_iov);
   gboolean has_range = io->op == IMG_IO_WRITE || io->op == IMG_IO_ZERO || io->op == IMG_IO_DISCARD;
 
-  half.length = io->length / 2;
-  if (half.length >= CRASH_SECTOR)
-    half.length -= half.length % CRASH_SECTOR;
-  if (!has_range || half.length == 0)
+  guint64 end = (io->offset + io->length / 2) / CRASH_SECTOR * CRASH_SECTOR;
+
+  if (!has_range || end <= io->offset)
     return;
+  half.length = end - io->offset;
   if (io->op == IMG_IO_WRITE)
     {
       img_iov_cursor_slice (&cursor, half.length, iov, io->n_iov, &half.n_iov);
@@ -290,13 +292,22 @@ finish (Disk *disk, ImgIo *io, CrashEntry *entry)
   img_io_complete (io, error);
 }
 
+/* Some requests take so long that much else happens meanwhile: whole flushes, while one read waits. */
+#define SLOW_ONE_IN 6
+#define MAX_DELAY 60
+#define MAX_READ_DELAY 400
+
 static void
 queue (Disk *disk, ImgIo *io, CrashEntry *entry)
 {
-  Pending pending = { disk, io, entry };
+  Pending pending = { disk, io, entry, 0 };
   CrashLog *log = disk->log;
 
   img_mutex_lock (&log->mutex);
+  if (crash_random_one_in (&log->random, SLOW_ONE_IN))
+    pending.due = log->n_turns + crash_random_below (&log->random, io->op == IMG_IO_READ
+                                                                        ? MAX_READ_DELAY
+                                                                        : MAX_DELAY);
   g_array_append_val (log->pending, pending);
   img_mutex_unlock (&log->mutex);
   if (log->device != NULL)
@@ -331,22 +342,34 @@ disk_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 
 /* ---- the device ---- */
 
-static gboolean
+typedef enum
+{
+  DEVICE_IDLE,
+  DEVICE_WAITS, /* nothing is due yet */
+  DEVICE_WORKS,
+} DeviceState;
+
+/* Any of the requests that are due. */
+static DeviceState
 take_any (CrashLog *log, Pending *pending)
 {
-  gboolean found;
+  guint n = 0, chosen = 0;
+  DeviceState state;
 
   img_mutex_lock (&log->mutex);
-  found = log->pending->len > 0;
-  if (found)
+  log->n_turns++;
+  for (guint i = 0; i < log->pending->len; i++)
+    if (g_array_index (log->pending, Pending, i).due <= log->n_turns &&
+        crash_random_one_in (&log->random, ++n))
+      chosen = i;
+  state = log->pending->len == 0 ? DEVICE_IDLE : n == 0 ? DEVICE_WAITS : DEVICE_WORKS;
+  if (state == DEVICE_WORKS)
     {
-      guint i = (guint) crash_random_below (&log->random, log->pending->len);
-
-      *pending = g_array_index (log->pending, Pending, i);
-      g_array_remove_index_fast (log->pending, i);
+      *pending = g_array_index (log->pending, Pending, chosen);
+      g_array_remove_index_fast (log->pending, chosen);
     }
   img_mutex_unlock (&log->mutex);
-  return found;
+  return state;
 }
 
 static void
@@ -357,13 +380,19 @@ device_thread (gpointer data)
 
   log->device = img_parker_current ();
   while (!crash_scheduler_is_over (log->scheduler))
-    if (take_any (log, &pending))
+    switch (take_any (log, &pending))
       {
+      case DEVICE_IDLE:
+        img_park ();
+        break;
+      case DEVICE_WAITS:
+        crash_scheduler_pause ();
+        break;
+      case DEVICE_WORKS:
         finish (pending.disk, pending.io, pending.entry);
         crash_scheduler_pause ();
+        break;
       }
-    else
-      img_park ();
   log->device = NULL;
   log->scheduler = NULL;
 }

@@ -78,6 +78,7 @@ struct _CrashModel
   GArray **sectors; /* of guint32, indices of changes; NULL: never changed */
   GArray *sizes;    /* of guint32 */
   GArray *flushes;  /* of Flush: those that were acknowledged */
+  guint64 bitmaps_at; /* a time */
 };
 
 static guint32
@@ -109,6 +110,7 @@ crash_model_new (CrashLog *log, guint64 n_sectors, guint64 max_sectors, guint64 
   model->max_sectors = max_sectors;
   model->n_backing = n_backing;
   model->first_value = CRASH_FIRST_VALUE;
+  model->bitmaps_at = 1; /* before all changes */
   model->changes = g_array_new (FALSE, FALSE, sizeof (Change));
   model->sectors = g_new0 (GArray *, max_sectors);
   model->sizes = g_array_new (FALSE, FALSE, sizeof (guint32));
@@ -215,7 +217,19 @@ crash_model_end_flush (CrashModel *model, guint64 started, gboolean succeeded)
   img_mutex_unlock (&model->mutex);
 }
 
+void
+crash_model_set_bitmaps (CrashModel *model)
+{
+  model->bitmaps_at = crash_log_tick (model->log);
+}
+
 /* ---- what is allowed ---- */
+
+CrashMoment
+crash_model_at_bitmaps (CrashModel *model)
+{
+  return (CrashMoment) { model->bitmaps_at, model->bitmaps_at };
+}
 
 CrashMoment
 crash_model_at_crash (CrashModel *model, guint64 time)

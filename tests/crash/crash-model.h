@@ -67,6 +67,10 @@ typedef struct
   guint64 now;     /* changes that began before may be seen */
 } CrashMoment;
 
+/* From now on bitmaps are right until the next change. */
+void        crash_model_set_bitmaps (CrashModel *model);
+/* When they were set: only what was there then goes with them. */
+CrashMoment crash_model_at_bitmaps  (CrashModel *model);
 CrashMoment crash_model_at_crash    (CrashModel *model, guint64 time);
 
 /* NULL if each of the sectors may be what it is; else what is wrong. */

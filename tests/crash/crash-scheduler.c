@@ -224,7 +224,7 @@ sleep_hook (ImgParker *parker, gint64 deadline, gpointer data)
   g_assert (self != NULL && self->parker == parker); /* nobody else waits during a run */
   pthread_mutex_lock (&scheduler->mutex);
   scheduler->n_blocked_turns = 0;
-  if (!self->token)
+  if (!self->token && !(self->is_daemon && scheduler->n_working == 0))
     self->state = THREAD_ASLEEP;
   self->may_time_out = deadline != 0;
   hand_over (scheduler, self);

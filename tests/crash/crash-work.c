@@ -72,6 +72,18 @@ crash_work_open (CrashWork *work)
   return work->image != NULL;
 }
 
+/* A change in place shows at once that the bit must go first. */
+static void
+set_bitmaps (CrashWork *work)
+{
+  crash_work_do (work, CRASH_OP_WRITE, 0, crash_model_get_size (work->model));
+  crash_work_close (work);
+  crash_image_set_bitmaps (crash_log_get_content (work->log, CRASH_DISK_IMAGE));
+  crash_model_set_bitmaps (work->model);
+  crash_log_start (work->log);
+  crash_work_open (work);
+}
+
 void
 crash_work_init (CrashWork *work, const CrashGeometry *geometry, guint64 seed)
 {
@@ -84,6 +96,8 @@ crash_work_init (CrashWork *work, const CrashGeometry *geometry, guint64 seed)
   init_model (work);
   crash_log_start (work->log);
   crash_work_open (work);
+  if (geometry->has_bitmaps)
+    set_bitmaps (work);
 }
 
 void
@@ -294,8 +308,12 @@ pick_op (CrashWork *work, CrashRandom *random, gboolean alone)
   static const CrashOp often[] = { CRASH_OP_WRITE,      CRASH_OP_WRITE,      CRASH_OP_WRITE_PART,
                                    CRASH_OP_WRITE_PART, CRASH_OP_WRITE_PART, CRASH_OP_READ,
                                    CRASH_OP_READ };
+  static const CrashOp churn[] = { CRASH_OP_WRITE,        CRASH_OP_READ,  CRASH_OP_READ,
+                                   CRASH_OP_DISCARD_ZERO, CRASH_OP_FLUSH, CRASH_OP_DISCARD_BACKING };
   CrashOp op;
 
+  if (work->churns && !crash_random_one_in (random, 10))
+    return churn[crash_random_below (random, G_N_ELEMENTS (churn))];
   if (crash_random_one_in (random, 2))
     return often[crash_random_below (random, G_N_ELEMENTS (often))];
   op = (CrashOp) crash_random_below (random, CRASH_N_OPS);
@@ -365,7 +383,7 @@ pick_range (CrashWork *work, CrashRandom *random, CrashOp op, guint64 *first, gu
     pick_clusters (work, random, 2, first, n);
   else if (op == CRASH_OP_WRITE_PART || (big && !crash_random_one_in (random, 4)))
     pick_part (work, random, first, n);
-  else if (crash_random_one_in (random, 2))
+  else if (work->churns || crash_random_one_in (random, 2))
     pick_clusters (work, random, 3, first, n);
   else
     pick_across (work, random, first, n);
@@ -434,6 +452,21 @@ check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolea
   return NULL;
 }
 
+/* As long as a bitmap counts as valid nothing has changed since it was. */
+static char *
+check_bitmaps (const CrashGeometry *geometry,
+               CrashPages *const *disks,
+               CrashModel *model,
+               ImgImage *image)
+{
+  g_autofree char *difference = NULL;
+
+  if (!crash_image_has_bitmaps (geometry, disks[CRASH_DISK_IMAGE]))
+    return NULL;
+  difference = crash_model_check_image (model, crash_model_at_bitmaps (model), image);
+  return difference != NULL ? g_strdup_printf ("a stale bitmap counts as valid: %s", difference) : NULL;
+}
+
 static char *
 error_to_problem (const char *what, ImgError *error)
 {
@@ -458,7 +491,9 @@ crash_check_disks (const CrashGeometry *geometry,
   if (image == NULL)
     return error_to_problem ("cannot be opened", error);
   problem = check_metadata (geometry, disks, leaks != NULL ? leaks : &ignored);
-  return problem != NULL ? problem : crash_model_check_image (model, moment, image);
+  if (problem == NULL)
+    problem = crash_model_check_image (model, moment, image);
+  return problem != NULL ? problem : check_bitmaps (geometry, disks, model, image);
 }
 
 char *
@@ -477,6 +512,15 @@ typedef struct
 
 #define N_REWRITES 20
 
+/* On large disks that costs more. */
+static gboolean
+must_rewrite (const CrashGeometry *geometry, const CrashVerdict *verdict)
+{
+  guint64 every = verdict->rewrite_every * (1 + max_sectors (geometry) / 8192);
+
+  return every > 0 && verdict->n_states % every == 0;
+}
+
 /* Whoever finds the disks after the crash works on. What is there now is what it starts from. */
 char *
 crash_rewrite_disks (const CrashGeometry *geometry,
@@ -487,9 +531,12 @@ crash_rewrite_disks (const CrashGeometry *geometry,
   CrashRandom random = crash_random (seed);
   g_autoptr (ImgError) error = NULL;
   CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
-  CrashWork later = { .geometry = geometry, .log = crash_log_new (seed) };
+  CrashWork later = { .geometry = geometry };
   char *problem;
 
+  if (crash_image_is_dirty (geometry, disks[CRASH_DISK_IMAGE]))
+    return NULL; /* to be repaired first */
+  later.log = crash_log_new (seed);
   for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
     later.disks[i] = crash_pages_storage_new (disks[i], i == 0 ? "image" : "data", TRUE);
   init_model (&later);
@@ -518,8 +565,7 @@ judge_state (Judge *judge, const CrashState *state)
   verdict->n_leaking += leaks;
   if (problem == NULL && verdict->visit != NULL)
     verdict->visit (state, geometry, verdict->data);
-  if (problem == NULL && verdict->rewrite_every > 0 &&
-      verdict->n_states % verdict->rewrite_every == 0)
+  if (problem == NULL && must_rewrite (geometry, verdict))
     {
       verdict->n_rewritten++;
       problem = crash_rewrite_disks (geometry, state->disks, verdict->seed + verdict->n_states,

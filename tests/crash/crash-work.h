@@ -40,6 +40,7 @@ typedef struct
   ImgImage *image;        /* NULL after a reopen that failed */
   gint n_clusters;        /* atomic: those that may be used now */
   gboolean may_fail;      /* faults are injected */
+  gboolean churns;        /* whole clusters are written, read, discarded and flushed, and little else is done */
   gint n_done[CRASH_N_OPS];
   gint n_failed[CRASH_N_OPS];
 } CrashWork;

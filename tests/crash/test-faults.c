@@ -258,7 +258,8 @@ test_faults (gconstpointer data)
         n += count_until_through (action, errnos[i], persists, effect);
   g_test_message ("%s: %u faults met", action_names[action], n);
   /* Some operations only change tables in memory. */
-  if (action == ACTION_FLUSH || action == ACTION_CLOSE || action == ACTION_OPEN)
+  if (action == ACTION_FLUSH || action == ACTION_CLOSE ||
+      (action == ACTION_OPEN && g_str_equal (geometry->format, "qcow2")))
     g_assert_cmpuint (n, >, 0);
 }
 

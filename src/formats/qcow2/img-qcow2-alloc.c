@@ -70,7 +70,8 @@ img_qcow2_allocate_at (ImgQcow2 *self, guint64 cluster, gboolean *is_taken, ImgE
   return IMG_TABLE_OK;
 }
 
-/* Tables that grow on the way may come between; what was taken before them is given back. */
+/* Tables that grow on the way may come between, and clusters that a crash left counted may lie behind the
+ * end; what was taken before them is given back. */
 ImgTableResult
 img_qcow2_allocate_at_end (ImgQcow2 *self, guint64 count, guint64 *first, ImgError **error)
 {
@@ -91,6 +92,7 @@ img_qcow2_allocate_at_end (ImgQcow2 *self, guint64 count, guint64 *first, ImgErr
         img_qcow2_drop_clusters (self, *first, n);
       if (result != IMG_TABLE_OK)
         return result;
+      img_qcow2_raise_end (self, *first + n + 1); /* whatever is there, it is no free cluster */
       n = 0;
       *first = self->writer->end;
     }

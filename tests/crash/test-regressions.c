@@ -1,0 +1,44 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What the crash tests have found, each in the shortest form. */
+
+#include "config.h"
+
+#include "crash-work.h"
+
+/* After a crash clusters behind the end of the file may be counted. A table that must lie in one piece at
+ * the end of the file goes behind them; looking for its place once never ended. */
+static void
+test_counted_behind_the_end (void)
+{
+  const CrashGeometry geometry = { .name = "counted behind the end",
+                                   .format = "qcow2",
+                                   .size = 32 * 1024,
+                                   .max_size = 64 * 1024,
+                                   .version = 3,
+                                   .cluster_bits = 9,
+                                   .refcount_order = 4,
+                                   .n_leaked = 3,
+                                   .leaked_are_missing = TRUE };
+  CrashVerdict verdict = { .seed = 1, .rewrite_every = 1 };
+  CrashWork work;
+
+  crash_work_init (&work, &geometry, 1);
+  crash_work_do (&work, CRASH_OP_RESIZE, 0, 0); /* one more entry of the L1 table */
+  crash_work_do (&work, CRASH_OP_WRITE, 64, 1);
+  crash_work_do (&work, CRASH_OP_REOPEN, 0, 0);
+  crash_work_judge (&work, &verdict);
+  crash_verdict_assert (&verdict, "%s", geometry.name);
+  crash_verdict_clear (&verdict);
+  crash_work_clear (&work);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/crash/regressions/counted-behind-the-end", test_counted_behind_the_end);
+  return g_test_run ();
+}
