@@ -26,6 +26,7 @@ static const char *const names[IMG_N_MUTANTS] = {
   [IMG_MUTANT_REUSE_BEFORE_EPOCH] = "reuse-before-epoch",
   [IMG_MUTANT_SKIP_AUTOCLEAR_FLUSH] = "skip-autoclear-flush",
   [IMG_MUTANT_SKIP_DIRTY_FLUSH] = "skip-dirty-flush",
+  [IMG_MUTANT_CLEAR_DIRTY_EARLY] = "clear-dirty-early",
   [IMG_MUTANT_COMMIT_BEFORE_DATA] = "commit-before-data",
   [IMG_MUTANT_NO_CLAIM] = "no-claim",
 };

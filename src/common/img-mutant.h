@@ -44,6 +44,7 @@ typedef enum
   /* The header's flags. */
   IMG_MUTANT_SKIP_AUTOCLEAR_FLUSH,   /* after clearing autoclear bits, before the first change */
   IMG_MUTANT_SKIP_DIRTY_FLUSH,       /* after setting the dirty bit, before the first P2 */
+  IMG_MUTANT_CLEAR_DIRTY_EARLY,      /* before the refcounts that it stands for are durable */
 
   /* The engine. */
   IMG_MUTANT_COMMIT_BEFORE_DATA,     /* the mapping is committed before the data is written */

@@ -372,20 +372,27 @@ flush_and_release_all (ImgQcow2 *self, ImgError **error)
   return TRUE;
 }
 
+static gboolean
+clear_dirty (ImgQcow2 *self, ImgError **error)
+{
+  gboolean success;
+
+  img_turn_take (&self->writer->turn);
+  success = img_qcow2_clear_dirty (self, error);
+  img_turn_give (&self->writer->turn);
+  return success;
+}
+
 gboolean
 img_qcow2_close (ImgLayout *layout, ImgError **error)
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
-  gboolean success;
 
   if (!check_poison (self, error))
     return FALSE;
   if (!g_atomic_int_get (&self->writer->has_begun) || g_atomic_int_get (&self->writer->is_corrupt))
     return TRUE;
-  if (!flush_and_release_all (self, error))
+  if (img_mutant_is_on (IMG_MUTANT_CLEAR_DIRTY_EARLY) && !clear_dirty (self, error))
     return FALSE;
-  img_turn_take (&self->writer->turn);
-  success = img_qcow2_clear_dirty (self, error);
-  img_turn_give (&self->writer->turn);
-  return success;
+  return flush_and_release_all (self, error) && clear_dirty (self, error);
 }
