@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include "img-check.h"
 #include "img-create-options.h"
 #include "img-epoch.h"
 #include "img-storage.h"
@@ -253,6 +254,10 @@ struct _ImgDriver
    * options name one. Nothing is durable before both have been flushed. */
   gboolean   (*create)  (ImgStorage *storage, const ImgCreateOptions *options,
                          ImgStorage *data_storage, ImgCancel *cancel, ImgError **error);
+  /* Optional: counts what is wrong with the metadata. Works on images that open () refuses as damaged. Fails
+   * only when there is no verdict. */
+  gboolean   (*check)   (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel,
+                         ImgError **error);
 };
 
 /* ---- layouts ---- */

@@ -45,6 +45,7 @@ img_qcow2_header_free (ImgQcow2Header *header)
   g_free (header->data_file_name);
   g_ptr_array_unref (header->unknown_extensions);
   g_ptr_array_unref (header->unknown_features);
+  g_ptr_array_unref (header->repairable);
   g_ptr_array_unref (header->problems);
   g_free (header);
 }
@@ -210,15 +211,12 @@ take_problem (ImgQcow2Header *header, ImgError *error)
 }
 
 static void
-check_refcounts (ImgQcow2Header *header)
+check_refcount_table (ImgQcow2Header *header)
 {
   guint64 max_clusters = IMG_QCOW2_MAX_REFCOUNT_TABLE_SIZE >> header->cluster_bits;
+  guint n_problems = header->problems->len;
   ImgError *error = NULL;
 
-  if (header->refcount_order > 6)
-    add_problem (header, IMG_CODE_CORRUPT,
-                 _("The refcount width is invalid: 2 to the power of %u bits"),
-                 header->refcount_order);
   if (header->refcount_table_clusters == 0)
     add_problem (header, IMG_CODE_CORRUPT, _("The image has no refcount table"));
   else if (header->refcount_table_clusters > max_clusters)
@@ -229,6 +227,19 @@ check_refcounts (ImgQcow2Header *header)
                                (guint64) header->refcount_table_clusters << header->cluster_bits,
                                _("Refcount table"), &error))
     take_problem (header, error);
+  header->has_refcount_table = header->problems->len == n_problems;
+  if (!header->has_refcount_table)
+    g_ptr_array_add (header->repairable, g_ptr_array_index (header->problems, n_problems));
+}
+
+static void
+check_refcounts (ImgQcow2Header *header)
+{
+  if (header->refcount_order > 6)
+    add_problem (header, IMG_CODE_CORRUPT,
+                 _("The refcount width is invalid: 2 to the power of %u bits"),
+                 header->refcount_order);
+  check_refcount_table (header);
 }
 
 gboolean
@@ -603,6 +614,7 @@ img_qcow2_header_read (ImgStorage *storage, ImgCancel *cancel, ImgError **error)
   header->unknown_extensions = g_ptr_array_new_with_free_func (extension_free);
   header->unknown_features = g_ptr_array_new_with_free_func (g_free);
   header->problems = g_ptr_array_new_with_free_func ((GDestroyNotify) img_error_free);
+  header->repairable = g_ptr_array_new ();
   if (img_cancel_check (cancel, error) ||
       !img_storage_get_size (storage, &header->file_size, error))
     return NULL;

@@ -116,6 +116,8 @@ typedef struct
   GPtrArray *unknown_extensions; /* of ImgQcow2Extension, in the order of the file */
   GPtrArray *unknown_features;   /* of char *: incompatible features, by name */
   GPtrArray *problems;           /* of ImgError, most important first */
+  GPtrArray *repairable;         /* borrowed from problems: those that a check can work with */
+  gboolean has_refcount_table;   /* in a place where one can be */
 } ImgQcow2Header;
 
 /* Fails only if @storage cannot be read or is no qcow2 image. */

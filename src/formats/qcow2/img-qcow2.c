@@ -11,6 +11,7 @@
 #include "img-deflate.h"
 #include "img-qcow2-create.h"
 #include "img-qcow2-bitmap.h"
+#include "img-qcow2-check.h"
 #include "img-qcow2-private.h"
 #include "img-qcow2-snapshot.h"
 #include "img-qcow2-writer.h"
@@ -386,4 +387,5 @@ const ImgDriver img_qcow2_driver = {
   .inspect = qcow2_inspect,
   .open = qcow2_open,
   .create = img_qcow2_create,
+  .check = img_qcow2_check,
 };

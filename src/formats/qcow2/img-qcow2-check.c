@@ -1,0 +1,170 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-alloc.h"
+#include "img-qcow2-check-private.h"
+#include "img-qcow2-check.h"
+
+/* As QEMU's; a sparse file of that many clusters would need a lot of memory to be checked. */
+#define MAX_CLUSTERS G_MAXINT32
+
+void
+img_qcow2_checker_corrupt (ImgQcow2Checker *self,
+                           guint64 times,
+                           guint64 host_offset,
+                           const char *format,
+                           ...)
+{
+  g_autofree char *text = NULL;
+  va_list args;
+
+  va_start (args, format);
+  text = g_strdup_vprintf (format, args);
+  va_end (args);
+  self->result->corruptions += times;
+  img_check_result_say (self->result, IMG_CHECK_CORRUPTION, host_offset, "%s", text);
+}
+
+/* The last cluster may lie in the file with its first bytes only, so that less than a cluster past the end
+ * is as good as in the file. */
+gboolean
+img_qcow2_checker_refer (ImgQcow2Checker *self,
+                         guint64 offset,
+                         guint64 length,
+                         guint64 times,
+                         ImgError **error)
+{
+  guint64 first = offset >> self->cluster_bits;
+  guint64 excess = 0;
+  guint64 end;
+
+  if (length == 0 || times == 0)
+    return TRUE;
+  if (!img_range_fits (offset, length, self->header->file_size + self->cluster_size - 1))
+    {
+      img_qcow2_checker_corrupt (self, times, offset,
+                                 _("Reference past the end of the file: offset 0x%" PRIx64
+                                   ", %" PRIu64 " bytes"),
+                                 offset, length);
+      return TRUE;
+    }
+  end = ((offset + length - 1) >> self->cluster_bits) + 1;
+  if (end > self->n_clusters)
+    {
+      if (!img_qcow2_counts_grow (&self->references, end, error))
+        return FALSE;
+      self->n_clusters = end;
+    }
+  if (!img_qcow2_counts_add (&self->references, first, end - first, times, self->max_refcount, &excess,
+                             error))
+    return FALSE;
+  if (G_UNLIKELY (excess > 0))
+    img_qcow2_checker_corrupt (self, excess, offset,
+                               _("More references than a refcount of this image can hold: offset "
+                                 "0x%" PRIx64), offset);
+  return TRUE;
+}
+
+gboolean
+img_qcow2_checker_init (ImgQcow2Checker *self,
+                        ImgStorage *storage,
+                        const ImgQcow2Header *header,
+                        ImgCheckResult *result,
+                        ImgCancel *cancel,
+                        ImgError **error)
+{
+  *self = (ImgQcow2Checker) { storage, header, cancel, result };
+  self->cluster_bits = header->cluster_bits;
+  self->cluster_size = img_qcow2_header_get_cluster_size (header);
+  self->n_file_clusters = img_div_round_up (header->file_size, self->cluster_size);
+  self->n_clusters = self->n_file_clusters;
+  self->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
+  self->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
+  self->max_refcount = G_MAXUINT64 >> (64 - (1u << header->refcount_order));
+  self->block_bits = self->cluster_bits + 3 - header->refcount_order;
+  self->snapshots = g_array_new (FALSE, TRUE, sizeof (ImgQcow2CheckedSnapshot));
+  if (self->n_file_clusters > MAX_CLUSTERS)
+    {
+      img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("The file has too many clusters: %" PRIu64),
+                     self->n_file_clusters);
+      return FALSE;
+    }
+  return img_qcow2_counts_init (&self->references, self->n_clusters, error) &&
+         img_qcow2_counts_init (&self->refcounts, self->n_file_clusters + 1, error);
+}
+
+void
+img_qcow2_checker_clear (ImgQcow2Checker *self)
+{
+  img_qcow2_counts_clear (&self->references);
+  img_qcow2_counts_clear (&self->refcounts);
+  img_free (self->refcount_table);
+  img_free (self->far_block);
+  for (guint i = 0; i < self->snapshots->len; i++)
+    {
+      g_free (g_array_index (self->snapshots, ImgQcow2CheckedSnapshot, i).id);
+      g_free (g_array_index (self->snapshots, ImgQcow2CheckedSnapshot, i).name);
+    }
+  g_array_unref (self->snapshots);
+}
+
+static gboolean
+refer_header (ImgQcow2Checker *self, ImgError **error)
+{
+  const ImgQcow2Header *header = self->header;
+
+  return img_qcow2_checker_refer (self, 0, self->cluster_size, 1, error) &&
+         (!header->has_encryption_header ||
+          img_qcow2_checker_refer (self, header->encryption_header_offset,
+                                   header->encryption_header_length, 1, error));
+}
+
+gboolean
+img_qcow2_checker_run (ImgQcow2Checker *self, ImgError **error)
+{
+  self->result->total_clusters = img_div_round_up (self->header->size, self->cluster_size);
+  return img_qcow2_checker_load_snapshots (self, error) &&
+         img_qcow2_checker_load_refcounts (self, error) &&
+         refer_header (self, error) &&
+         img_qcow2_checker_walk_tables (self, error) &&
+         img_qcow2_checker_refer_snapshots (self, error) &&
+         img_qcow2_checker_walk_bitmaps (self, error) &&
+         img_qcow2_checker_refer_refcounts (self, error) &&
+         img_qcow2_checker_compare (self, error);
+}
+
+gboolean
+img_qcow2_checker_accepts (const ImgQcow2Header *header, ImgError **error)
+{
+  for (guint i = 0; i < header->problems->len; i++)
+    {
+      const ImgError *problem = g_ptr_array_index (header->problems, i);
+
+      if (g_ptr_array_find (header->repairable, problem, NULL))
+        continue;
+      img_error_propagate (error, img_error_copy (problem));
+      return FALSE;
+    }
+  return TRUE;
+}
+
+gboolean
+img_qcow2_check (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel, ImgError **error)
+{
+  g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (storage, cancel, error);
+  ImgQcow2Checker checker;
+  gboolean success;
+
+  if (header == NULL || !img_qcow2_checker_accepts (header, error))
+    return FALSE;
+  success = img_qcow2_checker_init (&checker, storage, header, result, cancel, error) &&
+            img_qcow2_checker_run (&checker, error);
+  img_qcow2_checker_clear (&checker);
+  return success;
+}

@@ -1,0 +1,19 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "img-check.h"
+#include "img-storage.h"
+
+G_BEGIN_DECLS
+
+/* Reads all metadata of an image, also of one that is marked as dirty or corrupt, and counts what is wrong
+ * with it. Fails when that cannot be done: the file cannot be read, or its header makes no sense. */
+gboolean img_qcow2_check (ImgStorage *storage,
+                          ImgCheckResult *result,
+                          ImgCancel *cancel,
+                          ImgError **error);
+
+G_END_DECLS

@@ -1,0 +1,228 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The check of qcow2 metadata: packed counts against a plain array, tables upon one another, faults of the
+ * storage. That verdicts are right is for tests/interop/test-check.py, which asks qemu-img. */
+
+#include "config.h"
+
+#include "img-alloc.h"
+#include "img-simple-storages.h"
+#include "qcow2-builder.h"
+#include "qcow2/img-qcow2-check-counts.h"
+#include "qcow2/img-qcow2-check.h"
+#include "test-storages.h"
+
+/* ---- counts ---- */
+
+#define N_COUNTS 1000
+
+static void
+add_randomly (ImgQcow2Counts *counts, guint64 *model, guint64 limit, GRand *random)
+{
+  guint64 first = (guint64) g_rand_int_range (random, 0, N_COUNTS);
+  guint64 length = (guint64) g_rand_int_range (random, 1, 1 + (gint32) MIN (200, N_COUNTS - first));
+  guint64 times = g_rand_int_range (random, 0, 20) == 0 ? g_rand_int (random) : 1;
+  guint64 excess = 0, expected = 0;
+
+  for (guint64 i = first; i < first + length; i++)
+    {
+      guint64 added = MIN (times, limit - model[i]);
+
+      model[i] += added;
+      expected += times - added;
+    }
+  g_assert_true (img_qcow2_counts_add (counts, first, length, times, limit, &excess, NULL));
+  g_assert_cmpuint (excess, ==, expected);
+}
+
+static void
+test_counts (gconstpointer data)
+{
+  guint64 limit = G_MAXUINT64 >> (64 - (1u << GPOINTER_TO_UINT (data)));
+  g_autoptr (GRand) random = g_rand_new_with_seed (GPOINTER_TO_UINT (data));
+  guint64 model[N_COUNTS] = { 0 };
+  ImgQcow2Counts counts;
+
+  g_assert_true (img_qcow2_counts_init (&counts, N_COUNTS, NULL));
+  for (guint round = 0; round < 60; round++)
+    {
+      guint64 first = (guint64) g_rand_int_range (random, 0, N_COUNTS - 100);
+      gboolean are_one = TRUE;
+
+      add_randomly (&counts, model, limit, random);
+      for (guint i = 0; i < N_COUNTS; i++)
+        g_assert_cmpuint (img_qcow2_counts_get (&counts, i), ==, model[i]);
+      for (guint i = 0; i < 70; i++)
+        are_one = are_one && model[first + i] == 1;
+      g_assert_cmpint (img_qcow2_counts_are_one (&counts, first, 70), ==, are_one);
+    }
+  img_qcow2_counts_clear (&counts);
+}
+
+/* Two that differ in some places, in width too; and one that grows. */
+static void
+test_counts_differ (void)
+{
+  static const guint places[] = { 0, 63, 64, 300, 998, 999 };
+  ImgQcow2Counts a, b;
+  guint64 at = 0;
+
+  g_assert_true (img_qcow2_counts_init (&a, N_COUNTS - 1, NULL));
+  g_assert_true (img_qcow2_counts_init (&b, N_COUNTS, NULL));
+  g_assert_true (img_qcow2_counts_grow (&a, N_COUNTS, NULL));
+  g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, 0), ==, N_COUNTS);
+  for (guint i = 0; i < G_N_ELEMENTS (places); i++)
+    g_assert_true (img_qcow2_counts_set (&b, places[i], i % 3 + 1, NULL));
+  for (guint i = 0; i < G_N_ELEMENTS (places); i++)
+    {
+      at = img_qcow2_counts_find_difference (&a, &b, at);
+      g_assert_cmpuint (at, ==, places[i]);
+      at++;
+    }
+  g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, at), ==, N_COUNTS);
+  img_qcow2_counts_clear (&a);
+  img_qcow2_counts_clear (&b);
+}
+
+/* ---- images ---- */
+
+#define CLUSTER 4096
+
+/* A refcount block that says 1 for all clusters of the file there are now. */
+static void
+count_all (Qcow2Builder *builder)
+{
+  guint64 block = qcow2_builder_alloc (builder, 1);
+  guint64 entry = GUINT64_TO_BE (block);
+  guint16 one = GUINT16_TO_BE (1);
+
+  qcow2_builder_write (builder, builder->refcount_table_offset, &entry, sizeof entry);
+  for (guint64 i = 0; i < builder->file->len / CLUSTER; i++)
+    qcow2_builder_write (builder, block + i * sizeof one, &one, sizeof one);
+}
+
+static ImgStorage *
+new_image (guint64 n_clusters)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 12, 4 * IMG_MIB, 0);
+
+  for (guint64 i = 0; i < n_clusters; i++)
+    qcow2_builder_set_entry (builder, i, qcow2_builder_alloc (builder, 1) | QCOW2_COPIED, 0);
+  count_all (builder);
+  return qcow2_builder_finish_storage (builder);
+}
+
+static void
+test_sound (void)
+{
+  g_autoptr (ImgStorage) storage = new_image (20);
+  g_auto (ImgCheckResult) result;
+  ImgError *error = NULL;
+
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check (storage, &result, NULL, &error));
+  g_assert_null (error);
+  g_assert_cmpuint (result.corruptions, ==, 0);
+  g_assert_cmpuint (result.leaks, ==, 0);
+  g_assert_cmpuint (result.check_errors, ==, 0);
+  g_assert_cmpuint (result.n_messages, ==, 0);
+  g_assert_cmpuint (result.allocated_clusters, ==, 20);
+  g_assert_cmpuint (result.total_clusters, ==, 4 * IMG_MIB / CLUSTER);
+}
+
+static void
+test_cancelled (void)
+{
+  g_autoptr (ImgStorage) storage = new_image (1);
+  g_autoptr (ImgCancel) cancel = img_cancel_new ();
+  g_autoptr (ImgError) error = NULL;
+  g_auto (ImgCheckResult) result;
+
+  img_check_result_init (&result);
+  img_cancel_trigger (cancel);
+  g_assert_false (img_qcow2_check (storage, &result, cancel, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
+}
+
+/* Every allocation fails once: an error, and nothing is lost. */
+static void
+test_no_memory (void)
+{
+  g_autoptr (ImgStorage) storage = new_image (5);
+  gboolean success = FALSE;
+
+  for (guint nth = 1; !success; nth++)
+    {
+      g_autoptr (ImgError) error = NULL;
+      g_auto (ImgCheckResult) result;
+
+      img_check_result_init (&result);
+      img_alloc_set_fault (nth, FALSE);
+      success = img_qcow2_check (storage, &result, NULL, &error);
+      img_alloc_set_fault (0, FALSE);
+      g_assert_cmpint (success, ==, error == NULL);
+      if (!success)
+        g_assert_true (img_error_matches (error, IMG_CODE_NO_MEMORY));
+      g_assert_cmpuint (nth, <, 100);
+    }
+}
+
+/* Thousands of references to one L2 table: each counts, the table is read once. Messages are bounded. */
+static void
+test_shared (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 12, 1024 * IMG_MIB, 0);
+  g_autoptr (ImgStorage) storage = NULL;
+  g_auto (ImgCheckResult) result;
+  guint64 table;
+
+  qcow2_builder_set_entry (builder, 0, qcow2_builder_alloc (builder, 1) | QCOW2_COPIED, 0);
+  table = img_read_be64 (builder->file->data + builder->l1_offset);
+  for (guint64 i = 1; i < 512; i++)
+    qcow2_builder_set_l1 (builder, i, table);
+  count_all (builder);
+  storage = qcow2_builder_finish_storage (builder);
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL));
+  g_assert_cmpuint (result.allocated_clusters, ==, 512);
+  /* The table and the data cluster have one refcount too few. */
+  g_assert_cmpuint (result.corruptions, ==, 2);
+}
+
+static void
+test_messages (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 12, 64 * IMG_MIB, 0);
+  g_autoptr (ImgStorage) storage = NULL;
+  g_auto (ImgCheckResult) result;
+
+  for (guint64 i = 0; i < 1500; i++)
+    qcow2_builder_set_entry (builder, i, qcow2_builder_alloc (builder, 1), 0);
+  storage = qcow2_builder_finish_storage (builder);
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL));
+  g_assert_cmpuint (result.messages->len, ==, IMG_CHECK_MAX_MESSAGES);
+  g_assert_cmpuint (result.n_messages, >, 1500);
+  g_assert_cmpuint (result.corruptions, >, 1500);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  for (guint order = 0; order <= 6; order++)
+    {
+      g_autofree char *name = g_strdup_printf ("/qcow2-check/counts/%u-bits", 1u << order);
+
+      g_test_add_data_func (name, GUINT_TO_POINTER (order), test_counts);
+    }
+  g_test_add_func ("/qcow2-check/counts/differ", test_counts_differ);
+  g_test_add_func ("/qcow2-check/sound", test_sound);
+  g_test_add_func ("/qcow2-check/cancelled", test_cancelled);
+  g_test_add_func ("/qcow2-check/no-memory", test_no_memory);
+  g_test_add_func ("/qcow2-check/shared", test_shared);
+  g_test_add_func ("/qcow2-check/messages", test_messages);
+  return g_test_run ();
+}
