@@ -81,17 +81,30 @@ child_of (Node *node, guint64 cluster, guint shift)
   return &node->children[(cluster >> shift) & (NODE_SIZE - 1)];
 }
 
-/* NULL: none of the clusters around @cluster is a member. */
+/* NULL: none of the clusters around @cluster is a member; 2 to the power of *empty_bits of them, aligned. */
 static inline Leaf *
-find_leaf (const ImgClusterSet *set, guint64 cluster)
+find_leaf (const ImgClusterSet *set, guint64 cluster, guint *empty_bits)
 {
   Node *node = __atomic_load_n (root_of (set, cluster), __ATOMIC_ACQUIRE);
 
-  if (node != NULL)
-    node = __atomic_load_n (child_of (node, cluster, LEAF_BITS + NODE_BITS), __ATOMIC_ACQUIRE);
+  *empty_bits = LEAF_BITS + 2 * NODE_BITS;
   if (node == NULL)
     return NULL;
+  *empty_bits -= NODE_BITS;
+  node = __atomic_load_n (child_of (node, cluster, LEAF_BITS + NODE_BITS), __ATOMIC_ACQUIRE);
+  if (node == NULL)
+    return NULL;
+  *empty_bits -= NODE_BITS;
   return __atomic_load_n (child_of (node, cluster, LEAF_BITS), __ATOMIC_ACQUIRE);
+}
+
+/* How many of the @count clusters from @first on an empty part of that size holds. */
+static guint64
+count_empty (guint64 first, guint64 count, guint empty_bits)
+{
+  guint64 size = (guint64) 1 << empty_bits;
+
+  return MIN (count, size - (first & (size - 1)));
 }
 
 /* What is at @place, made if there is nothing. */
@@ -164,11 +177,14 @@ img_cluster_set_remove (ImgClusterSet *set, guint64 first, guint64 count)
 
   for (; count > 0; first += n, count -= n)
     {
-      Leaf *leaf = find_leaf (set, first);
+      guint empty_bits;
+      Leaf *leaf = find_leaf (set, first, &empty_bits);
       guint64 mask = word_mask (first, count, &n);
 
       if (leaf != NULL)
         __atomic_fetch_and (word_of (leaf, first), ~mask, __ATOMIC_RELEASE);
+      else
+        n = count_empty (first, count, empty_bits);
     }
 }
 
@@ -181,13 +197,14 @@ img_cluster_set_meets (const ImgClusterSet *set, guint64 first, guint64 count)
     return TRUE; /* nobody may use what lies there */
   for (; count > 0; first += n, count -= n)
     {
-      Leaf *leaf = find_leaf (set, first);
+      guint empty_bits;
+      Leaf *leaf = find_leaf (set, first, &empty_bits);
       guint64 mask = word_mask (first, count, &n);
 
-      if (leaf != NULL && (__atomic_load_n (word_of (leaf, first), __ATOMIC_ACQUIRE) & mask) != 0)
-        return TRUE;
       if (leaf == NULL)
-        n = MIN (count, LEAF_SIZE - (first & (LEAF_SIZE - 1)));
+        n = count_empty (first, count, empty_bits);
+      else if ((__atomic_load_n (word_of (leaf, first), __ATOMIC_ACQUIRE) & mask) != 0)
+        return TRUE;
     }
   return FALSE;
 }

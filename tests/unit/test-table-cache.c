@@ -512,6 +512,231 @@ test_stress_later (void)
   run_stress (storage);
 }
 
+/* ---- editing ---- */
+
+/* A file of @n_slices, all zero, that can be written. */
+static ImgStorage *
+zero_tables_new (guint n_slices)
+{
+  return img_memory_storage_new_writable ((guint64) n_slices * SLICE);
+}
+
+static ImgTableResult
+edit_word (ImgTableCache *cache, guint64 slice, guint index, guint64 word)
+{
+  ImgTableEdit edit;
+  ImgTableResult result = img_table_cache_begin_edit (cache, slice, slice * SLICE, &edit, NULL);
+
+  if (result != IMG_TABLE_OK)
+    return result;
+  img_table_edit_set (&edit, index, word);
+  g_assert_cmphex (img_table_edit_get (&edit, index), ==, word);
+  img_table_edit_end (&edit);
+  return IMG_TABLE_OK;
+}
+
+/* As a flush does it. */
+static guint
+write_back (ImgTableCache *cache, ImgStorage *storage)
+{
+  guint64 words[WORDS];
+  guint n = 0;
+
+  for (; img_table_cache_count_dirty (cache) > 0; n++)
+    {
+      guint64 host = img_table_cache_peek_dirty (cache, 0);
+
+      img_table_cache_take_dirty (cache, 0, words);
+      g_assert_true (img_storage_write (storage, host, words, SLICE, NULL));
+    }
+  img_table_cache_end_writes (cache);
+  return n;
+}
+
+static void
+test_edit (void)
+{
+  g_autoptr (ImgStorage) storage = zero_tables_new (64);
+  g_autoptr (ImgTableCache) cache = cache_new (storage, 64, 0);
+  guint64 word, stored;
+
+  g_assert_cmpint (edit_word (cache, 5, 7, 0x1122334455667788u), ==, IMG_TABLE_OK);
+  g_assert_cmpint (edit_word (cache, 5, 8, 1), ==, IMG_TABLE_OK);
+  g_assert_cmpuint (img_table_cache_count_dirty (cache), ==, 1);
+  g_assert_cmpint (read_word (cache, 5, 7, IMG_MAP_TRY, &word, NULL), ==, IMG_MAP_OK);
+  g_assert_cmphex (word, ==, 0x1122334455667788u);
+  g_assert_true (img_storage_read (storage, 5 * SLICE + 7 * 8, &stored, 8, NULL));
+  g_assert_cmphex (stored, ==, 0);
+  g_assert_cmpuint (write_back (cache, storage), ==, 1);
+  g_assert_true (img_storage_read (storage, 5 * SLICE + 7 * 8, &stored, 8, NULL));
+  g_assert_cmphex (GUINT64_FROM_BE (stored), ==, 0x1122334455667788u);
+  g_assert_cmpuint (write_back (cache, storage), ==, 0);
+}
+
+/* What was edited between the copy and its arrival in the file is dirty once more. */
+static void
+test_edit_while_writing (void)
+{
+  g_autoptr (ImgStorage) storage = zero_tables_new (64);
+  g_autoptr (ImgTableCache) cache = cache_new (storage, 64, 0);
+  guint64 words[WORDS];
+
+  g_assert_cmpint (edit_word (cache, 3, 0, 1), ==, IMG_TABLE_OK);
+  img_table_cache_take_dirty (cache, 0, words);
+  g_assert_cmphex (GUINT64_FROM_BE (words[0]), ==, 1);
+  g_assert_cmpint (edit_word (cache, 3, 0, 2), ==, IMG_TABLE_OK);
+  img_table_cache_end_writes (cache);
+  g_assert_cmpuint (img_table_cache_count_dirty (cache), ==, 1);
+  img_table_cache_take_dirty (cache, 0, words);
+  g_assert_cmphex (GUINT64_FROM_BE (words[0]), ==, 2);
+  img_table_cache_end_writes (cache);
+}
+
+/* One set of slots, all dirty or being written: editors are told, readers go on, and nothing is lost. */
+static void
+test_edit_full (void)
+{
+  g_autoptr (ImgStorage) storage = zero_tables_new (64);
+  g_autoptr (ImgTableCache) cache = cache_new (storage, 8, 0);
+  guint64 words[WORDS], word;
+
+  g_assert_cmpuint (img_table_cache_get_size (cache), ==, IMG_TABLE_WAYS * SLICE);
+  for (guint slice = 1; slice <= IMG_TABLE_WAYS; slice++)
+    g_assert_cmpint (edit_word (cache, slice, 1, slice), ==, IMG_TABLE_OK);
+  g_assert_cmpint (edit_word (cache, 20, 1, 20), ==, IMG_TABLE_FULL);
+  g_assert_cmpint (read_word (cache, 20, 1, IMG_MAP_NONE, &word, NULL), ==, IMG_MAP_OK);
+  g_assert_cmphex (word, ==, 0);
+  while (img_table_cache_count_dirty (cache) > 0)
+    {
+      guint64 host = img_table_cache_peek_dirty (cache, 0);
+
+      img_table_cache_take_dirty (cache, 0, words);
+      g_assert_true (img_storage_write (storage, host, words, SLICE, NULL));
+    }
+  g_assert_cmpint (edit_word (cache, 20, 1, 20), ==, IMG_TABLE_FULL); /* not yet in the file */
+  img_table_cache_end_writes (cache);
+  g_assert_cmpint (edit_word (cache, 20, 1, 20), ==, IMG_TABLE_OK);
+  for (guint slice = 1; slice <= IMG_TABLE_WAYS; slice++)
+    {
+      g_assert_cmpint (read_word (cache, slice, 1, IMG_MAP_NONE, &word, NULL), ==, IMG_MAP_OK);
+      g_assert_cmphex (word, ==, slice);
+    }
+}
+
+/* A table that is no more: neither read from the cache nor written back over what comes next. */
+static void
+test_edit_forget (void)
+{
+  g_autoptr (ImgStorage) storage = zero_tables_new (64);
+  g_autoptr (ImgTableCache) cache = cache_new (storage, 64, 0);
+  guint64 word = GUINT64_TO_BE (77);
+
+  g_assert_cmpint (edit_word (cache, 9, 0, 1), ==, IMG_TABLE_OK);
+  img_table_cache_forget (cache, 9, 9 * SLICE);
+  img_table_cache_forget (cache, 10, 10 * SLICE); /* was never there */
+  g_assert_cmpuint (img_table_cache_count_dirty (cache), ==, 0);
+  g_assert_true (img_storage_write (storage, 9 * SLICE, &word, sizeof word, NULL));
+  g_assert_cmpint (read_word (cache, 9, 0, IMG_MAP_NONE, &word, NULL), ==, IMG_MAP_OK);
+  g_assert_cmphex (word, ==, 77);
+}
+
+static void
+test_edit_error (void)
+{
+  g_autoptr (ImgStorage) base = zero_tables_new (64);
+  g_autoptr (ImgStorage) storage = test_failing_storage_new (base);
+  g_autoptr (ImgTableCache) cache = cache_new (storage, 64, 0);
+  g_autoptr (ImgError) error = NULL;
+  ImgTableEdit edit;
+
+  test_failing_storage_arm (storage, 1, FALSE);
+  g_assert_cmpint (img_table_cache_begin_edit (cache, 4, 4 * SLICE, &edit, &error), ==,
+                   IMG_TABLE_ERROR);
+  g_assert_cmpint (error->code, ==, IMG_CODE_ERRNO);
+  g_assert_cmpint (edit_word (cache, 4, 0, 1), ==, IMG_TABLE_OK);
+}
+
+/* Each slice holds pairs of equal words: a reader never sees a torn pair, whatever is edited, written back
+ * and evicted meanwhile. */
+typedef struct
+{
+  ImgTableCache *cache;
+  gint stop;
+} PairTest;
+
+static gpointer
+pair_reader (gpointer data)
+{
+  PairTest *test = data;
+  guint64 slice = 1;
+
+  while (!g_atomic_int_get (&test->stop))
+    {
+      guint64 first, second;
+      ImgTableView view;
+
+      slice = slice % 30 + 1;
+      do
+        {
+          g_assert_cmpint (img_table_cache_look (test->cache, slice, slice * SLICE, IMG_MAP_NONE,
+                                                 &view, NULL),
+                           ==, IMG_MAP_OK);
+          first = img_table_view_get (&view, 10);
+          second = img_table_view_get (&view, 500);
+        }
+      while (!img_table_view_end (&view));
+      g_assert_cmphex (first, ==, second);
+    }
+  return NULL;
+}
+
+static gboolean
+edit_pair (ImgTableCache *cache, guint64 slice, guint64 word)
+{
+  ImgTableEdit edit;
+
+  if (img_table_cache_begin_edit (cache, slice, slice * SLICE, &edit, NULL) != IMG_TABLE_OK)
+    return FALSE;
+  img_table_edit_set (&edit, 10, word);
+  img_table_edit_set (&edit, 500, word);
+  img_table_edit_end (&edit);
+  return TRUE;
+}
+
+static void
+test_edit_stress (void)
+{
+  g_autoptr (ImgStorage) storage = zero_tables_new (64);
+  g_autoptr (ImgTableCache) cache = cache_new (storage, 8, 0);
+  guint64 expected[31] = { 0 };
+  PairTest test = { cache };
+  GThread *threads[4];
+  guint n_flushes = 0;
+
+  for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
+    threads[i] = g_thread_new ("pairs", pair_reader, &test);
+  for (guint64 i = 1; i <= 3000; i++)
+    {
+      guint64 slice = i * 7 % 30 + 1;
+
+      while (!edit_pair (cache, slice, i))
+        n_flushes += write_back (cache, storage);
+      expected[slice] = i;
+    }
+  g_atomic_int_set (&test.stop, TRUE);
+  for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
+    g_thread_join (threads[i]);
+  write_back (cache, storage);
+  g_assert_cmpuint (n_flushes, >, 100);
+  for (guint slice = 1; slice <= 30; slice++)
+    {
+      guint64 stored;
+
+      g_assert_true (img_storage_read (storage, slice * SLICE + 500 * 8, &stored, 8, NULL));
+      g_assert_cmphex (GUINT64_FROM_BE (stored), ==, expected[slice]);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -529,5 +754,11 @@ main (int argc, char **argv)
   g_test_add_func ("/table-cache/reentered", test_reentered);
   g_test_add_func ("/table-cache/stress", test_stress);
   g_test_add_func ("/table-cache/stress-later", test_stress_later);
+  g_test_add_func ("/table-cache/edit", test_edit);
+  g_test_add_func ("/table-cache/edit-while-writing", test_edit_while_writing);
+  g_test_add_func ("/table-cache/edit-full", test_edit_full);
+  g_test_add_func ("/table-cache/edit-forget", test_edit_forget);
+  g_test_add_func ("/table-cache/edit-error", test_edit_error);
+  g_test_add_func ("/table-cache/edit-stress", test_edit_stress);
   return g_test_run ();
 }
