@@ -721,7 +721,8 @@ allocate_plan (Request *request, const ImgPlan *plan, ImgPreallocate mode, ImgEr
     {
     case IMG_PREALLOCATE_OFF:
     case IMG_PREALLOCATE_METADATA:
-      return plan->is_fresh || img_storage_zero (plan->storage, offset, length, IMG_IO_UNMAP, error);
+      /* Fresh or not: the file must reach as far as the map. */
+      return img_storage_zero (plan->storage, offset, length, IMG_IO_UNMAP, error);
     case IMG_PREALLOCATE_FALLOC:
       return img_storage_allocate (plan->storage, offset, length, error) &&
              (plan->is_fresh || img_storage_zero (plan->storage, offset, length, IMG_IO_NONE, error));

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Who may do what when: turns, claims, stamps of the epoch; and the set of clusters that is asked meanwhile. */
+/* Who may do what when: turns, claims, stamps of the epoch; and the set of clusters that is asked
+ * meanwhile. */
 
 #include "config.h"
 
@@ -19,7 +20,7 @@
 typedef struct
 {
   ImgTurn turn;
-  gint n_inside; /* atomic */
+  gint n_inside;   /* atomic */
   guint64 n_taken; /* under the turn */
 } Shared;
 
@@ -107,7 +108,7 @@ test_claims (void)
   img_claims_init (&blocks.claims);
   for (guint i = 0; i < N_THREADS; i++)
     {
-      claimers[i] = (Claimer) { &blocks, (gint) i + 1 };
+      claimers[i] = (Claimer){ &blocks, (gint) i + 1 };
       threads[i] = g_thread_new ("claim", claim_thread, &claimers[i]);
     }
   for (guint i = 0; i < N_THREADS; i++)
@@ -166,8 +167,9 @@ test_stamps (void)
 typedef struct
 {
   ImgEpoch epoch;
-  gint generation; /* atomic */
-  gint oldest[N_THREADS]; /* atomic: the generation that the thread's transfer may still see; 0: none */
+  gint generation;        /* atomic */
+  gint oldest[N_THREADS]; /* atomic: the generation that the thread's transfer may still see; 0:
+                             none */
   gint n_transfers;
   gint stop;
 } Traffic;
@@ -207,7 +209,7 @@ test_stamps_threads (void)
   img_epoch_init (&traffic.epoch);
   for (guint i = 0; i < N_TRAVELLERS; i++)
     {
-      travellers[i] = (Traveller) { &traffic, i };
+      travellers[i] = (Traveller){ &traffic, i };
       threads[i] = g_thread_new ("traffic", traffic_thread, &travellers[i]);
     }
   while (g_atomic_int_get (&traffic.n_transfers) == 0)
@@ -265,7 +267,10 @@ test_set (void)
 static void
 test_set_random (void)
 {
-  enum { N = 100000 };
+  enum
+  {
+    N = 100000
+  };
   g_autoptr (ImgClusterSet) set = img_cluster_set_new (N, NULL);
   g_autofree guint8 *flags = g_new0 (guint8, N);
   g_autoptr (GRand) random = g_rand_new_with_seed (12);
