@@ -24,6 +24,7 @@ typedef struct
 
 static const Command commands[] = {
   { "convert", cmd_convert, N_("copy a disk into a new file") },
+  { "create", cmd_create, N_("make an image of an empty disk") },
   { "formats", cmd_formats, N_("list the formats") },
   { "info", cmd_info, N_("describe an image") },
   { "inspect", cmd_inspect, N_("say what a file is and wants, without opening any other") },

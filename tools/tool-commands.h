@@ -12,6 +12,7 @@
 G_BEGIN_DECLS
 
 int cmd_convert  (int argc, char **argv);
+int cmd_create   (int argc, char **argv);
 int cmd_formats  (int argc, char **argv);
 int cmd_info     (int argc, char **argv);
 int cmd_inspect  (int argc, char **argv);

@@ -35,8 +35,8 @@ tool_references_from_string (const char *text, ToolReferences *references)
   return FALSE;
 }
 
-static ImagoReferencePolicy *
-make_policy (ToolReferences references)
+ImagoReferencePolicy *
+tool_make_policy (ToolReferences references)
 {
   gboolean is_qemu = tool_is_qemu_img () || tool_is_qemu_io ();
 
@@ -193,7 +193,7 @@ ImagoImage *
 tool_open (const char *filename, const ToolOpen *how, GError **error)
 {
   g_autoptr (GFile) file = g_file_new_for_path (filename);
-  g_autoptr (ImagoReferencePolicy) policy = make_policy (how->references);
+  g_autoptr (ImagoReferencePolicy) policy = tool_make_policy (how->references);
   g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
   g_autoptr (ImagoStorage) storage = NULL;
   g_autoptr (ImagoImage) image = NULL;
@@ -240,17 +240,19 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
 }
 
 void
+tool_open_print_hint (const GError *error)
+{
+  if (g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_REFERENCE_DENIED))
+    fprintf (stderr, _("With --references=any all files that images name are opened\n"));
+}
+
+void
 tool_open_print_error (const char *filename, const GError *error)
 {
   g_autofree char *printable = tool_printable (filename);
 
-  if (g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_REFERENCE_DENIED))
-    {
-      tool_error (_("Could not open '%s': %s"), printable, error->message);
-      fprintf (stderr, _("With --references=any all files that images name are opened\n"));
-    }
-  else
-    tool_error (_("Could not open '%s': %s"), printable, error->message);
+  tool_error (_("Could not open '%s': %s"), printable, error->message);
+  tool_open_print_hint (error);
 }
 
 char *

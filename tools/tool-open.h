@@ -32,7 +32,11 @@ ImagoImage *tool_open (const char *filename,
                        const ToolOpen *how,
                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+ImagoReferencePolicy *tool_make_policy (ToolReferences references) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Adds to a printed error what a person can do about it. */
+void        tool_open_print_hint  (const GError *error);
+/* Prints both. */
 void        tool_open_print_error (const char *filename, const GError *error);
 
 /* The file that the name @reference in the image @filename means, in the words of the command line:

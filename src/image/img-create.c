@@ -385,7 +385,8 @@ publish (Creator *creator, ImgError **error)
     return FALSE;
   if (target_publish (&creator->image, error))
     return TRUE;
-  if (creator->data.file != NULL)
+  if (creator->data.file != NULL && creator->image.file != NULL &&
+      img_new_file_withdraw (creator->image.file))
     img_new_file_withdraw (creator->data.file);
   return FALSE;
 }

@@ -339,15 +339,15 @@ ensure_temporary_name (ImgNewFile *file)
   return file->temporary_name != NULL;
 }
 
-/* The name still means the file that was locked and that the caller agreed to replace. */
+/* Whether the name means the file of @fd. */
 static gboolean
-is_still_there (ImgNewFile *file)
+is_named (ImgNewFile *file, int fd)
 {
-  struct stat old, named;
+  struct stat own, named;
 
-  return fstat (file->replaced_fd, &old) == 0 &&
+  return fstat (fd, &own) == 0 &&
          fstatat (file->directory_fd, file->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         old.st_dev == named.st_dev && old.st_ino == named.st_ino;
+         own.st_dev == named.st_dev && own.st_ino == named.st_ino;
 }
 
 /* A new name is linked, which fails if somebody else took it meanwhile; an old one is renamed over.
@@ -357,7 +357,8 @@ give_name (ImgNewFile *file)
 {
   if (file->replaced_fd < 0)
     return link_as (file, file->name);
-  if (!is_still_there (file))
+  /* It must still be the file that was locked and that the caller agreed to replace. */
+  if (!is_named (file, file->replaced_fd))
     {
       errno = EBUSY;
       return FALSE;
@@ -370,26 +371,25 @@ give_name (ImgNewFile *file)
 }
 
 gboolean
+img_new_file_withdraw (ImgNewFile *file)
+{
+  if (!is_named (file, file->fd))
+    return TRUE;
+  return file->replaced_fd < 0 && unlinkat (file->directory_fd, file->name, 0) == 0;
+}
+
+gboolean
 img_new_file_publish (ImgNewFile *file, gboolean durable, ImgError **error)
 {
   if (durable && fsync (file->fd) != 0)
     return fail (error, errno, file->path);
   if (!give_name (file))
     return fail (error, errno, file->path);
-  if (durable && fsync (file->directory_fd) != 0)
-    return fail (error, errno, file->path);
-  return TRUE;
-}
-
-void
-img_new_file_withdraw (ImgNewFile *file)
-{
-  struct stat own, named;
-
-  if (file->replaced_fd < 0 && fstat (file->fd, &own) == 0 &&
-      fstatat (file->directory_fd, file->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-      own.st_dev == named.st_dev && own.st_ino == named.st_ino)
-    unlinkat (file->directory_fd, file->name, 0);
+  if (!durable || fsync (file->directory_fd) == 0)
+    return TRUE;
+  fail (error, errno, file->path);
+  img_new_file_withdraw (file);
+  return FALSE;
 }
 
 void

@@ -28,8 +28,9 @@ int         img_new_file_get_fd       (ImgNewFile *file);
 gboolean    img_new_file_get_replaced (ImgNewFile *file, ImgIdentity *identity);
 /* @durable: the content, then the name, are on the disk when this returns. */
 gboolean    img_new_file_publish      (ImgNewFile *file, gboolean durable, ImgError **error);
-/* After publishing: takes the name away again, if it was new. What was replaced does not come back. */
-void        img_new_file_withdraw     (ImgNewFile *file);
+/* Takes the name away again if it was new. What was replaced does not come back: then the file stays, and the
+ * answer is FALSE. */
+gboolean    img_new_file_withdraw     (ImgNewFile *file);
 /* Not published: nothing is left. */
 void        img_new_file_free         (ImgNewFile *file);
 

@@ -48,23 +48,24 @@ def pairs_of(case):
     return set(itertools.combinations(sorted(case.items()), 2))
 
 
-def complete(partial, rng):
+def complete(partial, rng, parameters, valid):
     """A valid case with the values of @partial, or None."""
-    names = [name for name in PARAMETERS if name not in partial]
+    names = [name for name in parameters if name not in partial]
     for _ in range(400):
         case = dict(partial)
         for name in names:
-            case[name] = rng.choice(PARAMETERS[name])
-        if is_valid(case):
+            case[name] = rng.choice(parameters[name])
+        if valid(case):
             return case
     return None
 
 
-def generate():
+def generate(parameters=None, valid=is_valid):
     """The list of cases and the number of pairs they cover; the same each time."""
+    parameters = parameters or PARAMETERS
     rng = random.Random(SEED)
     wanted = set()
-    for (one, values), (other, others) in itertools.combinations(sorted(PARAMETERS.items()), 2):
+    for (one, values), (other, others) in itertools.combinations(sorted(parameters.items()), 2):
         for pair in itertools.product(values, others):
             wanted.add(((one, pair[0]), (other, pair[1])))
     covered = set()
@@ -72,10 +73,10 @@ def generate():
     for pair in sorted(wanted, key=str):
         if pair in covered:
             continue
-        first = complete(dict(pair), rng)
+        first = complete(dict(pair), rng, parameters, valid)
         if first is None:
             continue
-        candidates = [first] + [complete(dict(pair), rng) or first for _ in range(24)]
+        candidates = [first] + [complete(dict(pair), rng, parameters, valid) or first for _ in range(24)]
         best = max(candidates, key=lambda case: len(pairs_of(case) - covered))
         covered |= pairs_of(best)
         cases.append(best)

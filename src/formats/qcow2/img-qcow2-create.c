@@ -525,17 +525,17 @@ put_l1_table (const Shape *shape, Stream *stream, ImgError **error)
   return stream_skip_to_cluster (stream, shape, shape->l2_at, error);
 }
 
-/* Guest clusters in order. With a backing file no subcluster is marked, so that it shows through. */
+/* Guest clusters in order. No subcluster is marked: a backing file shows through, and without one the map
+ * says that the disk is empty. */
 static gboolean
 put_l2_tables (const Shape *shape, Stream *stream, ImgError **error)
 {
   gboolean extended_l2 = shape->options->extended_l2;
-  guint64 bitmap = shape->options->backing_name == NULL ? G_MAXUINT32 : 0;
   guint64 first = shape->has_data_file ? 0 : shape->data_at;
 
   for (guint64 i = 0; i < shape->n_mapped; i++)
     if (!stream_put (stream, IMG_QCOW2_FLAG_COPIED | (first + i) << shape->cluster_bits, error) ||
-        (extended_l2 && !stream_put (stream, bitmap, error)))
+        (extended_l2 && !stream_put (stream, 0, error)))
       return FALSE;
   return stream_skip_to_cluster (stream, shape, shape->data_at, error);
 }

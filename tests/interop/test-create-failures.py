@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Creating an image when calls of the system fail, or when it is killed: nothing is left, nothing is lost."""
+
+import os
+import signal
+import subprocess
+
+from imagotest import IMAGO, add_test, can_strace, create, diagnose, equal, good, main, run, test
+
+OLD = b'what was there before'
+CALLS = ['openat', 'ftruncate', 'pwrite64', 'fallocate', 'fsync', 'linkat', 'renameat']
+SHAPES = [
+    ('cluster_size=4k,preallocation=metadata', '3M'),
+    ('cluster_size=4k,preallocation=falloc', '3M'),
+    ('data_file=data,data_file_raw=on', '3M'),
+]
+
+
+def write_old():
+    with open('image', 'wb') as file:
+        file.write(OLD)
+
+
+def check_old():
+    equal(os.listdir('.'), ['image'])
+    with open('image', 'rb') as file:
+        equal(file.read(), OLD)
+
+
+def count_calls(call):
+    """How many of them there are before main (): none that the loader makes is of interest."""
+    log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
+    good('strace', '-f', '-o', log, '-e', 'trace=%s' % call, IMAGO, 'create', '--help')
+    with open(log) as file:
+        count = sum(call + '(' in line for line in file)
+    os.unlink(log)
+    return count
+
+
+def fail_each(call, shape, size, replace):
+    """The nth call of this kind fails, for all n until it makes no difference. Returns how many failed."""
+    first = n = count_calls(call)
+    while True:
+        n += 1
+        for name in os.listdir('.'):
+            os.unlink(name)
+        if replace:
+            write_old()
+        log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
+        result = run('strace', '-f', '-o', log, '-e', 'trace=%s' % call, '-e', 'inject=%s:error=EIO:when=%d' % (call, n),
+                     IMAGO, 'create', '-q', '-f', 'qcow2', '-o', shape, 'image', size)
+        with open(log) as file:
+            injected = 'INJECTED' in file.read()
+        os.unlink(log)
+        if result.status == 0:
+            good('qemu-img', 'check', 'image')
+            if not injected:
+                return n - 1 - first
+        elif not replace:
+            equal(os.listdir('.'), [])
+        elif call == 'fsync' and os.path.getsize('image') != len(OLD):
+            # The very last call: the new image has its name, but it is not known whether that will last.
+            good('qemu-img', 'check', 'image')
+        else:
+            check_old()
+
+
+def run_shape(shape, size):
+    can_strace()
+    for replace in (False, True):
+        counts = {call: fail_each(call, shape, size, replace) for call in CALLS}
+        diagnose('%s: calls that failed: %s' % (shape, counts))
+        assert counts['pwrite64'] >= 2, counts
+        assert counts['fsync'] >= 2, counts
+
+
+def grown(pid):
+    """Whether the process has a file of some megabytes open."""
+    try:
+        for name in os.listdir('/proc/%d/fd' % pid):
+            if os.stat('/proc/%d/fd/%s' % (pid, name)).st_blocks * 512 > 8 << 20:
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def kill_while_writing():
+    process = subprocess.Popen([IMAGO, 'create', '-q', '-f', 'qcow2', '-o', 'preallocation=full', 'image', '1G'])
+    while process.poll() is None:
+        if grown(process.pid):
+            process.send_signal(signal.SIGKILL)
+            break
+    return process.wait()
+
+
+@test
+def test_kill():
+    """kill -9 leaves nothing, and what was there before"""
+    equal(kill_while_writing(), -signal.SIGKILL)
+    equal(os.listdir('.'), [])
+    write_old()
+    equal(kill_while_writing(), -signal.SIGKILL)
+    check_old()
+
+
+@test
+def test_file_too_large():
+    """a limit on the size of files leaves nothing"""
+    result = run('sh', '-c', 'trap "" XFSZ; ulimit -f 1000; exec "$@"', 'sh', IMAGO, 'create', '-q', '-f', 'qcow2',
+                 '-o', 'preallocation=metadata', 'image', '1G')
+    equal(result.status, 1, result)
+    equal(os.listdir('.'), [])
+
+
+@test
+def test_in_use():
+    """an image that QEMU has open is not replaced"""
+    create('image', '1M')
+    before = os.stat('image')
+    user = subprocess.Popen(['qemu-io', 'image'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    user.stdin.write(b'write 0 512\n')
+    user.stdin.flush()
+    user.stdout.readline()
+    result = run(IMAGO, 'create', '-q', '-f', 'qcow2', 'image', '5M')
+    user.communicate(b'quit\n')
+    equal(result.status, 1, result)
+    equal(os.stat('image').st_ino, before.st_ino)
+    good(IMAGO, 'create', '-q', '-f', 'qcow2', 'image', '5M')
+
+
+for args in SHAPES:
+    add_test('faults: %s' % args[0], lambda args=args: run_shape(*args))
+main(needs=['qemu-img', 'qemu-io'])

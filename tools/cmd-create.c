@@ -1,0 +1,298 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-commands.h"
+#include "tool-create-options.h"
+#include "tool-message.h"
+#include "tool-open.h"
+#include "tool-options.h"
+#include "tool-size.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct
+{
+  ToolOpen open; /* the format, and what the backing image may refer to */
+  const char *backing_name;
+  const char *backing_format;
+  gboolean unchecked;
+  gboolean quiet;
+  GPtrArray *lists; /* of what follows each -o */
+  const char *filename;
+  const char *size;
+} Create;
+
+static const ToolUsage *
+get_usage (void)
+{
+  static ToolUsage usage = { "create", "[OPTION…] FILE [SIZE]", NULL };
+
+  usage.help =
+    _("Creates an empty disk in a new file, which replaces one of that name.\n"
+      "\n"
+      "  -f FORMAT               the format of the new image; raw if not given\n"
+      "  -b FILE                 the backing file: what shows through where nothing was written\n"
+      "  -F FORMAT               the format of the backing file\n"
+      "  -u                      do not open the backing file\n"
+      "  -o LIST                 options of the format, such as cluster_size=4k; -o help lists them\n"
+      "  -q                      print nothing but errors\n"
+      "  --references=WHICH      which files the backing file may refer to: deny, same-dir\n"
+      "                          (the default) or any\n"
+      "\n"
+      "SIZE may have a suffix k, M, G, T, P or E; without it the disk is as large as the backing "
+      "image.");
+  return &usage;
+}
+
+/* ---- the command line ---- */
+
+static gboolean
+add_list (Create *create, const char *list)
+{
+  if (!tool_create_options_is_list (list))
+    {
+      tool_error (_("Invalid option list: %s"), list);
+      return FALSE;
+    }
+  g_ptr_array_add (create->lists, (gpointer) list);
+  return TRUE;
+}
+
+static ToolOptionResult
+take_option (Create *create, int option)
+{
+  switch (option)
+    {
+    case 'b':
+      create->backing_name = optarg;
+      return TOOL_OPTION_TAKEN;
+    case 'F':
+      create->backing_format = optarg;
+      return TOOL_OPTION_TAKEN;
+    case 'u':
+      create->unchecked = TRUE;
+      return TOOL_OPTION_TAKEN;
+    case 'q':
+      create->quiet = TRUE;
+      return TOOL_OPTION_TAKEN;
+    case 'o':
+      return add_list (create, optarg) ? TOOL_OPTION_TAKEN : TOOL_OPTION_FAILED;
+    default:
+      return tool_option_common (option, optarg, get_usage (), &create->open);
+    }
+}
+
+static ToolOptionResult
+parse_arguments (Create *create, int argc, char **argv)
+{
+  static const struct option options[] = { TOOL_COMMON_OPTIONS, { NULL, 0, NULL, 0 } };
+  ToolOptionResult result = TOOL_OPTION_TAKEN;
+  int option;
+
+  while (result == TOOL_OPTION_TAKEN &&
+         (option = getopt_long (argc, argv, ":hf:b:F:uo:q", options, NULL)) != -1)
+    result = take_option (create, option);
+  if (result != TOOL_OPTION_TAKEN)
+    return result;
+  if (optind < argc)
+    create->filename = argv[optind++];
+  if (optind < argc)
+    create->size = argv[optind++];
+  if (optind == argc)
+    return TOOL_OPTION_TAKEN;
+  tool_usage_error ("create", _("Unexpected argument: %s"), argv[optind]);
+  return TOOL_OPTION_FAILED;
+}
+
+/* ---- options ---- */
+
+static ImagoFormat *
+find_format (const Create *create)
+{
+  const char *name = create->open.format != NULL ? create->open.format : "raw";
+  ImagoFormat *format = imago_format_lookup (name);
+  const char *filename = create->filename != NULL ? create->filename : name;
+
+  if (format == NULL)
+    tool_error (_("%s: Unknown file format '%s'"), filename, name);
+  else if (imago_format_get_flags (format) & IMAGO_FORMAT_CREATE)
+    return format;
+  else
+    tool_error (_("%s: Images of the format '%s' cannot be created"), filename, name);
+  return NULL;
+}
+
+static gboolean
+wants_help (const Create *create)
+{
+  for (guint i = 0; i < create->lists->len; i++)
+    if (tool_create_options_is_help (g_ptr_array_index (create->lists, i)))
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+take_size (const Create *create, ToolCreateOptions *options)
+{
+  g_autofree char *text = NULL;
+  guint64 size;
+
+  if (create->size == NULL)
+    return TRUE;
+  if (!tool_parse_size (create->size, &size))
+    {
+      tool_error (_("Invalid image size specified. You may use k, M, G, T, P or E suffixes for"));
+      tool_error (_("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."));
+      return FALSE;
+    }
+  if (tool_create_options_get (options, "size") != NULL)
+    {
+      tool_error (_("%s: The image size must be specified only once"), create->filename);
+      return FALSE;
+    }
+  text = g_strdup_printf ("%" PRIu64, size);
+  return tool_create_options_set (options, "size", text);
+}
+
+/* -b and -F are other names for options. */
+static gboolean
+take_backing (const Create *create, ToolCreateOptions *options, const char *format_name)
+{
+  if ((create->backing_name != NULL &&
+       !tool_create_options_set (options, "backing_file", create->backing_name)) ||
+      (create->backing_format != NULL &&
+       !tool_create_options_set (options, "backing_fmt", create->backing_format)))
+    {
+      tool_error (_("%s: Backing file not supported for file format '%s'"), create->filename,
+                  format_name);
+      return FALSE;
+    }
+  if (tool_create_options_get (options, "backing_file") == NULL ||
+      tool_create_options_get (options, "backing_fmt") != NULL)
+    return TRUE;
+  tool_error (_("%s: Backing file specified without backing format"), create->filename);
+  return FALSE;
+}
+
+/* The backing image says how large the disk is, unless somebody else does. */
+static gboolean
+look_at_backing (const Create *create, ToolCreateOptions *options)
+{
+  const char *name = tool_create_options_get (options, "backing_file");
+  ToolOpen how = { .format = tool_create_options_get (options, "backing_fmt"), .header_only = TRUE };
+  g_autofree char *path = tool_combine_names (create->filename, name);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = NULL;
+  g_autofree char *size = NULL;
+
+  if (name == NULL || create->unchecked)
+    return TRUE;
+  image = tool_open (path, &how, &error);
+  if (image == NULL)
+    {
+      tool_error (_("%s: Could not open '%s': %s\nCould not open backing image."), create->filename,
+                  path, error->message);
+      return FALSE;
+    }
+  if (tool_create_options_get (options, "size") != NULL)
+    return TRUE;
+  size = g_strdup_printf ("%" PRIu64, imago_image_get_size (image));
+  return tool_create_options_set (options, "size", size);
+}
+
+static gboolean
+collect_options (const Create *create, ToolCreateOptions *options, const char *format_name)
+{
+  for (guint i = 0; i < create->lists->len; i++)
+    if (!tool_create_options_parse (options, g_ptr_array_index (create->lists, i), create->filename))
+      return FALSE;
+  if (!take_size (create, options) || !take_backing (create, options, format_name) ||
+      !look_at_backing (create, options))
+    return FALSE;
+  if (tool_create_options_get (options, "size") != NULL)
+    return TRUE;
+  tool_error (_("%s: Image creation needs a size parameter"), create->filename);
+  return FALSE;
+}
+
+/* ---- the image ---- */
+
+static ImagoCreateOptions *
+make_library_options (const Create *create, ToolCreateOptions *options, const char *format_name)
+{
+  g_autoptr (ImagoReferencePolicy) policy = tool_make_policy (create->open.references);
+  g_autoptr (ImagoCreateOptions) made =
+    g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", format_name, "overwrite", TRUE,
+                  "allow-device", TRUE, "check-backing", !create->unchecked, "reference-policy", policy,
+                  "backing-name", tool_create_options_get (options, "backing_file"), NULL);
+
+  if (!tool_create_options_apply (options, made, create->filename))
+    return NULL;
+  return g_steal_pointer (&made);
+}
+
+static gboolean
+create_image (const Create *create, ToolCreateOptions *options, const char *format_name)
+{
+  g_autoptr (GFile) file = g_file_new_for_path (create->filename);
+  g_autoptr (ImagoCreateOptions) made = NULL;
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GError) error = NULL;
+
+  made = make_library_options (create, options, format_name);
+  if (made == NULL)
+    return FALSE;
+  image = imago_image_create (file, made, NULL, &error);
+  if (image != NULL && imago_image_close (image, NULL, &error))
+    return TRUE;
+  tool_error ("%s: %s", create->filename, error->message);
+  tool_open_print_hint (error);
+  return FALSE;
+}
+
+static int
+run (Create *create)
+{
+  ImagoFormat *format = find_format (create);
+  g_autoptr (ToolCreateOptions) options = NULL;
+
+  if (format == NULL)
+    return EXIT_FAILURE;
+  options = tool_create_options_new (format);
+  if (wants_help (create))
+    {
+      tool_create_options_print_help (options);
+      return EXIT_SUCCESS;
+    }
+  if (create->filename == NULL)
+    {
+      tool_usage_error ("create", _("Expecting image file name"));
+      return EXIT_FAILURE;
+    }
+  if (!collect_options (create, options, imago_format_get_name (format)))
+    return EXIT_FAILURE;
+  if (!create->quiet)
+    tool_create_options_print (options, create->filename);
+  return create_image (create, options, imago_format_get_name (format)) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int
+cmd_create (int argc, char **argv)
+{
+  Create create = { .lists = g_ptr_array_new () };
+  ToolOptionResult result = parse_arguments (&create, argc, argv);
+  int status = EXIT_FAILURE;
+
+  if (result == TOOL_OPTION_HELP)
+    status = EXIT_SUCCESS;
+  else if (result == TOOL_OPTION_TAKEN)
+    status = run (&create);
+  g_ptr_array_unref (create.lists);
+  return status;
+}
