@@ -275,6 +275,70 @@ test_zero (Fixture *fixture, gconstpointer data)
   g_assert_cmpint (range.kind, ==, IMG_RANGE_DATA);
 }
 
+/* What reads as zero keeps its space unless it may be given back. */
+static void
+test_zero_usage (Fixture *fixture, gconstpointer data)
+{
+  ImgStorage *storage = fixture->storage;
+  guint64 before;
+
+  write_pattern (storage, 0, 4 * MIB);
+  g_assert_true (img_storage_flush (storage, NULL));
+  before = usage_of (storage);
+  g_assert_true (img_storage_zero (storage, MIB, MIB, IMG_IO_NONE, NULL));
+  g_assert_true (img_storage_flush (storage, NULL));
+  g_assert_cmpuint (usage_of (storage), >=, 4 * MIB);
+  g_assert_true (img_storage_zero (storage, 2 * MIB, MIB, IMG_IO_UNMAP, NULL));
+  assert_pattern (storage, 0, MIB);
+  assert_zero (storage, MIB, 2 * MIB);
+  assert_pattern (storage, 3 * MIB, MIB);
+  assert_size (storage, 4 * MIB);
+  if (usage_of (storage) >= before)
+    g_test_skip ("the file system cannot punch holes");
+  else
+    g_assert_cmpuint (usage_of (storage), <=, before - MIB);
+}
+
+/* What was there stays, what is new reads as zero and cannot run out of space any more. */
+static void
+test_allocate (Fixture *fixture, gconstpointer data)
+{
+  ImgStorage *storage = fixture->storage;
+  ImgError *error = NULL;
+
+  write_pattern (storage, 0, 100);
+  if (!img_storage_allocate (storage, 50, 2 * MIB, &error))
+    {
+      assert_errno (error, ENOTSUP);
+      assert_size (storage, 100);
+      g_test_skip ("the file system cannot reserve space");
+      return;
+    }
+  assert_size (storage, 2 * MIB + 50);
+  g_assert_cmpuint (usage_of (storage), >=, 2 * MIB);
+  assert_pattern (storage, 0, 100);
+  assert_zero (storage, 100, 2 * MIB - 50);
+}
+
+/* What was cut off does not come back. */
+static void
+test_truncate (Fixture *fixture, gconstpointer data)
+{
+  static const guint64 sizes[] = { 100001, 65536, 65535, 4097, 1, 0 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
+    {
+      write_pattern (fixture->storage, 0, 150000);
+      g_assert_true (img_storage_truncate (fixture->storage, sizes[i], NULL));
+      assert_size (fixture->storage, sizes[i]);
+      assert_zero (fixture->storage, sizes[i], 150000);
+      g_assert_true (img_storage_truncate (fixture->storage, 200000, NULL));
+      assert_size (fixture->storage, 200000);
+      assert_pattern (fixture->storage, 0, sizes[i]);
+      assert_zero (fixture->storage, sizes[i], 200000 - sizes[i]);
+    }
+}
+
 static void
 test_too_far (Fixture *fixture, gconstpointer data)
 {
@@ -371,6 +435,47 @@ test_nowait (Fixture *fixture, gconstpointer data)
 
 /* ---- files ---- */
 
+/* A change does not keep the reads around it from being made, in any order. */
+static void
+test_read_only_batch (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = NULL;
+  guint8 bytes[8];
+  struct iovec iov[G_N_ELEMENTS (bytes)];
+
+  write_pattern (fixture->storage, 0, 100);
+  storage = img_file_storage_open (fixture->path, IMG_FILE_NONE, NULL);
+  for (guint changes = 0; changes < 1u << G_N_ELEMENTS (bytes); changes++)
+    {
+      ImgIo ios[G_N_ELEMENTS (bytes)] = { 0 };
+
+      memset (bytes, 0xee, sizeof bytes);
+      for (guint i = 0; i < G_N_ELEMENTS (ios); i++)
+        {
+          iov[i] = (struct iovec) { &bytes[i], 1 };
+          ios[i] = (ImgIo) { .op = changes >> i & 1 ? IMG_IO_WRITE : IMG_IO_READ,
+                             .offset = i,
+                             .length = 1,
+                             .iov = &iov[i],
+                             .n_iov = 1 };
+        }
+      img_storage_submit (storage, ios, G_N_ELEMENTS (ios));
+      img_io_wait (ios, G_N_ELEMENTS (ios));
+      for (guint i = 0; i < G_N_ELEMENTS (ios); i++)
+        if (changes >> i & 1)
+          {
+            g_assert_true (img_error_matches (ios[i].error, IMG_CODE_READ_ONLY));
+            img_error_free (ios[i].error);
+          }
+        else
+          {
+            g_assert_null (ios[i].error);
+            g_assert_cmpuint (bytes[i], ==, test_pattern_byte (i, 7));
+          }
+    }
+  assert_pattern (fixture->storage, 0, 100);
+}
+
 static void
 test_read_only (Fixture *fixture, gconstpointer data)
 {
@@ -463,8 +568,11 @@ test_too_large (Fixture *fixture, gconstpointer data)
   g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &low), ==, 0);
   /* The first part of it fits: a write that is cut short is a failed one. */
   g_assert_false (img_storage_write (fixture->storage, 0, bytes, MIB, &error));
+  g_assert_nonnull (strstr (error->text, "Cannot write 1048576 bytes at offset 0 of “"));
+  g_assert_nonnull (strstr (error->text, fixture->path));
   assert_errno (g_steal_pointer (&error), EFBIG);
   g_assert_false (img_storage_truncate (fixture->storage, MIB, &error));
+  g_assert_nonnull (strstr (error->text, "Cannot set the size of “"));
   assert_errno (g_steal_pointer (&error), EFBIG);
   g_assert_false (img_storage_zero (fixture->storage, MIB, MIB, IMG_IO_UNMAP, &error));
   assert_errno (g_steal_pointer (&error), EFBIG);
@@ -702,10 +810,14 @@ main (int argc, char **argv)
   ADD_BOTH ("many-vectors", test_many_vectors);
   ADD_BOTH ("discard", test_discard);
   ADD_BOTH ("zero", test_zero);
+  ADD ("file/zero-usage", FALSE, test_zero_usage);
+  ADD_BOTH ("truncate", test_truncate);
   ADD_BOTH ("too-far", test_too_far);
   ADD_BOTH ("threads", test_threads);
   ADD_BOTH ("nowait", test_nowait);
   ADD ("file/read-only", FALSE, test_read_only);
+  ADD ("file/read-only-batch", FALSE, test_read_only_batch);
+  ADD ("file/allocate", FALSE, test_allocate);
   ADD ("file/open", FALSE, test_open);
   ADD ("file/nowait-after-growth", FALSE, test_nowait_after_growth);
   ADD ("file/too-large", FALSE, test_too_large);
