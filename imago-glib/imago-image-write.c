@@ -260,9 +260,9 @@ run_write_compressed (gpointer data, ImgCancel *cancel, ImgError **error)
  * @cancellable: (nullable): a #GCancellable, or %NULL
  * @error: return location for a #GError, or %NULL
  *
- * Writes bytes to the disk and stores them compressed where that makes them smaller. The clusters must not
- * have content of their own yet: this is for filling a new image. A format that cannot hold compressed
- * clusters refuses with %IMAGO_ERROR_UNSUPPORTED, a range that is not made of whole clusters with
+ * Writes bytes to the disk and stores them compressed where that makes them smaller. This is for filling a
+ * new image: a cluster that is written again is stored anew. A format that cannot hold compressed clusters
+ * refuses with %IMAGO_ERROR_UNSUPPORTED, a range that is not made of whole clusters with
  * %IMAGO_ERROR_FAILED. In all else it is like imago_image_write_bytes().
  *
  * Returns: %TRUE, or %FALSE with @error set

@@ -650,6 +650,28 @@ test_resize (Fixture *fixture, gconstpointer data)
   judge (fixture->path);
 }
 
+/* The file must not end before the clusters that were mapped. */
+static void
+test_resize_metadata (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = open_file (fixture->file, "qcow2", &error);
+  g_autoptr (ImagoExtent) extent = NULL;
+  guint64 host_offset;
+  struct stat st;
+
+  g_assert_true (imago_image_resize (image, 4 * SIZE, IMAGO_RESIZE_NONE,
+                                     IMAGO_PREALLOCATION_METADATA, NULL, &error));
+  g_assert_no_error (error);
+  extent = imago_image_map (image, 4 * SIZE - CLUSTER, CLUSTER, IMAGO_MAP_NONE, NULL, &error);
+  g_assert_true (imago_extent_get_host_offset (extent, &host_offset));
+  close_image (image);
+  g_assert_cmpint (stat (fixture->path, &st), ==, 0);
+  g_assert_cmpuint (st.st_size, >=, host_offset + CLUSTER);
+  g_assert_cmpuint (st.st_blocks * 512, <, SIZE);
+  judge (fixture->path);
+}
+
 /* The notification comes from the context of the request, before its callback. */
 static void
 test_resize_async (Fixture *fixture, gconstpointer data)
@@ -1068,6 +1090,7 @@ main (int argc, char **argv)
   ADD ("not-writable", test_not_writable);
   ADD ("resize", test_resize);
   ADD ("resize-async", test_resize_async);
+  ADD ("resize-metadata", test_resize_metadata);
   ADD ("many", test_many);
   ADD ("close-flushes", test_close_flushes);
   ADD ("close-fails", test_close_fails);
