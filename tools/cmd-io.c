@@ -18,6 +18,9 @@ typedef struct
 {
   ToolOpen open;
   GPtrArray *commands; /* of const char *: the -c options */
+  gboolean read_only;
+  gboolean writes_through;
+  gboolean ignores_discard;
 } Settings;
 
 static gboolean
@@ -31,7 +34,7 @@ is_one_of (const char *value, const char *const *words, const char *what)
 }
 
 /* The options of qemu-io. Those that only say how the kernel is asked make no difference to what is
- * read. */
+ * read and written. */
 static gboolean
 take_option (int option, const char *value, Settings *settings)
 {
@@ -46,20 +49,25 @@ take_option (int option, const char *value, Settings *settings)
       g_ptr_array_add (settings->commands, (gpointer) value);
       return TRUE;
     case 'r':
+      settings->read_only = TRUE;
+      return TRUE;
     case 'n':
     case 'k':
       return TRUE;
     case 't':
+      settings->writes_through =
+        g_str_equal (value, "writethrough") || g_str_equal (value, "directsync");
       return is_one_of (value, cache_modes, "cache");
     case 'i':
       return is_one_of (value, aio_modes, "aio");
     case 'd':
+      settings->ignores_discard = g_str_equal (value, "ignore") || g_str_equal (value, "off");
       return is_one_of (value, discard_modes, "discard");
     case 's':
-      tool_option_refuse ("-s", _("the image is open for reading only"));
+      tool_option_refuse ("-s", _("changes cannot be thrown away; make an overlay for them"));
       return FALSE;
     case 'C':
-      tool_option_refuse ("-C", _("the image is open for reading only"));
+      tool_option_refuse ("-C", _("what is read is not copied into the image"));
       return FALSE;
     case 'm':
       tool_option_refuse ("-m", _("memory is always aligned as needed"));
@@ -105,14 +113,32 @@ run_commands (IoSession *session, const GPtrArray *commands)
   return ok;
 }
 
+/* What is still in flight ends first, and only then is all of it durable. */
+static gboolean
+end_session (IoSession *session)
+{
+  g_autoptr (GError) error = NULL;
+
+  io_drain (session);
+  if (session->image == NULL || imago_image_close (session->image, NULL, &error))
+    return TRUE;
+
+  tool_error ("%s", error->message);
+  return FALSE;
+}
+
 static int
-run (const char *filename, const Settings *settings)
+run (const char *filename, Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = NULL;
-  IoSession session = { 0 };
+  IoSession session = {
+    .writes_through = settings->writes_through,
+    .ignores_discard = settings->ignores_discard,
+  };
   gboolean ok;
 
+  settings->open.writable = !settings->read_only;
   if (filename != NULL)
     {
       image = tool_open (filename, &settings->open, &error);
@@ -126,6 +152,7 @@ run (const char *filename, const Settings *settings)
   session.image = image;
   ok = settings->commands->len > 0 ? run_commands (&session, settings->commands)
                                    : run_script (&session);
+  ok = end_session (&session) && ok;
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -151,15 +178,18 @@ cmd_io (int argc, char **argv)
   const ToolUsage usage = {
     tool_is_qemu_io () ? NULL : "io",
     "[-c COMMAND]… [-f FORMAT] [-r] [-U] [--references=deny|same-dir|any] [FILE]",
-    _("Reads from an image, command by command: from -c options, or from the standard input.\n"
+    _("Reads and writes an image, command by command: from -c options, or from the standard input.\n"
        "The command \"help\" lists the commands.\n"
        "\n"
        "  -c, --cmd=COMMAND       run this command; can be repeated\n"
-       "  -f, --format=FORMAT     the format of FILE (default: what it looks like)\n"
-       "  -r, --read-only         accepted; images are always open for reading only\n"
+       "  -f, --format=FORMAT     the format of FILE (default: what it looks like; without -r its suffix\n"
+       "                          must agree)\n"
+       "  -r, --read-only         open the image for reading only\n"
        "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
-       "  -n, -t MODE, -k, -i MODE, -d MODE, -U\n"
-       "                          accepted; what they ask for makes no difference to what is read\n"
+       "  -t MODE                 writethrough, directsync: flush after each change; otherwise what is\n"
+       "                          written is durable after \"flush\" and at the end\n"
+       "  -d MODE                 ignore, off: let \"discard\" do nothing; unmap, on (default)\n"
+       "  -n, -k, -i MODE, -U     accepted; what they ask for makes no difference\n"
        "  -V, --version           show the version\n"
        "\n"
        "The exit status is 1 if a command failed or a pattern did not match."),

@@ -28,8 +28,9 @@ static const Command commands[] = {
   { "formats", cmd_formats, N_("list the formats") },
   { "info", cmd_info, N_("describe an image") },
   { "inspect", cmd_inspect, N_("say what a file is and wants, without opening any other") },
-  { "io", cmd_io, N_("read from an image, command by command") },
+  { "io", cmd_io, N_("read and write an image, command by command") },
   { "map", cmd_map, N_("show where the data of a disk lies") },
+  { "resize", cmd_resize, N_("change the size of a disk") },
   { "snapshot", cmd_snapshot, N_("list internal snapshots") },
 };
 
@@ -37,7 +38,7 @@ static void
 print_help (void)
 {
   printf (_("Usage: %s COMMAND [OPTION…] FILE…\n"), tool_get_program_name ());
-  printf (_("\nReads virtual machine disk images.\n"));
+  printf (_("\nReads and writes virtual machine disk images.\n"));
   printf (_("\nCommands:\n"));
   for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
     printf ("  %-10s %s\n", commands[i].name, _ (commands[i].summary));

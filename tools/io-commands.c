@@ -15,23 +15,6 @@
 
 #define EXTENTS_AT_ONCE 1024
 
-gboolean
-io_parse_size (const char *text, guint64 *size)
-{
-  if (tool_parse_size (text, size))
-    return TRUE;
-
-  printf ("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
-  return FALSE;
-}
-
-void
-io_print_synopsis (const IoCommand *command)
-{
-  printf ("%s%s%s -- %s\n", command->name, command->arguments != NULL ? " " : "",
-          command->arguments != NULL ? command->arguments : "", command->summary);
-}
-
 /* Mistakes in a command, as opposed to what a command finds out, are not part of the output. */
 static void print_mistake (const char *format, ...) G_GNUC_PRINTF (1, 2);
 
@@ -59,6 +42,7 @@ run_length (IoSession *session, int argc, char **argv)
 
 static const IoCommand command_length = {
   .name = "length",
+  .alias = "l",
   .summary = "gets the length of the current file",
   .needs_image = TRUE,
   .run = run_length,
@@ -186,6 +170,7 @@ run_quit (IoSession *session, int argc, char **argv)
 
 static const IoCommand command_quit = {
   .name = "quit",
+  .alias = "q",
   .summary = "exit the program",
   .max_arguments = -1,
   .run = run_quit,
@@ -193,6 +178,7 @@ static const IoCommand command_quit = {
 
 static const IoCommand command_help = {
   .name = "help",
+  .alias = "?",
   .arguments = "[command]",
   .summary = "help for one or all commands",
   .max_arguments = 1,
@@ -202,26 +188,23 @@ static const IoCommand command_help = {
 /* ---- the table ---- */
 
 static const IoCommand *const commands[] = {
-  &command_alloc, &command_help,    &command_length,   &command_map,
-  &command_quit,  &io_command_read, &io_command_readv,
+  &io_command_aio_flush, &io_command_aio_read, &io_command_aio_write, &command_alloc,
+  &io_command_discard,   &io_command_flush,    &command_help,         &command_length,
+  &command_map,          &command_quit,        &io_command_read,      &io_command_readv,
+  &io_command_truncate,  &io_command_write,    &io_command_writev,
 };
 
 /* What qemu-io has beyond that. Whoever types one shall not look for a slip of the finger. */
 static const char *const unsupported[] = {
-  "abort", "aio_flush", "aio_read",   "aio_write",    "break",  "close",  "discard",
-  "flush", "info",      "open",       "remove_break", "reopen", "resume", "sigraise",
-  "sleep", "truncate",  "wait_break", "write",        "writev", NULL,
+  "abort",  "break",    "close", "info",       "open", "remove_break",
+  "reopen", "resume", "sigraise", "sleep", "wait_break", NULL,
 };
 
 static const IoCommand *
 find_command (const char *name)
 {
   for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
-    if (g_str_equal (name, commands[i]->name) ||
-        (g_str_equal (name, "q") && commands[i] == &command_quit) ||
-        (g_str_equal (name, "?") && commands[i] == &command_help) ||
-        (g_str_equal (name, "r") && commands[i] == &io_command_read) ||
-        (g_str_equal (name, "l") && commands[i] == &command_length))
+    if (g_str_equal (name, commands[i]->name) || g_strcmp0 (name, commands[i]->alias) == 0)
       return commands[i];
 
   return NULL;
@@ -279,8 +262,7 @@ run_words (IoSession *session, int argc, char **argv)
   if (command == NULL)
     {
       if (g_strv_contains (unsupported, argv[0]))
-        print_mistake ("command \"%s\" is not supported: the image is open for reading only\n",
-                       argv[0]);
+        print_mistake ("command \"%s\" is not supported\n", argv[0]);
       else
         print_mistake ("command \"%s\" not found\n", argv[0]);
       return FALSE;
@@ -292,7 +274,24 @@ run_words (IoSession *session, int argc, char **argv)
       return FALSE;
     }
 
-  return check_arguments (command, argc - 1) && command->run (session, argc, argv);
+  if (!check_arguments (command, argc - 1))
+    return FALSE;
+
+  /* In the words of qemu-io, which says so before it looks at the arguments, too. */
+  if (command->writes && !imago_image_get_writable (session->image))
+    {
+      tool_error (_("Block node is read-only"));
+      return FALSE;
+    }
+
+  return command->run (session, argc, argv);
+}
+
+void
+io_drain (IoSession *session)
+{
+  while (session->n_pending > 0)
+    g_main_context_iteration (NULL, TRUE);
 }
 
 gboolean

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The commands of "imago io", which are those of qemu-io that only read. */
+/* The commands of "imago io", which are those of qemu-io that read and write. */
 
 #pragma once
 
@@ -14,29 +14,73 @@ typedef struct
 {
   ImagoImage *image; /* NULL: none was given */
   gboolean quit;
+  gboolean writes_through; /* each change is flushed */
+  gboolean ignores_discard;
+  guint n_pending;   /* asynchronous requests that have not been answered */
 } IoSession;
 
 typedef struct
 {
   const char *name;
+  const char *alias;     /* nullable */
   const char *arguments; /* nullable */
   const char *summary;   /* untranslated, as all output that scripts read */
   const char *help;      /* nullable; more on it */
   int min_arguments;
   int max_arguments;     /* -1: any number; options count, the command itself parses them */
   gboolean needs_image;
+  gboolean writes;       /* needs one that can be written */
   gboolean (*run) (IoSession *session, int argc, char **argv);
 } IoCommand;
 
 /* Runs one line. FALSE if it failed; a message has been printed. */
 gboolean io_run_line (IoSession *session, const char *line);
 
-/* "name [arguments] -- summary". */
-void     io_print_synopsis (const IoCommand *command);
-gboolean io_parse_size     (const char *text, guint64 *size);
+/* Returns when every asynchronous request has been answered. */
+void     io_drain    (IoSession *session);
 
-/* In io-read.c. */
+/* ---- in io-common.c: what the commands share ---- */
+
+/* The most that one request may ask for, a limit scripts may know from qemu-io. */
+#define IO_MAX_LENGTH ((guint64) G_MAXINT32 & ~(guint64) 511)
+
+typedef struct
+{
+  const char *verb;          /* "wrote" */
+  gboolean machine_readable;
+  guint64 offset;
+  guint64 length;
+  gint64 start;              /* g_get_monotonic_time () */
+} IoReport;
+
+/* "name [arguments] -- summary". */
+void     io_print_synopsis    (const IoCommand *command);
+void     io_print_report      (const IoReport *report);
+/* @length bytes, shown as those at @offset. */
+void     io_dump              (guint64 offset, const guint8 *data, gsize length);
+/* These print what is wrong. */
+gboolean io_parse_size        (const char *text, guint64 *size);
+gboolean io_parse_pattern     (const char *text, guint8 *pattern);
+/* At most IO_MAX_LENGTH. @condition: what to say of that limit, "" for nothing. */
+gboolean io_parse_length      (const char *text, const char *condition, guint64 *length);
+/* The sum of @lengths: at most IO_MAX_LENGTH. */
+gboolean io_parse_lengths     (int n, char **lengths, guint64 *sum);
+
+/* ---- the commands by file ---- */
+
+/* io-read.c */
 extern const IoCommand io_command_read;
 extern const IoCommand io_command_readv;
+/* io-write.c */
+extern const IoCommand io_command_write;
+extern const IoCommand io_command_writev;
+/* io-change.c */
+extern const IoCommand io_command_discard;
+extern const IoCommand io_command_flush;
+extern const IoCommand io_command_truncate;
+/* io-aio.c */
+extern const IoCommand io_command_aio_flush;
+extern const IoCommand io_command_aio_read;
+extern const IoCommand io_command_aio_write;
 
 G_END_DECLS

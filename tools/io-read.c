@@ -8,19 +8,13 @@
 
 #include "io-commands.h"
 
-#include "tool-message.h"
-#include "tool-size.h"
-
 #include <getopt.h>
 #include <glib/gi18n-lib.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The most that one request may ask for, a limit scripts may know from qemu-io. */
-#define MAX_LENGTH ((guint64) G_MAXINT32 & ~(guint64) 511)
-/* What is held in memory of it. */
+/* What is held in memory of one request. */
 #define CHUNK_SIZE (1024 * 1024)
-#define LINE_SIZE 16
 
 typedef struct
 {
@@ -36,23 +30,6 @@ typedef struct
   guint64 offset;
   guint64 length;
 } Request;
-
-static gboolean
-take_pattern (const char *text, Request *request)
-{
-  char *end;
-  gint64 value = g_ascii_strtoll (text, &end, 0);
-
-  if (end == text || *end != '\0' || value < 0 || value > 0xff)
-    {
-      printf ("%s is not a valid pattern byte\n", text);
-      return FALSE;
-    }
-
-  request->has_pattern = TRUE;
-  request->pattern = (guint8) value;
-  return TRUE;
-}
 
 static gboolean
 take_option (int option, const char *value, const IoCommand *command, Request *request)
@@ -72,7 +49,8 @@ take_option (int option, const char *value, const IoCommand *command, Request *r
       /* Means nothing any more in qemu-io either. */
       return TRUE;
     case 'P':
-      return take_pattern (value, request);
+      request->has_pattern = TRUE;
+      return io_parse_pattern (value, &request->pattern);
     case 's':
       request->has_start = TRUE;
       return io_parse_size (value, &request->pattern_start);
@@ -87,26 +65,6 @@ take_option (int option, const char *value, const IoCommand *command, Request *r
       io_print_synopsis (command);
       return FALSE;
     }
-}
-
-static gboolean
-take_lengths (int n, char **lengths, Request *request)
-{
-  for (int i = 0; i < n; i++)
-    {
-      guint64 length;
-
-      if (!io_parse_size (lengths[i], &length))
-        return FALSE;
-      if (length > MAX_LENGTH - request->length)
-        {
-          printf ("length cannot exceed %" G_GUINT64_FORMAT ", given %s\n", MAX_LENGTH, lengths[i]);
-          return FALSE;
-        }
-      request->length += length;
-    }
-
-  return TRUE;
 }
 
 static gboolean
@@ -144,24 +102,8 @@ parse (int argc, char **argv, const IoCommand *command, gboolean many, Request *
     }
 
   return io_parse_size (argv[optind], &request->offset) &&
-         take_lengths (n - 1, argv + optind + 1, request) && check_pattern_range (request);
-}
-
-static void
-dump (guint64 offset, const guint8 *data, gsize length)
-{
-  for (gsize line = 0; line < length; line += LINE_SIZE)
-    {
-      gsize n = MIN (LINE_SIZE, length - line);
-
-      printf ("%08" G_GINT64_MODIFIER "x:  ", offset + line);
-      for (gsize i = 0; i < n; i++)
-        printf ("%02x ", data[line + i]);
-      printf (" ");
-      for (gsize i = 0; i < n; i++)
-        printf ("%c", g_ascii_isalnum (data[line + i]) ? data[line + i] : '.');
-      printf ("\n");
-    }
+         (many ? io_parse_lengths (n - 1, argv + optind + 1, &request->length)
+               : io_parse_length (argv[optind + 1], "", &request->length)) && check_pattern_range (request);
 }
 
 /* Whether the part of the pattern's range that lies in the @length bytes at @position has the
@@ -203,42 +145,11 @@ transfer (ImagoImage *image, const Request *request, gboolean *matched, GError *
       if (request->has_pattern && *matched)
         *matched = matches (request, position, buffer, n);
       if (request->dump && !request->quiet)
-        dump (request->offset + position, buffer, n);
+        io_dump (request->offset + position, buffer, n);
       position += n;
     }
 
   return TRUE;
-}
-
-static void
-print_statistics (const Request *request, gint64 elapsed)
-{
-  double seconds = (double) MAX (elapsed, 1) / G_USEC_PER_SEC;
-  double length = (double) request->length;
-  guint64 centiseconds = (guint64) elapsed / (G_USEC_PER_SEC / 100);
-  g_autofree char *amount = tool_format_amount (length);
-  g_autofree char *rate = tool_format_amount (length / seconds);
-  guint hours = (guint) (centiseconds / 360000);
-  guint minutes = (guint) (centiseconds / 6000 % 60);
-  guint rest = (guint) (centiseconds / 100 % 60);
-  guint hundredths = (guint) (centiseconds % 100);
-
-  if (request->machine_readable)
-    {
-      printf ("%" G_GUINT64_FORMAT ",1,%u:%02u:%02u.%02u,%.3f,%.3f\n", request->length, hours,
-              minutes, rest, hundredths, length / seconds, 1 / seconds);
-      return;
-    }
-
-  printf ("read %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes at offset %" G_GUINT64_FORMAT
-          "\n",
-          request->length, request->length, request->offset);
-  printf ("%s, 1 ops; ", amount);
-  if (hours > 0 || minutes > 0)
-    printf ("%u:%02u:%02u.%02u", hours, minutes, rest, hundredths);
-  else
-    printf ("%02u.%02u sec", rest, hundredths);
-  printf (" (%s/sec and %.4f ops/sec)\n", rate, 1 / seconds);
 }
 
 static gboolean
@@ -247,12 +158,12 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
   g_autoptr (GError) error = NULL;
   Request request = { 0 };
   gboolean matched = TRUE;
-  gint64 start;
+  IoReport report = { .verb = "read" };
 
   if (!parse (argc, argv, command, many, &request))
     return FALSE;
 
-  start = g_get_monotonic_time ();
+  report.start = g_get_monotonic_time ();
   if (!transfer (session->image, &request, &matched, &error))
     {
       printf ("%s failed: %s\n", command->name, error->message);
@@ -263,8 +174,11 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
     printf ("Pattern verification failed at offset %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT
             " bytes\n",
             request.offset + request.pattern_start, request.pattern_length);
+  report.machine_readable = request.machine_readable;
+  report.offset = request.offset;
+  report.length = request.length;
   if (!request.quiet)
-    print_statistics (&request, g_get_monotonic_time () - start);
+    io_print_report (&report);
   return matched;
 }
 
@@ -282,6 +196,7 @@ run_readv (IoSession *session, int argc, char **argv)
 
 const IoCommand io_command_read = {
   .name = "read",
+  .alias = "r",
   .arguments = "[-Cqv] [-P pattern [-s off] [-l len]] off len",
   .summary = "reads a number of bytes at a specified offset",
   .help = "\n"

@@ -18,6 +18,7 @@ int cmd_info     (int argc, char **argv);
 int cmd_inspect  (int argc, char **argv);
 int cmd_io       (int argc, char **argv);
 int cmd_map      (int argc, char **argv);
+int cmd_resize   (int argc, char **argv);
 int cmd_snapshot (int argc, char **argv);
 
 G_END_DECLS

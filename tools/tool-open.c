@@ -76,7 +76,7 @@ has_suffix_of (const char *filename, ImagoFormat *format)
   return FALSE;
 }
 
-/* The format the file looks like. @guessed: nothing but its content says so. */
+/* The format the file looks like. @guessed: nothing but its content, or the lack of any, says so. */
 static char *
 find_format (const char *filename, ImagoStorage *storage, gboolean *guessed, GError **error)
 {
@@ -96,11 +96,22 @@ find_format (const char *filename, ImagoStorage *storage, gboolean *guessed, GEr
       return NULL;
     }
   if (n == 0)
-    return g_strdup ("raw");
-
-  match = g_list_model_get_item (matches, 0);
+    match = g_object_ref (imago_format_lookup ("raw"));
+  else
+    match = g_list_model_get_item (matches, 0);
   *guessed = !tool_is_qemu_img () && !tool_is_qemu_io () && !has_suffix_of (filename, match);
   return g_strdup (imago_format_get_name (match));
+}
+
+/* Writing to a file as what it is not would destroy it. */
+static gboolean
+refuse_written_guess (const char *format, GError **error)
+{
+  g_set_error (error, IMAGO_ERROR, IMAGO_ERROR_UNKNOWN_FORMAT,
+               _("The file only looks like %s, and neither its suffix nor you say so; to have it "
+                  "written, say so with -f %s"),
+               format, format);
+  return FALSE;
 }
 
 static char *
@@ -189,10 +200,20 @@ check_guess (ImagoImage *image, const char *format, GError **error)
   return FALSE;
 }
 
+static ImagoStorage *
+open_file (const char *filename, const ToolOpen *how, GError **error)
+{
+  g_autoptr (GFile) file = g_file_new_for_path (filename);
+  ImagoStorageFlags flags = IMAGO_STORAGE_ALLOW_DEVICE;
+
+  if (how->writable)
+    flags |= IMAGO_STORAGE_WRITABLE;
+  return imago_file_storage_open (file, flags, NULL, error);
+}
+
 ImagoImage *
 tool_open (const char *filename, const ToolOpen *how, GError **error)
 {
-  g_autoptr (GFile) file = g_file_new_for_path (filename);
   g_autoptr (ImagoReferencePolicy) policy = tool_make_policy (how->references);
   g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
   g_autoptr (ImagoStorage) storage = NULL;
@@ -207,16 +228,17 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
         return NULL;
     }
 
-  storage = imago_file_storage_open (file, IMAGO_STORAGE_ALLOW_DEVICE, NULL, error);
+  storage = open_file (filename, how, error);
   if (storage == NULL)
     return NULL;
 
   if (format == NULL)
     format = find_format (filename, storage, &guessed, error);
-  if (format == NULL)
+  if (format == NULL || (guessed && how->writable && !refuse_written_guess (format, error)))
     return NULL;
 
   imago_open_options_set_format_name (options, format);
+  imago_open_options_set_writable (options, how->writable);
   imago_open_options_set_reference_policy (options, policy);
   imago_open_options_set_defer_references (options, TRUE);
   if (how->snapshot != NULL)

@@ -23,6 +23,7 @@ typedef struct
   const char *format;   /* NULL: find out */
   const char *snapshot; /* NULL: the active disk; otherwise as after convert -l */
   ToolReferences references;
+  gboolean writable;
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
 } ToolOpen;
 

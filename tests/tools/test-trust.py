@@ -8,7 +8,7 @@ import re
 
 from imagotest import IMAGO, assert_fails, can_strace, create, equal, good, imago, main, qemu_io, run, test, without_later_keys
 
-READERS = [('map', '--output=json', 'IMAGE'), ('convert', 'IMAGE', 'out'), ('io', '-c', 'read 0 512', 'IMAGE'),
+READERS = [('map', '--output=json', 'IMAGE'), ('convert', 'IMAGE', 'out'), ('io', '-r', '-c', 'read 0 512', 'IMAGE'),
            ('info', '--backing-chain', 'IMAGE')]
 
 

@@ -1,0 +1,135 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What the commands of "imago io" share: numbers, patterns and the lines about what was done. */
+
+#include "config.h"
+
+#include "io-commands.h"
+
+#include "tool-size.h"
+
+#include <stdio.h>
+
+#define LINE_SIZE 16
+
+gboolean
+io_parse_size (const char *text, guint64 *size)
+{
+  if (tool_parse_size (text, size))
+    return TRUE;
+
+  printf ("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+  return FALSE;
+}
+
+gboolean
+io_parse_pattern (const char *text, guint8 *pattern)
+{
+  char *end;
+  gint64 value = g_ascii_strtoll (text, &end, 0);
+
+  if (end == text || *end != '\0' || value < 0 || value > 0xff)
+    {
+      printf ("%s is not a valid pattern byte\n", text);
+      return FALSE;
+    }
+
+  *pattern = (guint8) value;
+  return TRUE;
+}
+
+gboolean
+io_parse_length (const char *text, const char *condition, guint64 *length)
+{
+  if (!io_parse_size (text, length))
+    return FALSE;
+  if (*length <= IO_MAX_LENGTH)
+    return TRUE;
+
+  printf ("length cannot exceed %" G_GUINT64_FORMAT "%s, given %s\n", IO_MAX_LENGTH, condition, text);
+  return FALSE;
+}
+
+gboolean
+io_parse_lengths (int n, char **lengths, guint64 *sum)
+{
+  *sum = 0;
+  for (int i = 0; i < n; i++)
+    {
+      guint64 length;
+
+      if (!io_parse_size (lengths[i], &length))
+        return FALSE;
+      if (length > IO_MAX_LENGTH)
+        {
+          printf ("Argument '%s' exceeds maximum size %" G_GUINT64_FORMAT "\n", lengths[i],
+                  IO_MAX_LENGTH);
+          return FALSE;
+        }
+      if (length > IO_MAX_LENGTH - *sum)
+        {
+          printf ("The argument list exceeds the maximum size %" G_GUINT64_FORMAT "\n", IO_MAX_LENGTH);
+          return FALSE;
+        }
+      *sum += length;
+    }
+
+  return TRUE;
+}
+
+void
+io_print_synopsis (const IoCommand *command)
+{
+  printf ("%s%s%s -- %s\n", command->name, command->arguments != NULL ? " " : "",
+          command->arguments != NULL ? command->arguments : "", command->summary);
+}
+
+void
+io_dump (guint64 offset, const guint8 *data, gsize length)
+{
+  for (gsize line = 0; line < length; line += LINE_SIZE)
+    {
+      gsize n = MIN (LINE_SIZE, length - line);
+
+      printf ("%08" G_GINT64_MODIFIER "x:  ", offset + line);
+      for (gsize i = 0; i < n; i++)
+        printf ("%02x ", data[line + i]);
+      printf (" ");
+      for (gsize i = 0; i < n; i++)
+        printf ("%c", g_ascii_isalnum (data[line + i]) ? data[line + i] : '.');
+      printf ("\n");
+    }
+}
+
+void
+io_print_report (const IoReport *report)
+{
+  gint64 elapsed = g_get_monotonic_time () - report->start;
+  double seconds = (double) MAX (elapsed, 1) / G_USEC_PER_SEC;
+  double length = (double) report->length;
+  guint64 centiseconds = (guint64) elapsed / (G_USEC_PER_SEC / 100);
+  g_autofree char *amount = tool_format_amount (length);
+  g_autofree char *rate = tool_format_amount (length / seconds);
+  guint hours = (guint) (centiseconds / 360000);
+  guint minutes = (guint) (centiseconds / 6000 % 60);
+  guint rest = (guint) (centiseconds / 100 % 60);
+  guint hundredths = (guint) (centiseconds % 100);
+
+  if (report->machine_readable)
+    {
+      printf ("%" G_GUINT64_FORMAT ",1,%u:%02u:%02u.%02u,%.3f,%.3f\n", report->length, hours,
+              minutes, rest, hundredths, length / seconds, 1 / seconds);
+      return;
+    }
+
+  printf ("%s %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes at offset %" G_GUINT64_FORMAT "\n",
+          report->verb, report->length, report->length, report->offset);
+  printf ("%s, 1 ops; ", amount);
+  if (hours > 0 || minutes > 0)
+    printf ("%u:%02u:%02u.%02u", hours, minutes, rest, hundredths);
+  else
+    printf ("%02u.%02u sec", rest, hundredths);
+  printf (" (%s/sec and %.4f ops/sec)\n", rate, 1 / seconds);
+}
