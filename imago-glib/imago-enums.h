@@ -38,6 +38,7 @@ typedef enum
  * @IMAGO_FORMAT_SNAPSHOTS: images may hold internal snapshots
  * @IMAGO_FORMAT_CONVERT_TARGET: #ImagoConvertJob can produce it
  * @IMAGO_FORMAT_CREATE: imago_image_create() can produce it
+ * @IMAGO_FORMAT_CHECK: #ImagoCheckJob can check it
  *
  * What images of a format can have.
  *
@@ -52,6 +53,7 @@ typedef enum
   IMAGO_FORMAT_SNAPSHOTS = 1 << 3,
   IMAGO_FORMAT_CONVERT_TARGET = 1 << 4,
   IMAGO_FORMAT_CREATE = 1 << 5,
+  IMAGO_FORMAT_CHECK = 1 << 6,
 } ImagoFormatFlags;
 
 /**
@@ -194,6 +196,29 @@ typedef enum
   IMAGO_COMPRESSION_TYPE_ZLIB,
   IMAGO_COMPRESSION_TYPE_ZSTD,
 } ImagoCompressionType;
+
+/**
+ * ImagoCheckMessageKind:
+ * @IMAGO_CHECK_MESSAGE_NONE: no message
+ * @IMAGO_CHECK_MESSAGE_ERROR: something could not be checked
+ * @IMAGO_CHECK_MESSAGE_CORRUPTION: an error that endangers the data of the disk
+ * @IMAGO_CHECK_MESSAGE_LEAK: space that counts as used and is not
+ * @IMAGO_CHECK_MESSAGE_REPAIRED: something that was wrong and has been repaired
+ * @IMAGO_CHECK_MESSAGE_NOTE: something to know
+ *
+ * What a finding of a check is.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_CHECK_MESSAGE_NONE = 0,
+  IMAGO_CHECK_MESSAGE_ERROR,
+  IMAGO_CHECK_MESSAGE_CORRUPTION,
+  IMAGO_CHECK_MESSAGE_LEAK,
+  IMAGO_CHECK_MESSAGE_REPAIRED,
+  IMAGO_CHECK_MESSAGE_NOTE,
+} ImagoCheckMessageKind;
 
 /**
  * ImagoJobPhase:

@@ -465,5 +465,7 @@ imago_format_get_flags (ImagoFormat *self)
       flags |= flag_pairs[i].flag;
   if (self->driver->create != NULL)
     flags |= IMAGO_FORMAT_CREATE;
+  if (self->driver->check != NULL)
+    flags |= IMAGO_FORMAT_CHECK;
   return flags;
 }

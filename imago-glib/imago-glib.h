@@ -28,6 +28,9 @@
 #include <imago-glib/imago-inspection.h>
 #include <imago-glib/imago-job.h>
 #include <imago-glib/imago-convert-job.h>
+#include <imago-glib/imago-check-message.h>
+#include <imago-glib/imago-check-result.h>
+#include <imago-glib/imago-check-job.h>
 #include <imago-glib/imago-enum-types.h>
 
 #undef IMAGO_INSIDE

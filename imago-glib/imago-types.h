@@ -32,6 +32,9 @@ typedef struct _ImagoImage ImagoImage;
 typedef struct _ImagoInspection ImagoInspection;
 typedef struct _ImagoJob ImagoJob;
 typedef struct _ImagoConvertJob ImagoConvertJob;
+typedef struct _ImagoCheckJob ImagoCheckJob;
+typedef struct _ImagoCheckResult ImagoCheckResult;
+typedef struct _ImagoCheckMessage ImagoCheckMessage;
 
 /* What G_DECLARE_DERIVABLE_TYPE does, with a class structure that stays private: such types are made by
  * the library only. */

@@ -20,9 +20,13 @@ static const struct
   ImagoFormatFlags flag;
   const char *name;
 } capabilities[] = {
-  { IMAGO_FORMAT_BACKING_FILE, "backing-file" },     { IMAGO_FORMAT_DATA_FILE, "data-file" },
-  { IMAGO_FORMAT_COMPRESSED, "compressed" },         { IMAGO_FORMAT_SNAPSHOTS, "snapshots" },
-  { IMAGO_FORMAT_CONVERT_TARGET, "convert-target" }, { IMAGO_FORMAT_CREATE, "create" },
+  { IMAGO_FORMAT_BACKING_FILE, "backing-file" },
+  { IMAGO_FORMAT_DATA_FILE, "data-file" },
+  { IMAGO_FORMAT_COMPRESSED, "compressed" },
+  { IMAGO_FORMAT_SNAPSHOTS, "snapshots" },
+  { IMAGO_FORMAT_CONVERT_TARGET, "convert-target" },
+  { IMAGO_FORMAT_CREATE, "create" },
+  { IMAGO_FORMAT_CHECK, "check" },
 };
 
 static GStrv
@@ -98,7 +102,7 @@ cmd_formats (int argc, char **argv)
   const ToolUsage usage = {
     "formats",
     "[--output=human|json]",
-    _("Lists the formats and what images of each can have.\n"
+    _ ("Lists the formats and what images of each can have.\n"
        "\n"
        "  --output=human|json     how to print it"),
   };
@@ -124,7 +128,7 @@ cmd_formats (int argc, char **argv)
 
   if (optind != argc)
     {
-      tool_usage_error (usage.command, _("Unexpected argument '%s'"), argv[optind]);
+      tool_usage_error (usage.command, _ ("Unexpected argument '%s'"), argv[optind]);
       return EXIT_FAILURE;
     }
 

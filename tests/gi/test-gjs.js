@@ -642,6 +642,41 @@ tap.test('convert-async-with-progress', () => withFolder(folder => {
     equal(digestOfFile(`${folder}/disk.raw`), FACTS['disk.qcow2'].sha256);
 }));
 
+tap.test('check', () => {
+    const storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, null);
+    const job = Imago.CheckJob.new(storage, 'qcow2');
+    equal(job.get_result(), null);
+    equal(job.run(null), true);
+    const result = job.get_result();
+    equal([result.get_check_errors(), result.get_corruptions(), result.get_leaks(), result.get_n_messages()], [0, 0, 0, 0]);
+    equal(result.get_total_clusters(), 2048);
+    truth(result.get_allocated_clusters() > result.get_compressed_clusters(), 'allocated');
+    truth(result.get_compressed_clusters() > 0, 'compressed');
+    truth(result.get_fragmented_clusters() > 0, 'fragmented');
+    equal(result.get_image_end_offset(), load(sample().get_path()).length);
+    equal(result.get_messages().get_n_items(), 0);
+    fails(Imago.Error, Imago.Error.UNSUPPORTED, () => Imago.CheckJob.new(storage, 'raw').run(null));
+});
+
+tap.test('check-damaged', () => {
+    const content = load(sample().get_path()).slice();
+    const view = new DataView(content.buffer, content.byteOffset, content.length);
+    const table = Number(view.getBigUint64(48));
+    const cluster = content.length / 2048 - 3;
+    view.setUint16(Number(view.getBigUint64(table)) + 2 * cluster, 0);
+    const job = new Imago.CheckJob({
+        storage: Imago.MemoryStorage.new(new GLib.Bytes(content)),
+        format_name: 'qcow2',
+    });
+    const done = wait(callback => job.run_async(NORMAL, null, callback));
+    equal(job.run_finish(done), true);
+    truth(job.result.corruptions > 0, 'found');
+    const message = job.result.messages.get_item(0);
+    equal(message.get_kind(), Imago.CheckMessageKind.CORRUPTION);
+    equal(message.get_host_offset(), 2048 * cluster);
+    truth(message.get_text().includes('refcount=0'), message.text);
+});
+
 // ---- all of it ----
 
 tap.test('error-domain', () => {

@@ -873,6 +873,87 @@ def convert_cancelled():
         tap.equal(os.listdir(folder), [])
 
 
+def refcount_place(content, cluster):
+    """Where the refcount of a cluster of the first block stands: 16 bits."""
+    table = int.from_bytes(content[48:56], 'big')
+    return int.from_bytes(content[table:table + 8], 'big') + 2 * cluster
+
+
+def damaged_disk():
+    """The sample with a cluster free that is in use, and one cluster behind it taken by nobody."""
+    content = bytearray((DATA / 'disk.qcow2').read_bytes())
+    n = len(content) // 2048
+    content += bytes(2048)
+    for cluster, count in ((n - 3, 0), (n, 1)):
+        place = refcount_place(content, cluster)
+        content[place:place + 2] = count.to_bytes(2, 'big')
+    return bytes(content)
+
+
+COUNTS = ('check-errors', 'corruptions', 'leaks', 'image-end-offset', 'total-clusters', 'allocated-clusters',
+          'fragmented-clusters', 'compressed-clusters')
+
+
+def compare_with_qemu(path, result):
+    if shutil.which('qemu-img') is None:
+        return
+    report = json.loads(subprocess.run(['qemu-img', 'check', '--output=json', path], capture_output=True).stdout)
+    for name in COUNTS:
+        tap.equal(result.get_property(name), report.get(name, 0), name)
+
+
+@tap.test
+def check():
+    storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, None)
+    job = Imago.CheckJob.new(storage, 'qcow2')
+    tap.equal(job.get_result(), None)
+    tap.true(job.run(None), 'ran')
+    tap.equal((job.get_phase(), job.get_progress()), (Imago.JobPhase.DONE, 1))
+    result = job.get_result()
+    tap.equal([result.get_check_errors(), result.get_corruptions(), result.get_leaks(), result.get_n_messages()], [0] * 4)
+    tap.equal(result.get_total_clusters(), 2048)
+    tap.true(result.get_allocated_clusters() > 0, 'some are allocated')
+    tap.true(result.get_compressed_clusters() > 0, 'some are compressed')
+    tap.true(result.get_fragmented_clusters() > 0, 'some are not in a row')
+    tap.equal(result.get_image_end_offset(), (DATA / 'disk.qcow2').stat().st_size)
+    tap.equal(len(result.get_messages()), 0)
+    compare_with_qemu(sample().get_path(), result)
+
+
+@tap.test
+def check_damaged():
+    content = damaged_disk()
+    job = Imago.CheckJob(storage=Imago.MemoryStorage.new(GLib.Bytes.new(content)), format_name='qcow2')
+    done = wait(job.run_async, NORMAL, None)
+    tap.true(job.run_finish(done), 'a verdict is no failure')
+    result = job.props.result
+    tap.true(result.props.corruptions > 0, 'what is in use and free is an error')
+    tap.equal(result.props.leaks, 1)
+    tap.equal(result.props.n_messages, len(result.props.messages))
+    found = {message.get_kind(): message for message in result.get_messages()}
+    tap.equal(set(found), {Imago.CheckMessageKind.CORRUPTION, Imago.CheckMessageKind.LEAK})
+    tap.equal(found[Imago.CheckMessageKind.LEAK].get_host_offset(), len(content) - 2048)
+    tap.true('refcount=1' in found[Imago.CheckMessageKind.LEAK].get_text(), 'the text says what is there')
+    with Folder() as folder:
+        shutil.copy(DATA / 'base.qcow2', folder)
+        (folder / 'x.qcow2').write_bytes(content)
+        compare_with_qemu(str(folder / 'x.qcow2'), result)
+
+
+@tap.test
+def check_refused():
+    storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, None)
+    fails(Imago.Error.UNSUPPORTED, Imago.CheckJob.new(storage, 'raw').run, None)
+    fails(Imago.Error.UNKNOWN_FORMAT, Imago.CheckJob.new(storage, 'no-format').run, None)
+    fails(Imago.Error.FAILED, Imago.CheckJob().run, None)
+    cancellable = Gio.Cancellable.new()
+    cancellable.cancel()
+    job = Imago.CheckJob.new(storage, 'qcow2')
+    fails(Gio.IOErrorEnum.CANCELLED, job.run, cancellable, domain=Gio.io_error_quark())
+    tap.equal(job.get_result(), None)
+    fails(Imago.Error.FAILED, job.run, None)
+
+
 # ---- all of it ----
 
 @tap.test
@@ -892,7 +973,9 @@ def every_property():
     info = image.query_info(None)
     with Folder() as folder:
         job = Imago.ConvertJob.new(image, Gio.File.new_for_path(str(folder / 'x')))
-        objects = [image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
+        check = Imago.CheckJob.new(Imago.MemoryStorage.new(GLib.Bytes.new(damaged_disk())), 'qcow2')
+        tap.true(check.run(None), 'checked')
+        objects = [check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
                    image.get_storage(), Imago.inspect(sample(), None), options(), job]
         count = 0
         for item in objects:

@@ -72,6 +72,8 @@ test_properties (void)
   g_assert_true (imago_format_get_flags (imago_format_lookup ("raw")) &
                  IMAGO_FORMAT_CONVERT_TARGET);
   g_assert_false (imago_format_get_flags (imago_format_lookup ("raw")) & IMAGO_FORMAT_BACKING_FILE);
+  g_assert_true (flags & IMAGO_FORMAT_CHECK);
+  g_assert_false (imago_format_get_flags (imago_format_lookup ("raw")) & IMAGO_FORMAT_CHECK);
 }
 
 static ImagoStorage *

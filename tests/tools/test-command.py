@@ -415,7 +415,7 @@ def test_formats():
     formats = {entry['name']: entry for entry in good(IMAGO, 'formats', '--output=json').json()}
     assert {'raw', 'qcow2'} <= set(formats)
     equal(set(formats['qcow2']), {'name', 'title', 'mime-types', 'suffixes', 'capabilities'})
-    assert {'backing-file', 'data-file', 'compressed', 'snapshots', 'create'} <= set(formats['qcow2']['capabilities'])
+    assert {'backing-file', 'data-file', 'compressed', 'snapshots', 'create', 'check'} <= set(formats['qcow2']['capabilities'])
     equal(formats['raw']['capabilities'], ['convert-target', 'create'])
     assert 'qcow2' in formats['qcow2']['suffixes']
     text = good(IMAGO, 'formats').out

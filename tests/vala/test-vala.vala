@@ -92,6 +92,16 @@ async void read_and_convert (string folder) throws Error {
     FileUtils.get_data (folder + "/disk.raw", out content);
     assert (Checksum.compute_for_data (ChecksumType.SHA256, content) == wanted_digest ());
     yield image.close_async (Priority.DEFAULT, null);
+    yield check_disk ();
+}
+
+async void check_disk () throws Error {
+    var storage = yield Imago.FileStorage.open_async (sample (), Imago.StorageFlags.NONE, Priority.DEFAULT, null);
+    var job = new Imago.CheckJob (storage, "qcow2");
+    yield job.run_async (Priority.DEFAULT, null);
+    assert (job.result.corruptions == 0 && job.result.leaks == 0 && job.result.check_errors == 0);
+    assert (job.get_result ().get_total_clusters () == SIZE / 2048);
+    assert (job.result.messages.get_n_items () == 0);
 }
 
 async void write_disk (string folder) throws Error {

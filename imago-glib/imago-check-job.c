@@ -1,0 +1,277 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "imago-check-job.h"
+#include "imago-check-result-private.h"
+#include "imago-job-private.h"
+#include "imago-storage-private.h"
+
+/**
+ * SECTION:imago-check-job
+ * @title: ImagoCheckJob
+ * @short_description: Checks the metadata of an image
+ *
+ * #ImagoCheckJob reads all metadata of an image and says what is wrong with it, without changing
+ * anything. It looks at one file, never at those that the image names, and works on images that
+ * cannot be opened because they are damaged.
+ */
+
+/**
+ * ImagoCheckJob:
+ *
+ * Checks the metadata of an image.
+ *
+ * That errors are found is no failure of the job: they are in #ImagoCheckJob:result. The job fails
+ * if there is no verdict: %IMAGO_ERROR_UNKNOWN_FORMAT for a format that does not exist,
+ * %IMAGO_ERROR_UNSUPPORTED for one without checks (see %IMAGO_FORMAT_CHECK), other errors if the
+ * file cannot be read or its header makes no sense.
+ *
+ * The image must not be written to meanwhile.
+ *
+ * The properties are set before the job is run, in the thread that made it; what #ImagoJob says of
+ * threads holds for the rest.
+ *
+ * Since: 1.0
+ */
+struct _ImagoCheckJob
+{
+  ImagoJob parent_instance;
+
+  ImagoStorage *storage;
+  char *format_name;
+
+  /* While it runs. */
+  ImgStorage *core;
+  const ImgDriver *driver;
+
+  ImagoCheckResult *result; /* constant once the phase is DONE; NULL before and after a failure */
+};
+
+struct _ImagoCheckJobClass
+{
+  ImagoJobClass parent_class;
+};
+
+enum
+{
+  PROP_0,
+  PROP_STORAGE,
+  PROP_FORMAT_NAME,
+  PROP_RESULT,
+  N_PROPS
+};
+
+static GParamSpec *properties[N_PROPS];
+
+G_DEFINE_FINAL_TYPE (ImagoCheckJob, imago_check_job, IMAGO_TYPE_JOB)
+
+/* ---- the work ---- */
+
+static const ImgDriver *
+find_driver (ImagoCheckJob *self, ImgError **error)
+{
+  const ImgDriver *driver = img_driver_find (self->format_name);
+  g_autofree char *name = img_quote_name (self->format_name);
+
+  if (driver == NULL)
+    img_error_set (error, IMG_CODE_UNKNOWN_FORMAT, _ ("Unknown format %s"), name);
+  else if (driver->check == NULL)
+    img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("Images of the format %s cannot be checked"),
+                   name);
+  else
+    return driver;
+  return NULL;
+}
+
+static gboolean
+imago_check_job_prepare (ImagoJob *job, ImgError **error)
+{
+  ImagoCheckJob *self = IMAGO_CHECK_JOB (job);
+
+  if (self->storage == NULL || self->format_name == NULL)
+    {
+      img_error_set (error, IMG_CODE_FAILED, _ ("The job has no storage or no format"));
+      return FALSE;
+    }
+  self->driver = find_driver (self, error);
+  if (self->driver == NULL)
+    return FALSE;
+  self->core = img_storage_ref (imago_storage_get_core (self->storage));
+  return TRUE;
+}
+
+static gboolean
+imago_check_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  ImagoCheckJob *self = IMAGO_CHECK_JOB (job);
+  g_auto (ImgCheckResult) found = { 0 };
+
+  img_progress_set_phase (progress, IMG_PHASE_MAP);
+  img_check_result_init (&found);
+  if (!self->driver->check (self->core, &found, cancel, error))
+    return FALSE;
+  self->result = imago_check_result_new (&found);
+  return TRUE;
+}
+
+static void
+imago_check_job_finish (ImagoJob *job)
+{
+  g_clear_pointer (&IMAGO_CHECK_JOB (job)->core, img_storage_unref);
+}
+
+/* ---- the object ---- */
+
+static void
+imago_check_job_dispose (GObject *object)
+{
+  ImagoCheckJob *self = IMAGO_CHECK_JOB (object);
+
+  g_clear_object (&self->storage);
+  g_clear_object (&self->result);
+  G_OBJECT_CLASS (imago_check_job_parent_class)->dispose (object);
+}
+
+static void
+imago_check_job_finalize (GObject *object)
+{
+  g_free (IMAGO_CHECK_JOB (object)->format_name);
+  G_OBJECT_CLASS (imago_check_job_parent_class)->finalize (object);
+}
+
+static void
+imago_check_job_get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  ImagoCheckJob *self = IMAGO_CHECK_JOB (object);
+
+  switch (id)
+    {
+    case PROP_STORAGE:
+      g_value_set_object (value, self->storage);
+      break;
+    case PROP_FORMAT_NAME:
+      g_value_set_string (value, self->format_name);
+      break;
+    case PROP_RESULT:
+      g_value_set_object (value, imago_check_job_get_result (self));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
+imago_check_job_set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+  ImagoCheckJob *self = IMAGO_CHECK_JOB (object);
+
+  switch (id)
+    {
+    case PROP_STORAGE:
+      self->storage = g_value_dup_object (value);
+      break;
+    case PROP_FORMAT_NAME:
+      self->format_name = g_value_dup_string (value);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
+imago_check_job_class_init (ImagoCheckJobClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  ImagoJobClass *job_class = &klass->parent_class;
+  const GParamFlags once = G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
+
+  object_class->dispose = imago_check_job_dispose;
+  object_class->finalize = imago_check_job_finalize;
+  object_class->get_property = imago_check_job_get_property;
+  object_class->set_property = imago_check_job_set_property;
+  job_class->prepare = imago_check_job_prepare;
+  job_class->run_core = imago_check_job_run_core;
+  job_class->finish = imago_check_job_finish;
+
+  /**
+   * ImagoCheckJob:storage:
+   *
+   * What holds the image: the file itself, for example from imago_file_storage_open().
+   *
+   * Since: 1.0
+   */
+  properties[PROP_STORAGE] =
+    g_param_spec_object ("storage", "Storage", "What holds the image", IMAGO_TYPE_STORAGE, once);
+  /**
+   * ImagoCheckJob:format-name:
+   *
+   * The name of the format of the image.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_FORMAT_NAME] =
+    g_param_spec_string ("format-name", "Format name", "The format of the image", NULL, once);
+  /**
+   * ImagoCheckJob:result:
+   *
+   * What was found; %NULL until #ImagoJob:phase is %IMAGO_JOB_PHASE_DONE, and after a failure. Its
+   * change is not notified on its own.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_RESULT] =
+    g_param_spec_object ("result", "Result", "What was found", IMAGO_TYPE_CHECK_RESULT,
+                         G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+}
+
+static void
+imago_check_job_init (ImagoCheckJob *self)
+{
+}
+
+/**
+ * imago_check_job_new:
+ * @storage: what holds the image
+ * @format_name: the name of its format, such as `qcow2`
+ *
+ * Makes a job that checks an image. Finding out the format is left to the caller
+ * (imago_format_probe()): what a guest wrote into a raw disk can look like an image.
+ *
+ * Returns: (transfer full): a new #ImagoCheckJob
+ *
+ * Since: 1.0
+ */
+ImagoCheckJob *
+imago_check_job_new (ImagoStorage *storage, const char *format_name)
+{
+  g_return_val_if_fail (IMAGO_IS_STORAGE (storage), NULL);
+  g_return_val_if_fail (format_name != NULL, NULL);
+
+  return g_object_new (IMAGO_TYPE_CHECK_JOB, "storage", storage, "format-name", format_name, NULL);
+}
+
+/**
+ * imago_check_job_get_result:
+ * @self: an #ImagoCheckJob
+ *
+ * Gets what was found. May be called from any thread.
+ *
+ * Returns: (transfer none) (nullable): the result, or %NULL before the job has ended and after it
+ * has failed
+ *
+ * Since: 1.0
+ */
+ImagoCheckResult *
+imago_check_job_get_result (ImagoCheckJob *self)
+{
+  g_return_val_if_fail (IMAGO_IS_CHECK_JOB (self), NULL);
+
+  /* Reading the phase orders this behind the worker that made the result. */
+  return imago_job_get_phase (IMAGO_JOB (self)) == IMAGO_JOB_PHASE_DONE ? self->result : NULL;
+}
