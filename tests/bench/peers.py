@@ -126,6 +126,15 @@ class Conversion(Peer):
         return f"{self.name}: {statistics.median(self.processor):.2f} s of processor time"
 
 
+class Creation(Conversion):
+    """A process that makes an image; its first one is checked by qemu-img, after the clock has stopped."""
+
+    def finish(self):
+        if len(self.values) == 1:
+            call("qemu-img", "check", "-q", "-f", "qcow2", self.output)
+        self.output.unlink()
+
+
 class Ratio:
     """How many times better @ours is than the best of @theirs, in pairs of one round each."""
 
