@@ -326,7 +326,8 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_FORMAT_NAME] = g_param_spec_string ("format-name", "Format name", "The format of the image", NULL, flags);
+  properties[PROP_FORMAT_NAME] = g_param_spec_string (
+    "format-name", "Format name", "The format of the image", NULL, flags);
 
   /**
    * ImagoCreateOptions:size:
@@ -336,7 +337,8 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_SIZE] = g_param_spec_uint64 ("size", "Size", "The size of the disk in bytes", 0, G_MAXUINT64, 0, flags);
+  properties[PROP_SIZE] = g_param_spec_uint64 (
+    "size", "Size", "The size of the disk in bytes", 0, G_MAXUINT64, 0, flags);
 
   /**
    * ImagoCreateOptions:overwrite:
@@ -345,7 +347,8 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_OVERWRITE] = g_param_spec_boolean ("overwrite", "Overwrite", "Whether an existing file may be replaced", FALSE, flags);
+  properties[PROP_OVERWRITE] = g_param_spec_boolean (
+    "overwrite", "Overwrite", "Whether an existing file may be replaced", FALSE, flags);
 
   /**
    * ImagoCreateOptions:allow-device:
@@ -355,7 +358,8 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_ALLOW_DEVICE] = g_param_spec_boolean ("allow-device", "Allow device", "Whether the file may be a block device", FALSE, flags);
+  properties[PROP_ALLOW_DEVICE] = g_param_spec_boolean (
+    "allow-device", "Allow device", "Whether the file may be a block device", FALSE, flags);
 
   /**
    * ImagoCreateOptions:preallocation:
@@ -364,7 +368,9 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_PREALLOCATION] = g_param_spec_enum ("preallocation", "Preallocation", "What is prepared for the data to come", IMAGO_TYPE_PREALLOCATION, IMAGO_PREALLOCATION_NONE, flags);
+  properties[PROP_PREALLOCATION] = g_param_spec_enum (
+    "preallocation", "Preallocation", "What is prepared for the data to come",
+    IMAGO_TYPE_PREALLOCATION, IMAGO_PREALLOCATION_NONE, flags);
 
   /**
    * ImagoCreateOptions:no-copy-on-write:
@@ -374,7 +380,9 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_NO_COPY_ON_WRITE] = g_param_spec_boolean ("no-copy-on-write", "No copy on write", "Whether the file system shall not copy on write", FALSE, flags);
+  properties[PROP_NO_COPY_ON_WRITE] = g_param_spec_boolean (
+    "no-copy-on-write", "No copy on write", "Whether the file system shall not copy on write",
+    FALSE, flags);
 
   /**
    * ImagoCreateOptions:extent-size-hint:
@@ -384,7 +392,9 @@ make_general_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_EXTENT_SIZE_HINT] = g_param_spec_uint64 ("extent-size-hint", "Extent size hint", "By how much the file shall grow at once in bytes", 0, G_MAXUINT64, DEFAULT_EXTENT_SIZE_HINT, flags);
+  properties[PROP_EXTENT_SIZE_HINT] = g_param_spec_uint64 (
+    "extent-size-hint", "Extent size hint", "By how much the file shall grow at once in bytes",
+    0, G_MAXUINT64, DEFAULT_EXTENT_SIZE_HINT, flags);
 }
 
 static void
@@ -399,7 +409,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_VERSION] = g_param_spec_uint ("version", "Version", "The version of the qcow2 format", 0, G_MAXUINT, 0, flags);
+  properties[PROP_VERSION] = g_param_spec_uint (
+    "version", "Version", "The version of the qcow2 format", 0, G_MAXUINT, 0, flags);
 
   /**
    * ImagoCreateOptions:cluster-size:
@@ -408,7 +419,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_CLUSTER_SIZE] = g_param_spec_uint64 ("cluster-size", "Cluster size", "The size of a cluster in bytes", 0, G_MAXUINT64, 0, flags);
+  properties[PROP_CLUSTER_SIZE] = g_param_spec_uint64 (
+    "cluster-size", "Cluster size", "The size of a cluster in bytes", 0, G_MAXUINT64, 0, flags);
 
   /**
    * ImagoCreateOptions:refcount-bits:
@@ -417,7 +429,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_REFCOUNT_BITS] = g_param_spec_uint ("refcount-bits", "Refcount bits", "The width of a refcount", 0, G_MAXUINT, 0, flags);
+  properties[PROP_REFCOUNT_BITS] = g_param_spec_uint (
+    "refcount-bits", "Refcount bits", "The width of a refcount", 0, G_MAXUINT, 0, flags);
 
   /**
    * ImagoCreateOptions:compression-type:
@@ -426,7 +439,9 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_COMPRESSION_TYPE] = g_param_spec_enum ("compression-type", "Compression type", "How clusters are compressed", IMAGO_TYPE_COMPRESSION_TYPE, IMAGO_COMPRESSION_TYPE_NONE, flags);
+  properties[PROP_COMPRESSION_TYPE] = g_param_spec_enum (
+    "compression-type", "Compression type", "How clusters are compressed",
+    IMAGO_TYPE_COMPRESSION_TYPE, IMAGO_COMPRESSION_TYPE_NONE, flags);
 
   /**
    * ImagoCreateOptions:extended-l2:
@@ -435,7 +450,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_EXTENDED_L2] = g_param_spec_boolean ("extended-l2", "Extended l2", "Whether clusters have subclusters", FALSE, flags);
+  properties[PROP_EXTENDED_L2] = g_param_spec_boolean (
+    "extended-l2", "Extended l2", "Whether clusters have subclusters", FALSE, flags);
 
   /**
    * ImagoCreateOptions:lazy-refcounts:
@@ -444,7 +460,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_LAZY_REFCOUNTS] = g_param_spec_boolean ("lazy-refcounts", "Lazy refcounts", "Whether refcounts may be behind", FALSE, flags);
+  properties[PROP_LAZY_REFCOUNTS] = g_param_spec_boolean (
+    "lazy-refcounts", "Lazy refcounts", "Whether refcounts may be behind", FALSE, flags);
 
   /**
    * ImagoCreateOptions:data-file:
@@ -453,7 +470,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_DATA_FILE] = g_param_spec_object ("data-file", "Data file", "The external data file", G_TYPE_FILE, flags);
+  properties[PROP_DATA_FILE] = g_param_spec_object (
+    "data-file", "Data file", "The external data file", G_TYPE_FILE, flags);
 
   /**
    * ImagoCreateOptions:raw-data-file:
@@ -463,7 +481,8 @@ make_qcow2_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_RAW_DATA_FILE] = g_param_spec_boolean ("raw-data-file", "Raw data file", "Whether the data file is a raw image", FALSE, flags);
+  properties[PROP_RAW_DATA_FILE] = g_param_spec_boolean (
+    "raw-data-file", "Raw data file", "Whether the data file is a raw image", FALSE, flags);
 }
 
 static void
@@ -479,7 +498,8 @@ make_backing_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_BACKING_FILE] = g_param_spec_object ("backing-file", "Backing file", "The file of the backing image", G_TYPE_FILE, flags);
+  properties[PROP_BACKING_FILE] = g_param_spec_object (
+    "backing-file", "Backing file", "The file of the backing image", G_TYPE_FILE, flags);
 
   /**
    * ImagoCreateOptions:backing-name:
@@ -489,7 +509,8 @@ make_backing_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_BACKING_NAME] = g_param_spec_string ("backing-name", "Backing name", "How the backing file is called in the image", NULL, flags);
+  properties[PROP_BACKING_NAME] = g_param_spec_string (
+    "backing-name", "Backing name", "How the backing file is called in the image", NULL, flags);
 
   /**
    * ImagoCreateOptions:backing-format:
@@ -498,7 +519,8 @@ make_backing_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_BACKING_FORMAT] = g_param_spec_string ("backing-format", "Backing format", "The format of the backing image", NULL, flags);
+  properties[PROP_BACKING_FORMAT] = g_param_spec_string (
+    "backing-format", "Backing format", "The format of the backing image", NULL, flags);
 
   /**
    * ImagoCreateOptions:check-backing:
@@ -509,7 +531,8 @@ make_backing_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_CHECK_BACKING] = g_param_spec_boolean ("check-backing", "Check backing", "Whether the backing image is opened", TRUE, flags);
+  properties[PROP_CHECK_BACKING] = g_param_spec_boolean (
+    "check-backing", "Check backing", "Whether the backing image is opened", TRUE, flags);
 
   /**
    * ImagoCreateOptions:reference-policy:
@@ -518,7 +541,9 @@ make_backing_properties (void)
    *
    * Since: 1.0
    */
-  properties[PROP_REFERENCE_POLICY] = g_param_spec_object ("reference-policy", "Reference policy", "Which files the backing image may use", IMAGO_TYPE_REFERENCE_POLICY, flags);
+  properties[PROP_REFERENCE_POLICY] = g_param_spec_object (
+    "reference-policy", "Reference policy", "Which files the backing image may use",
+    IMAGO_TYPE_REFERENCE_POLICY, flags);
 }
 
 static void

@@ -229,8 +229,8 @@ make_library_options (const Create *create, ToolCreateOptions *options, const ch
   g_autoptr (ImagoReferencePolicy) policy = tool_make_policy (create->open.references);
   g_autoptr (ImagoCreateOptions) made =
     g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", format_name, "overwrite", TRUE,
-                  "allow-device", TRUE, "check-backing", !create->unchecked, "reference-policy", policy,
-                  "backing-name", tool_create_options_get (options, "backing_file"), NULL);
+                  "allow-device", TRUE, "check-backing", !create->unchecked, "reference-policy",
+                  policy, "backing-name", tool_create_options_get (options, "backing_file"), NULL);
 
   if (!tool_create_options_apply (options, made, create->filename))
     return NULL;
@@ -279,7 +279,8 @@ run (Create *create)
     return EXIT_FAILURE;
   if (!create->quiet)
     tool_create_options_print (options, create->filename);
-  return create_image (create, options, imago_format_get_name (format)) ? EXIT_SUCCESS : EXIT_FAILURE;
+  return create_image (create, options, imago_format_get_name (format)) ? EXIT_SUCCESS
+                                                                        : EXIT_FAILURE;
 }
 
 int

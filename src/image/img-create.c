@@ -185,8 +185,8 @@ check_names (ImgImage *layer, const char *path, ImgError **error)
 
   for (guint i = 0; i < wanted->len; i++)
     {
-      g_autofree char *named = img_wanted_resolve (g_ptr_array_index (wanted, i),
-                                                   img_storage_get_name (img_image_get_storage (layer)));
+      const char *parent = img_storage_get_name (img_image_get_storage (layer));
+      g_autofree char *named = img_wanted_resolve (g_ptr_array_index (wanted, i), parent);
 
       if (named != NULL && is_same_place (named, path))
         return refuse_loop (path, error);

@@ -601,7 +601,8 @@ write_image (const Shape *shape,
 {
   Stream stream = { .storage = storage, .cancel = cancel };
 
-  if (!img_create_empty (storage, shape->n_clusters << shape->cluster_bits, &stream.is_fresh, error) ||
+  if (!img_create_empty (storage, shape->n_clusters << shape->cluster_bits, &stream.is_fresh,
+                         error) ||
       (!stream.is_fresh && !wipe_header (shape, storage, error)))
     return FALSE;
   if (data_storage != NULL && !prepare_data_file (shape, data_storage, cancel, error))
