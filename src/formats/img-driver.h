@@ -231,7 +231,7 @@ typedef struct
 {
   const char *snapshot;      /* id or name; NULL: the active disk */
   gsize metadata_cache_size; /* bytes; 0: the default */
-  gboolean writable;         /* the storage must be, too */
+  gboolean writable;         /* the storage must be, too; an image that was not closed is repaired */
 } ImgLayoutOptions;
 
 struct _ImgDriver
@@ -258,6 +258,10 @@ struct _ImgDriver
    * only when there is no verdict. */
   gboolean   (*check)   (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel,
                          ImgError **error);
+  /* Optional: also repairs. Counts what is left and what was fixed. After an error the image is no worse than
+   * it was. */
+  gboolean   (*repair)  (ImgStorage *storage, ImgRepair repair, ImgCheckResult *result,
+                         ImgCancel *cancel, ImgError **error);
 };
 
 /* ---- layouts ---- */

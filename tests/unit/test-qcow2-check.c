@@ -12,6 +12,7 @@
 #include "qcow2-builder.h"
 #include "qcow2/img-qcow2-check-counts.h"
 #include "qcow2/img-qcow2-check.h"
+#include "qcow2/img-qcow2-repair.h"
 #include "test-storages.h"
 
 /* ---- counts ---- */
@@ -208,6 +209,276 @@ test_messages (void)
   g_assert_cmpuint (result.corruptions, >, 1500);
 }
 
+/* ---- repair ---- */
+
+#define DIRTY 1
+#define CORRUPT 2
+#define INCOMPATIBLE_AT 72
+#define N_DATA 20
+
+typedef struct
+{
+  ImgStorage *base;  /* owned */
+  ImgStorage storage;
+  guint n_left;      /* calls until one fails; 0: none does */
+  gboolean persists;
+} Faulty;
+
+static void
+faulty_submit (ImgStorage *storage, ImgIo *ios, guint n)
+{
+  Faulty *self = (Faulty *) ((char *) storage - G_STRUCT_OFFSET (Faulty, storage));
+
+  for (guint i = 0; i < n; i++)
+    {
+      ImgError *error = NULL;
+
+      if (self->n_left == 0 || --self->n_left > 0)
+        {
+          img_storage_submit (self->base, &ios[i], 1);
+          continue;
+        }
+      if (self->persists)
+        self->n_left = 1;
+      img_error_set_errno (&error, EIO, "injected");
+      img_io_complete (&ios[i], error);
+    }
+}
+
+static gboolean
+faulty_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  Faulty *self = (Faulty *) ((char *) storage - G_STRUCT_OFFSET (Faulty, storage));
+
+  return img_storage_get_size (self->base, size, error);
+}
+
+static void
+faulty_free (ImgStorage *storage G_GNUC_UNUSED)
+{
+}
+
+static const ImgStorageClass faulty_class = {
+  .type_name = "faulty",
+  .submit = faulty_submit,
+  .get_size = faulty_get_size,
+  .free = faulty_free,
+};
+
+static ImgStorage *
+copy_writable (ImgStorage *source)
+{
+  guint64 size;
+  g_autofree guint8 *bytes = NULL;
+  ImgStorage *copy;
+
+  g_assert_true (img_storage_get_size (source, &size, NULL));
+  bytes = g_malloc (size);
+  g_assert_true (img_storage_read (source, 0, bytes, size, NULL));
+  copy = img_memory_storage_new_writable (size);
+  g_assert_true (img_storage_write (copy, 0, bytes, size, NULL));
+  return copy;
+}
+
+static void
+poke_be64 (ImgStorage *storage, guint64 offset, guint64 value)
+{
+  guint64 stored = GUINT64_TO_BE (value);
+
+  g_assert_true (img_storage_write (storage, offset, &stored, sizeof stored, NULL));
+}
+
+static guint64
+peek_be64 (ImgStorage *storage, guint64 offset)
+{
+  guint64 stored;
+
+  g_assert_true (img_storage_read (storage, offset, &stored, sizeof stored, NULL));
+  return GUINT64_FROM_BE (stored);
+}
+
+typedef enum
+{
+  DAMAGE_REFCOUNTS, /* too low, too high, flags that do not fit */
+  DAMAGE_BLOCK,     /* no refcount block: the structure is made anew */
+  DAMAGE_ENTRIES,   /* reserved bits */
+  DAMAGE_MARK,      /* nothing but the mark */
+  N_DAMAGES
+} Damage;
+
+static const char *const damages[N_DAMAGES] = { "refcounts", "block", "entries", "mark" };
+
+/* Data clusters are filled with their guest number. */
+static ImgStorage *
+new_damaged (Damage damage)
+{
+  g_autoptr (ImgStorage) sound = new_image (N_DATA);
+  ImgStorage *storage = copy_writable (sound);
+  guint64 l1 = peek_be64 (storage, 40);
+  guint64 l2 = peek_be64 (storage, l1) & ~QCOW2_COPIED;
+  guint64 table = peek_be64 (storage, 48);
+  guint64 block = peek_be64 (storage, table);
+  guint8 bytes[CLUSTER];
+
+  for (guint i = 0; i < N_DATA; i++)
+    {
+      memset (bytes, (int) i + 1, sizeof bytes);
+      g_assert_true (img_storage_write (storage, peek_be64 (storage, l2 + i * 8) & ~QCOW2_COPIED,
+                                        bytes, sizeof bytes, NULL));
+    }
+  poke_be64 (storage, INCOMPATIBLE_AT, DIRTY);
+  switch (damage)
+    {
+    case DAMAGE_REFCOUNTS:
+      poke_be64 (storage, block + 8 * 2, 0x0000000100020001);
+      poke_be64 (storage, block + 256 * 2, 0x0001000200030004);
+      poke_be64 (storage, l2 + 8, peek_be64 (storage, l2 + 8) & ~QCOW2_COPIED);
+      break;
+    case DAMAGE_BLOCK:
+      poke_be64 (storage, table, 0);
+      break;
+    case DAMAGE_ENTRIES:
+      poke_be64 (storage, l1, (l2 | QCOW2_COPIED) + 4);
+      poke_be64 (storage, l2 + 8, peek_be64 (storage, l2 + 8) | ((guint64) 1 << 60));
+      break;
+    case DAMAGE_MARK:
+    default:
+      break;
+    }
+  return storage;
+}
+
+static void
+assert_repaired (ImgStorage *storage)
+{
+  g_auto (ImgCheckResult) result;
+  guint64 l1 = peek_be64 (storage, 40);
+  guint64 l2 = peek_be64 (storage, l1) & ~QCOW2_COPIED;
+
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL));
+  g_assert_cmpuint (result.corruptions + result.leaks + result.check_errors, ==, 0);
+  g_assert_cmpuint (peek_be64 (storage, INCOMPATIBLE_AT), ==, 0);
+  for (guint i = 0; i < N_DATA; i++)
+    {
+      guint64 data = peek_be64 (storage, l2 + i * 8) & ~QCOW2_COPIED;
+
+      g_assert_cmpuint (peek_be64 (storage, data), ==, (i + 1) * 0x0101010101010101u);
+    }
+}
+
+static void
+test_repair (gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = new_damaged ((Damage) GPOINTER_TO_UINT (data));
+  g_auto (ImgCheckResult) first;
+  g_auto (ImgCheckResult) second;
+  ImgError *error = NULL;
+
+  img_check_result_init (&first);
+  img_check_result_init (&second);
+  g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &first, NULL, &error));
+  g_assert_null (error);
+  g_assert_cmpint (first.corruptions_fixed + first.leaks_fixed > 0, ==,
+                   GPOINTER_TO_UINT (data) != DAMAGE_MARK);
+  assert_repaired (storage);
+  g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &second, NULL, &error));
+  g_assert_cmpuint (second.n_messages, ==, 0);
+  g_assert_cmpuint (second.corruptions_fixed + second.leaks_fixed, ==, 0);
+}
+
+/* The nth call of the storage fails, once or from then on; what comes out can be repaired. */
+static void
+repair_with_faults (Damage damage, gboolean persists)
+{
+  gboolean success = FALSE;
+  guint n = 0;
+
+  while (!success)
+    {
+      g_autoptr (ImgStorage) base = new_damaged (damage);
+      Faulty faulty = { .base = base, .n_left = ++n, .persists = persists };
+      g_autoptr (ImgError) error = NULL;
+      g_auto (ImgCheckResult) result;
+      g_auto (ImgCheckResult) again;
+
+      img_storage_init (&faulty.storage, &faulty_class, NULL);
+      faulty.storage.can_write = TRUE;
+      img_check_result_init (&result);
+      img_check_result_init (&again);
+      success = img_qcow2_repair (&faulty.storage, IMG_REPAIR_ALL, &result, NULL, &error);
+      g_assert_cmpint (success, ==, error == NULL);
+      img_storage_unref (&faulty.storage);
+      g_assert_true (img_qcow2_repair (base, IMG_REPAIR_ALL, &again, NULL, NULL));
+      assert_repaired (base);
+      g_assert_cmpuint (n, <, 1000);
+    }
+  g_test_message ("%u calls", n - 1);
+  g_assert_cmpuint (n, >, 5);
+}
+
+static void
+test_repair_faults (gconstpointer data)
+{
+  repair_with_faults ((Damage) GPOINTER_TO_UINT (data), FALSE);
+  repair_with_faults ((Damage) GPOINTER_TO_UINT (data), TRUE);
+}
+
+static void
+test_repair_read_only (void)
+{
+  g_autoptr (ImgStorage) storage = new_image (1);
+  g_autoptr (ImgError) error = NULL;
+  g_auto (ImgCheckResult) result;
+
+  img_check_result_init (&result);
+  g_assert_false (img_qcow2_repair (storage, IMG_REPAIR_LEAKS, &result, NULL, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_READ_ONLY));
+}
+
+static void
+test_open_dirty (void)
+{
+  static const ImgLayoutOptions writable = { .writable = TRUE };
+  const ImgDriver *driver = img_driver_find ("qcow2");
+  g_autoptr (ImgStorage) storage = new_damaged (DAMAGE_REFCOUNTS);
+  g_autoptr (ImgLayout) reader = NULL;
+  g_autoptr (ImgLayout) writer = NULL;
+  ImgError *error = NULL;
+
+  /* Reading repairs nothing. */
+  reader = driver->open (storage, NULL, NULL, &error);
+  g_assert_nonnull (reader);
+  g_assert_cmpuint (peek_be64 (storage, INCOMPATIBLE_AT), ==, DIRTY);
+  writer = driver->open (storage, &writable, NULL, &error);
+  g_assert_null (error);
+  g_assert_nonnull (writer);
+  assert_repaired (storage);
+}
+
+/* Neither is one that is marked as corrupt, nor one whose corruption cannot be repaired. */
+static void
+test_open_beyond_repair (void)
+{
+  static const ImgLayoutOptions writable = { .writable = TRUE };
+  const ImgDriver *driver = img_driver_find ("qcow2");
+
+  for (guint i = 0; i < 2; i++)
+    {
+      g_autoptr (ImgStorage) storage = new_damaged (DAMAGE_MARK);
+      g_autoptr (ImgError) error = NULL;
+      guint64 l2 = peek_be64 (storage, peek_be64 (storage, 40)) & ~QCOW2_COPIED;
+
+      if (i == 0)
+        poke_be64 (storage, INCOMPATIBLE_AT, DIRTY | CORRUPT);
+      else
+        poke_be64 (storage, l2, 0x0011223344556000);
+      g_assert_null (driver->open (storage, &writable, NULL, &error));
+      g_assert_true (img_error_matches (error, IMG_CODE_CORRUPT));
+      g_assert_cmpuint (peek_be64 (storage, INCOMPATIBLE_AT), ==, i == 0 ? DIRTY | CORRUPT : DIRTY);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -224,5 +495,16 @@ main (int argc, char **argv)
   g_test_add_func ("/qcow2-check/no-memory", test_no_memory);
   g_test_add_func ("/qcow2-check/shared", test_shared);
   g_test_add_func ("/qcow2-check/messages", test_messages);
+  for (guint damage = 0; damage < N_DAMAGES; damage++)
+    {
+      g_autofree char *name = g_strdup_printf ("/qcow2-check/repair/%s", damages[damage]);
+      g_autofree char *faults = g_strdup_printf ("/qcow2-check/repair-faults/%s", damages[damage]);
+
+      g_test_add_data_func (name, GUINT_TO_POINTER (damage), test_repair);
+      g_test_add_data_func (faults, GUINT_TO_POINTER (damage), test_repair_faults);
+    }
+  g_test_add_func ("/qcow2-check/repair/read-only", test_repair_read_only);
+  g_test_add_func ("/qcow2-check/open/dirty", test_open_dirty);
+  g_test_add_func ("/qcow2-check/open/beyond-repair", test_open_beyond_repair);
   return g_test_run ();
 }

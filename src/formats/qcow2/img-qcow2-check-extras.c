@@ -108,7 +108,7 @@ img_qcow2_checker_refer_snapshots (ImgQcow2Checker *self, ImgError **error)
 static gboolean
 visit_bitmap_table (gpointer data,
                     guint64 offset,
-                    const guint64 *entries,
+                    guint64 *entries,
                     gsize n,
                     ImgQcow2Times times,
                     ImgError **error)

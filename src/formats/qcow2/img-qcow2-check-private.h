@@ -44,10 +44,15 @@ typedef struct
 
   guint cluster_bits;
   guint64 cluster_size;
+  guint64 file_size;            /* a repair may look at the file as if it were longer */
   guint64 n_file_clusters;
   gboolean has_data_file;
   gboolean has_extended_l2;
   guint64 max_refcount;
+  guint64 count_limit;          /* references beyond it are mistakes */
+  gboolean skips_refcounts;     /* as if there were no refcount structure: it will be replaced */
+  ImgQcow2Counts *past_end;     /* nullable: ones for clusters behind the file that are referred to */
+  gboolean is_editing;          /* tables are walked to change them: nothing is counted */
 
   ImgQcow2Counts references;
   guint64 n_clusters;           /* of those that are compared: one more than the file has, at most */
@@ -60,6 +65,7 @@ typedef struct
   gboolean has_unreadable;      /* blocks that are not where they can be read */
   guint8 *far_block;            /* one for clusters beyond those */
   guint64 far_index;
+  gboolean header_is_table;     /* an L1 entry names the header's cluster */
   gboolean needs_rebuild;       /* the refcount structure cannot be repaired in place */
 
   GArray *snapshots;            /* of ImgQcow2CheckedSnapshot */
@@ -68,8 +74,8 @@ typedef struct
 
 /* img-qcow2-check.c */
 gboolean img_qcow2_checker_init  (ImgQcow2Checker *self, ImgStorage *storage,
-                                  const ImgQcow2Header *header, ImgCheckResult *result,
-                                  ImgCancel *cancel, ImgError **error);
+                                  const ImgQcow2Header *header, guint64 file_size,
+                                  ImgCheckResult *result, ImgCancel *cancel, ImgError **error);
 void     img_qcow2_checker_clear (ImgQcow2Checker *self);
 gboolean img_qcow2_checker_run   (ImgQcow2Checker *self, ImgError **error);
 /* References of the bytes [offset, offset + length) to their clusters, @times over. */
@@ -88,11 +94,23 @@ gboolean img_qcow2_checker_get_refcount    (ImgQcow2Checker *self, guint64 clust
                                             ImgError **error);
 gboolean img_qcow2_checker_refer_refcounts (ImgQcow2Checker *self, ImgError **error);
 gboolean img_qcow2_checker_compare         (ImgQcow2Checker *self, ImgError **error);
+gboolean img_qcow2_checker_has_block       (const ImgQcow2Checker *self, guint64 index);
 gboolean img_qcow2_checker_block_is_unreadable (const ImgQcow2Checker *self, guint64 index);
 guint64  img_qcow2_refcount_read           (const guint8 *block, guint64 index, guint order);
 
 /* img-qcow2-check-tables.c: L1 and L2 tables. */
 gboolean img_qcow2_checker_walk_tables (ImgQcow2Checker *self, ImgError **error);
+
+/* Once more over all tables, each once: the functions may change what they are shown, and write it. */
+typedef struct
+{
+  ImgQcow2SpanFunc edit_l1;
+  ImgQcow2SpanFunc edit_l2;
+  gpointer data;
+} ImgQcow2TableEditor;
+
+gboolean img_qcow2_checker_edit_tables (ImgQcow2Checker *self, const ImgQcow2TableEditor *editor,
+                                        ImgError **error);
 
 /* img-qcow2-check-extras.c: the snapshot table and bitmaps. */
 gboolean img_qcow2_checker_load_snapshots  (ImgQcow2Checker *self, ImgError **error);

@@ -51,6 +51,12 @@ img_qcow2_checker_block_is_unreadable (const ImgQcow2Checker *self, guint64 inde
   return !img_is_aligned (offset, self->cluster_size) || offset > IMG_MAX_SIZE - self->cluster_size;
 }
 
+gboolean
+img_qcow2_checker_has_block (const ImgQcow2Checker *self, guint64 index)
+{
+  return get_block_offset (self, index) != 0;
+}
+
 /* ---- loading ---- */
 
 static gboolean
@@ -133,6 +139,8 @@ img_qcow2_checker_load_refcounts (ImgQcow2Checker *self, ImgError **error)
   g_autoptr (ImgBuffer) block = img_try_alloc ((gsize) self->cluster_size, error);
   guint64 in_block = (guint64) 1 << self->block_bits;
 
+  if (self->skips_refcounts)
+    return TRUE;
   if (block == NULL || !load_table (self, error))
     return FALSE;
   for (guint64 i = 0; i < self->n_refcount_blocks && i << self->block_bits < self->refcounts.n; i++)
@@ -234,12 +242,23 @@ refer_block (ImgQcow2Checker *self, guint64 index, ImgError **error)
   return TRUE;
 }
 
+/* A table that lies upon something else cannot be trusted, even if nothing else is wrong with it. */
+static void
+check_table_is_alone (ImgQcow2Checker *self)
+{
+  guint64 first = self->header->refcount_table_offset >> self->cluster_bits;
+
+  for (guint64 i = 0; i < self->header->refcount_table_clusters; i++)
+    if (first + i >= self->n_clusters || img_qcow2_counts_get (&self->references, first + i) != 1)
+      self->needs_rebuild = TRUE;
+}
+
 gboolean
 img_qcow2_checker_refer_refcounts (ImgQcow2Checker *self, ImgError **error)
 {
   const ImgQcow2Header *header = self->header;
 
-  if (!header->has_refcount_table)
+  if (!header->has_refcount_table || self->skips_refcounts)
     return TRUE;
   if (!img_qcow2_checker_refer (self, header->refcount_table_offset,
                                 (guint64) header->refcount_table_clusters << self->cluster_bits, 1,
@@ -248,6 +267,7 @@ img_qcow2_checker_refer_refcounts (ImgQcow2Checker *self, ImgError **error)
   for (guint64 i = 0; i < self->n_refcount_blocks; i++)
     if (!refer_block (self, i, error))
       return FALSE;
+  check_table_is_alone (self);
   return TRUE;
 }
 
@@ -262,7 +282,7 @@ compare_one (ImgQcow2Checker *self, guint64 cluster)
 
   if (refcount == references)
     return;
-  if (refcount == 0)
+  if (!img_qcow2_checker_has_block (self, cluster >> self->block_bits))
     self->needs_rebuild = TRUE;
   if (refcount < references)
     {

@@ -24,7 +24,7 @@ typedef GArray ImgQcow2Spans;
 /* @entries as in the file; the first lies at @offset. */
 typedef gboolean (*ImgQcow2SpanFunc) (gpointer data,
                                       guint64 offset,
-                                      const guint64 *entries,
+                                      guint64 *entries,
                                       gsize n_entries,
                                       ImgQcow2Times times,
                                       ImgError **error);

@@ -31,6 +31,7 @@ typedef struct
   ImgQcow2Checker *checker;
   GArray *l2_tables; /* of L2Table */
   guint merge_at;
+  const ImgQcow2TableEditor *editor; /* NULL: count */
 
   /* within one L2 table */
   ImgQcow2Times times;
@@ -107,6 +108,8 @@ visit_l1_entry (Walk *walk, guint64 entry, ImgQcow2Times times, ImgError **error
   if ((entry & IMG_QCOW2_L1_RESERVED) != 0)
     img_qcow2_checker_corrupt (checker, times.all, table.offset,
                                _("L1 entry 0x%" PRIx64 " has reserved bits set"), entry);
+  if (table.offset == 0)
+    checker->header_is_table = TRUE;
   if (!img_qcow2_checker_refer (checker, table.offset, checker->cluster_size, times.all, error))
     return FALSE;
   if (!img_is_aligned (table.offset, checker->cluster_size))
@@ -114,7 +117,7 @@ visit_l1_entry (Walk *walk, guint64 entry, ImgQcow2Times times, ImgError **error
                                _("L2 table at 0x%" PRIx64 " is not aligned to a cluster"),
                                table.offset);
   /* What lies past the end of the file reads as zero. */
-  if (table.offset < checker->header->file_size)
+  if (table.offset < checker->file_size)
     {
       g_array_append_val (walk->l2_tables, table);
       if (walk->l2_tables->len >= walk->merge_at)
@@ -128,13 +131,16 @@ visit_l1_entry (Walk *walk, guint64 entry, ImgQcow2Times times, ImgError **error
 static gboolean
 visit_l1 (gpointer data,
           guint64 offset,
-          const guint64 *entries,
+          guint64 *entries,
           gsize n,
           ImgQcow2Times times,
           ImgError **error)
 {
   Walk *walk = data;
 
+  if (walk->editor != NULL &&
+      !walk->editor->edit_l1 (walk->editor->data, offset, entries, n, times, error))
+    return FALSE;
   for (gsize i = 0; i < n; i++)
     if (entries[i] != 0 && !visit_l1_entry (walk, GUINT64_FROM_BE (entries[i]), times, error))
       return FALSE;
@@ -190,7 +196,7 @@ walk_l1_tables (Walk *walk, ImgError **error)
     if (!add_snapshot_l1 (walk, spans,
                           &g_array_index (checker->snapshots, ImgQcow2CheckedSnapshot, i), error))
       return FALSE;
-  return img_qcow2_spans_walk (spans, checker->storage, header->file_size, visit_l1, walk,
+  return img_qcow2_spans_walk (spans, checker->storage, checker->file_size, visit_l1, walk,
                                checker->cancel, error);
 }
 
@@ -379,10 +385,12 @@ visit_extended (Walk *walk, const guint64 *entries, gsize n, ImgError **error)
 }
 
 static gboolean
-visit_l2 (Walk *walk, const L2Table *table, const guint64 *entries, ImgError **error)
+visit_l2 (Walk *walk, const L2Table *table, guint64 *entries, ImgError **error)
 {
   gsize n = (gsize) walk->checker->cluster_size / sizeof (guint64);
 
+  if (walk->editor != NULL)
+    return walk->editor->edit_l2 (walk->editor->data, table->offset, entries, n, table->times, error);
   walk->times = table->times;
   /* No cluster is written by way of a table where the header is. */
   walk->copied_times = table->offset != 0 ? table->times.active : 0;
@@ -426,18 +434,37 @@ walk_l2_tables (Walk *walk, ImgError **error)
           !img_storage_read (checker->storage, tables[0].offset, buffer, n * cluster_size, error))
         return FALSE;
       for (guint j = 0; j < n; j++)
-        if (!visit_l2 (walk, &tables[j], (const guint64 *) (buffer + j * cluster_size), error))
+        if (!visit_l2 (walk, &tables[j], (guint64 *) (buffer + j * cluster_size), error))
           return FALSE;
     }
   return TRUE;
 }
 
-gboolean
-img_qcow2_checker_walk_tables (ImgQcow2Checker *self, ImgError **error)
+static gboolean
+walk_all (ImgQcow2Checker *checker, const ImgQcow2TableEditor *editor, ImgError **error)
 {
-  Walk walk = { self, g_array_new (FALSE, FALSE, sizeof (L2Table)), MIN_MERGE };
+  Walk walk = { checker, g_array_new (FALSE, FALSE, sizeof (L2Table)), MIN_MERGE, editor };
   gboolean success = walk_l1_tables (&walk, error) && walk_l2_tables (&walk, error);
 
   g_array_unref (walk.l2_tables);
+  return success;
+}
+
+gboolean
+img_qcow2_checker_walk_tables (ImgQcow2Checker *self, ImgError **error)
+{
+  return walk_all (self, NULL, error);
+}
+
+gboolean
+img_qcow2_checker_edit_tables (ImgQcow2Checker *self,
+                               const ImgQcow2TableEditor *editor,
+                               ImgError **error)
+{
+  gboolean success;
+
+  self->is_editing = TRUE;
+  success = walk_all (self, editor, error);
+  self->is_editing = FALSE;
   return success;
 }

@@ -24,11 +24,30 @@ img_qcow2_checker_corrupt (ImgQcow2Checker *self,
   g_autofree char *text = NULL;
   va_list args;
 
+  if (self->is_editing)
+    return;
   va_start (args, format);
   text = g_strdup_vprintf (format, args);
   va_end (args);
   self->result->corruptions += times;
   img_check_result_say (self->result, IMG_CHECK_CORRUPTION, host_offset, "%s", text);
+}
+
+/* References to the clusters behind the file, as far as somebody wants to know. */
+static gboolean
+note_past_end (ImgQcow2Checker *self, guint64 offset, guint64 length, ImgError **error)
+{
+  guint64 first = offset >> self->cluster_bits;
+  guint64 end = ((offset + length - 1) >> self->cluster_bits) + 1;
+
+  if (self->past_end == NULL)
+    return TRUE;
+  first = MAX (first, self->n_file_clusters) - self->n_file_clusters;
+  end = MIN (MAX (end, self->n_file_clusters) - self->n_file_clusters, self->past_end->n);
+  for (guint64 i = first; i < end; i++)
+    if (!img_qcow2_counts_set (self->past_end, i, 1, error))
+      return FALSE;
+  return TRUE;
 }
 
 /* The last cluster may lie in the file with its first bytes only, so that less than a cluster past the end
@@ -44,15 +63,15 @@ img_qcow2_checker_refer (ImgQcow2Checker *self,
   guint64 excess = 0;
   guint64 end;
 
-  if (length == 0 || times == 0)
+  if (length == 0 || times == 0 || self->is_editing)
     return TRUE;
-  if (!img_range_fits (offset, length, self->header->file_size + self->cluster_size - 1))
+  if (!img_range_fits (offset, length, self->file_size + self->cluster_size - 1))
     {
       img_qcow2_checker_corrupt (self, times, offset,
                                  _("Reference past the end of the file: offset 0x%" PRIx64
                                    ", %" PRIu64 " bytes"),
                                  offset, length);
-      return TRUE;
+      return note_past_end (self, offset, length, error);
     }
   end = ((offset + length - 1) >> self->cluster_bits) + 1;
   if (end > self->n_clusters)
@@ -61,7 +80,7 @@ img_qcow2_checker_refer (ImgQcow2Checker *self,
         return FALSE;
       self->n_clusters = end;
     }
-  if (!img_qcow2_counts_add (&self->references, first, end - first, times, self->max_refcount, &excess,
+  if (!img_qcow2_counts_add (&self->references, first, end - first, times, self->count_limit, &excess,
                              error))
     return FALSE;
   if (G_UNLIKELY (excess > 0))
@@ -75,6 +94,7 @@ gboolean
 img_qcow2_checker_init (ImgQcow2Checker *self,
                         ImgStorage *storage,
                         const ImgQcow2Header *header,
+                        guint64 file_size,
                         ImgCheckResult *result,
                         ImgCancel *cancel,
                         ImgError **error)
@@ -82,11 +102,13 @@ img_qcow2_checker_init (ImgQcow2Checker *self,
   *self = (ImgQcow2Checker) { storage, header, cancel, result };
   self->cluster_bits = header->cluster_bits;
   self->cluster_size = img_qcow2_header_get_cluster_size (header);
-  self->n_file_clusters = img_div_round_up (header->file_size, self->cluster_size);
+  self->file_size = file_size;
+  self->n_file_clusters = img_div_round_up (file_size, self->cluster_size);
   self->n_clusters = self->n_file_clusters;
   self->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
   self->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
   self->max_refcount = G_MAXUINT64 >> (64 - (1u << header->refcount_order));
+  self->count_limit = self->max_refcount;
   self->block_bits = self->cluster_bits + 3 - header->refcount_order;
   self->snapshots = g_array_new (FALSE, TRUE, sizeof (ImgQcow2CheckedSnapshot));
   if (self->n_file_clusters > MAX_CLUSTERS)
@@ -163,7 +185,8 @@ img_qcow2_check (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel,
 
   if (header == NULL || !img_qcow2_checker_accepts (header, error))
     return FALSE;
-  success = img_qcow2_checker_init (&checker, storage, header, result, cancel, error) &&
+  success = img_qcow2_checker_init (&checker, storage, header, header->file_size, result, cancel,
+                                    error) &&
             img_qcow2_checker_run (&checker, error);
   img_qcow2_checker_clear (&checker);
   return success;

@@ -78,7 +78,7 @@ check_header (const ImgQcow2Header *header, ImgError **error)
                    _("The image is marked as corrupt: repair it before it is written"));
   else if (img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DIRTY))
     img_error_set (error, IMG_CODE_CORRUPT,
-                   _("The image was not closed properly: repair it before it is written"));
+                   _("The image was not closed properly and cannot be repaired without loss"));
   else
     return TRUE;
   return FALSE;

@@ -13,6 +13,7 @@
 #include "img-qcow2-bitmap.h"
 #include "img-qcow2-check.h"
 #include "img-qcow2-private.h"
+#include "img-qcow2-repair.h"
 #include "img-qcow2-snapshot.h"
 #include "img-qcow2-writer.h"
 #include "img-qcow2.h"
@@ -148,6 +149,29 @@ open_writer (ImgQcow2 *self, const ImgLayoutOptions *options, ImgError **error)
 }
 
 static gboolean
+read_header (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
+{
+  g_clear_pointer (&self->header, img_qcow2_header_free);
+  self->header = img_qcow2_header_read (self->parent.storage, cancel, error);
+  return self->header != NULL && img_qcow2_header_check (self->header, error);
+}
+
+/* The refcounts of an image that was not closed cannot be relied on: no cluster is handed out before they are
+ * right. A corrupt image is not repaired unasked. */
+static gboolean
+repair_dirty (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
+{
+  g_auto (ImgCheckResult) result;
+
+  img_check_result_init (&result);
+  if (!img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_DIRTY) ||
+      img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_CORRUPT))
+    return TRUE;
+  return img_qcow2_repair (self->parent.storage, IMG_REPAIR_ALL, &result, cancel, error) &&
+         read_header (self, cancel, error);
+}
+
+static gboolean
 qcow2_load (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
 {
   static const ImgLayoutOptions defaults;
@@ -155,8 +179,8 @@ qcow2_load (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, 
 
   if (options == NULL)
     options = &defaults;
-  self->header = img_qcow2_header_read (self->parent.storage, cancel, error);
-  if (self->header == NULL || !img_qcow2_header_check (self->header, error))
+  if (!read_header (self, cancel, error) ||
+      (options->writable && options->snapshot == NULL && !repair_dirty (self, cancel, error)))
     return FALSE;
   set_geometry (self);
   if (!find_disk (self, options->snapshot, &disk, cancel, error) ||
@@ -388,4 +412,5 @@ const ImgDriver img_qcow2_driver = {
   .open = qcow2_open,
   .create = img_qcow2_create,
   .check = img_qcow2_check,
+  .repair = img_qcow2_repair,
 };

@@ -1,0 +1,41 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The steps of a repair, see img-qcow2-repair.c. Each works on what a checker has just read, and says in
+ * the checker's result what it changes. */
+
+#pragma once
+
+#include "img-qcow2-check-private.h"
+
+G_BEGIN_DECLS
+
+/* img-qcow2-repair-tables.c */
+
+/* What entries may not contain, where their meaning stays the same without it. */
+gboolean img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error);
+/* COPIED flags as the refcounts say. @only: one for every cluster whose refcount has just changed; NULL: all
+ * clusters. */
+gboolean img_qcow2_repair_copied  (ImgQcow2Checker *checker, const ImgQcow2Counts *only,
+                                   ImgError **error);
+
+/* img-qcow2-repair-refcounts.c */
+
+/* In place: refcounts that are too low become what they should be, or those that are too high. */
+gboolean img_qcow2_repair_raise   (ImgQcow2Checker *checker, ImgError **error);
+/* *lowered gets a one for each of them. */
+gboolean img_qcow2_repair_lower   (ImgQcow2Checker *checker, ImgQcow2Counts *lowered,
+                                   ImgError **error);
+
+/* img-qcow2-repair-rebuild.c: a new refcount structure behind the end of the file. @checker has skipped the
+ * old one. Damaged entries may refer to places there. When some lie before the first one that has room, that
+ * is what *end becomes: then nothing has been done yet, and all must be counted once more in a file that ends
+ * there; else 0. */
+gboolean img_qcow2_repair_rebuild (ImgQcow2Checker *checker, guint64 *end, ImgError **error);
+/* How many clusters behind the file are worth noting. */
+guint64  img_qcow2_repair_count_past_end (const ImgQcow2Checker *checker);
+
+void     img_qcow2_refcount_write (guint8 *block, guint64 index, guint order, guint64 value);
+
+G_END_DECLS

@@ -1,0 +1,123 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Refcounts that are changed where they are: block by block, as a block is in one piece. */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-alloc.h"
+#include "img-qcow2-repair-private.h"
+
+void
+img_qcow2_refcount_write (guint8 *block, guint64 index, guint order, guint64 value)
+{
+  guint bits = 1u << order;
+
+  if (order < 3)
+    {
+      guint shift = (guint) (index * bits % 8);
+      guint8 *byte = &block[index * bits / 8];
+
+      *byte = (guint8) ((*byte & ~(((1u << bits) - 1) << shift)) | ((guint) value << shift));
+      return;
+    }
+  for (guint i = 0; i < bits / 8; i++)
+    block[index * (bits / 8) + i] = (guint8) (value >> (bits - 8 * (i + 1)));
+}
+
+typedef struct
+{
+  ImgQcow2Checker *checker;
+  gboolean raises;
+  ImgQcow2Counts *changed; /* nullable */
+  guint8 *block;
+  gboolean is_changed;
+} Change;
+
+static gboolean
+change_one (Change *self, guint64 cluster, ImgError **error)
+{
+  ImgQcow2Checker *checker = self->checker;
+  guint64 refcount = img_qcow2_counts_get (&checker->refcounts, cluster);
+  guint64 references = img_qcow2_counts_get (&checker->references, cluster);
+  guint64 in_block = cluster & (((guint64) 1 << checker->block_bits) - 1);
+
+  references = MIN (references, checker->max_refcount);
+  if (self->raises ? refcount >= references : refcount <= references)
+    return TRUE;
+  img_check_result_say (checker->result, IMG_CHECK_REPAIRED, cluster << checker->cluster_bits,
+                        _("Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
+                        cluster, refcount, references);
+  self->is_changed = TRUE;
+  img_qcow2_refcount_write (self->block, in_block, checker->header->refcount_order, references);
+  return img_qcow2_counts_set (&checker->refcounts, cluster, references, error) &&
+         (self->changed == NULL || img_qcow2_counts_set (self->changed, cluster, 1, error));
+}
+
+/* The block that counts for @cluster, the first one in it that differs; @end: the cluster behind its last. */
+static gboolean
+change_block (Change *self, guint64 cluster, guint64 end, ImgError **error)
+{
+  ImgQcow2Checker *checker = self->checker;
+  gsize size = (gsize) checker->cluster_size;
+  guint64 offset = checker->refcount_table[cluster >> checker->block_bits];
+
+  self->is_changed = FALSE;
+  if (!img_storage_read (checker->storage, offset, self->block, size, error))
+    return FALSE;
+  while (cluster < end)
+    {
+      if (!change_one (self, cluster, error))
+        return FALSE;
+      cluster = img_qcow2_counts_find_difference (&checker->references, &checker->refcounts,
+                                                  cluster + 1);
+    }
+  return !self->is_changed ||
+         img_storage_write (checker->storage, offset, self->block, size, error);
+}
+
+static gboolean
+change_all (Change *self, ImgError **error)
+{
+  ImgQcow2Checker *checker = self->checker;
+  guint64 cluster = 0;
+
+  while (!img_cancel_check (checker->cancel, error))
+    {
+      guint64 end;
+
+      cluster = img_qcow2_counts_find_difference (&checker->references, &checker->refcounts, cluster);
+      if (cluster >= checker->n_clusters)
+        return TRUE;
+      end = MIN (((cluster >> checker->block_bits) + 1) << checker->block_bits, checker->n_clusters);
+      if (!change_block (self, cluster, end, error))
+        return FALSE;
+      cluster = end;
+    }
+  return FALSE;
+}
+
+static gboolean
+change (ImgQcow2Checker *checker, gboolean raises, ImgQcow2Counts *changed, ImgError **error)
+{
+  g_autoptr (ImgBuffer) block = img_try_alloc ((gsize) checker->cluster_size, error);
+  Change self = { checker, raises, changed, block };
+
+  return block != NULL && change_all (&self, error);
+}
+
+gboolean
+img_qcow2_repair_raise (ImgQcow2Checker *checker, ImgError **error)
+{
+  return change (checker, TRUE, NULL, error);
+}
+
+gboolean
+img_qcow2_repair_lower (ImgQcow2Checker *checker, ImgQcow2Counts *lowered, ImgError **error)
+{
+  return change (checker, FALSE, lowered, error);
+}

@@ -1,0 +1,239 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+
+#include "img-qcow2-entry.h"
+#include "img-qcow2-repair-private.h"
+
+typedef struct
+{
+  ImgQcow2Checker *checker;
+  const ImgQcow2Counts *only; /* nullable */
+  ImgError *error;            /* of what an entry led to */
+} Editor;
+
+/* ---- writing ---- */
+
+/* Whether all clusters of a table have no other use than to be it: a damaged entry may name the header, guest
+ * data or another table, and then there is nothing here that may be changed. */
+static gboolean
+may_write (const Editor *self, guint64 offset, gsize n, ImgQcow2Times times)
+{
+  const ImgQcow2Checker *checker = self->checker;
+  guint64 first = offset >> checker->cluster_bits;
+  guint64 last = (offset + n * sizeof (guint64) - 1) >> checker->cluster_bits;
+
+  if (last >= checker->n_file_clusters || first == 0)
+    return FALSE;
+  for (guint64 i = first; i <= last; i++)
+    if (img_qcow2_counts_get (&checker->references, i) != times.all)
+      return FALSE;
+  return TRUE;
+}
+
+/* Entries from @first to @last; none have changed when @first is @n. */
+static gboolean
+write_changed (const Editor *self,
+               guint64 offset,
+               const guint64 *entries,
+               gsize first,
+               gsize last,
+               ImgError **error)
+{
+  if (first > last)
+    return TRUE;
+  return img_storage_write (self->checker->storage, offset + first * sizeof (guint64),
+                            entries + first, (last - first + 1) * sizeof (guint64), error);
+}
+
+/* Returns the entry as it should be; may change *bitmap too, with extended L2. */
+typedef guint64 (*EditFunc) (Editor *self, guint64 entry, guint64 *bitmap);
+
+/* @step: words of an entry. */
+static gboolean
+edit_table (Editor *self,
+            guint64 offset,
+            guint64 *entries,
+            gsize n,
+            gsize step,
+            ImgQcow2Times times,
+            EditFunc edit,
+            ImgError **error)
+{
+  gsize first = n, last = 0;
+
+  if (!may_write (self, offset, n, times))
+    return TRUE;
+  for (gsize i = 0; i < n; i += step)
+    {
+      guint64 entry = GUINT64_FROM_BE (entries[i]);
+      guint64 bitmap = step == 2 ? GUINT64_FROM_BE (entries[i + 1]) : 0;
+      guint64 old_bitmap = bitmap;
+      guint64 edited = edit (self, entry, &bitmap);
+
+      if (edited == entry && bitmap == old_bitmap)
+        continue;
+      entries[i] = GUINT64_TO_BE (edited);
+      if (step == 2)
+        entries[i + 1] = GUINT64_TO_BE (bitmap);
+      img_check_result_say (self->checker->result, IMG_CHECK_REPAIRED,
+                            entry & IMG_QCOW2_OFFSET_MASK,
+                            _("Repairing entry 0x%" PRIx64 " at offset 0x%" PRIx64), entry,
+                            offset + i * sizeof (guint64));
+      first = MIN (first, i);
+      last = i + step - 1;
+    }
+  if (self->error != NULL)
+    {
+      img_error_propagate (error, g_steal_pointer (&self->error));
+      return FALSE;
+    }
+  return write_changed (self, offset, entries, first, last, error);
+}
+
+static gsize
+get_step (const Editor *self)
+{
+  return self->checker->has_extended_l2 ? 2 : 1;
+}
+
+/* ---- entries ---- */
+
+static guint64
+edit_l1_entry (Editor *self G_GNUC_UNUSED, guint64 entry, guint64 *bitmap G_GNUC_UNUSED)
+{
+  return (entry & IMG_QCOW2_OFFSET_MASK) == 0 ? 0 : entry & ~IMG_QCOW2_L1_RESERVED;
+}
+
+/* A preallocated cluster in a place where none can be; nothing is stored in it. */
+static gboolean
+is_unaligned_without_data (const ImgQcow2Checker *checker, guint64 entry, guint64 bitmap)
+{
+  if (img_is_aligned (entry & IMG_QCOW2_OFFSET_MASK, checker->cluster_size))
+    return FALSE;
+  return checker->has_extended_l2 ? (bitmap & G_MAXUINT32) == 0 : (entry & IMG_QCOW2_FLAG_ZERO) != 0;
+}
+
+static guint64
+edit_l2_entry (Editor *self, guint64 entry, guint64 *bitmap)
+{
+  const ImgQcow2Checker *checker = self->checker;
+
+  if ((entry & IMG_QCOW2_FLAG_COMPRESSED) != 0)
+    return entry & ~IMG_QCOW2_FLAG_COPIED;
+  entry &= ~IMG_QCOW2_L2_RESERVED;
+  /* Subclusters that are said to be allocated and zero at once could not be read; they become zero. So do
+   * allocated ones of no cluster, if they are said to be zero, else they are not allocated. */
+  *bitmap &= ~((*bitmap >> 32) & G_MAXUINT32);
+  if (entry == 0)
+    *bitmap &= ~(guint64) G_MAXUINT32;
+  if (is_unaligned_without_data (checker, entry, *bitmap))
+    entry = checker->has_extended_l2 ? 0 : IMG_QCOW2_FLAG_ZERO;
+  return entry;
+}
+
+static gboolean
+edit_l1_entries (gpointer data,
+                 guint64 offset,
+                 guint64 *entries,
+                 gsize n,
+                 ImgQcow2Times times,
+                 ImgError **error)
+{
+  return edit_table (data, offset, entries, n, 1, times, edit_l1_entry, error);
+}
+
+static gboolean
+edit_l2_entries (gpointer data,
+                 guint64 offset,
+                 guint64 *entries,
+                 gsize n,
+                 ImgQcow2Times times,
+                 ImgError **error)
+{
+  return edit_table (data, offset, entries, n, get_step (data), times, edit_l2_entry, error);
+}
+
+gboolean
+img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error)
+{
+  Editor self = { checker, NULL, NULL };
+  ImgQcow2TableEditor editor = { edit_l1_entries, edit_l2_entries, &self };
+
+  return img_qcow2_checker_edit_tables (checker, &editor, error);
+}
+
+/* ---- COPIED ---- */
+
+static guint64
+set_copied (Editor *self, guint64 entry)
+{
+  ImgQcow2Checker *checker = self->checker;
+  guint64 cluster = (entry & IMG_QCOW2_OFFSET_MASK) >> checker->cluster_bits;
+  gboolean is_known;
+  guint64 refcount;
+
+  if (self->error != NULL ||
+      (self->only != NULL &&
+       (cluster >= self->only->n || img_qcow2_counts_get (self->only, cluster) == 0)))
+    return entry;
+  if (!img_qcow2_checker_get_refcount (checker, cluster, &is_known, &refcount, &self->error) ||
+      !is_known)
+    return entry;
+  return refcount == 1 ? entry | IMG_QCOW2_FLAG_COPIED : entry & ~IMG_QCOW2_FLAG_COPIED;
+}
+
+static guint64
+copy_l1_entry (Editor *self, guint64 entry, guint64 *bitmap G_GNUC_UNUSED)
+{
+  return (entry & IMG_QCOW2_OFFSET_MASK) != 0 ? set_copied (self, entry) : entry;
+}
+
+static guint64
+copy_l2_entry (Editor *self, guint64 entry, guint64 *bitmap G_GNUC_UNUSED)
+{
+  if ((entry & IMG_QCOW2_FLAG_COMPRESSED) != 0 || (entry & IMG_QCOW2_OFFSET_MASK) == 0)
+    return entry;
+  if (self->checker->has_data_file)
+    return entry | IMG_QCOW2_FLAG_COPIED;
+  return set_copied (self, entry);
+}
+
+/* In tables of snapshots the flags mean nothing. */
+static gboolean
+copy_l1_entries (gpointer data,
+                 guint64 offset,
+                 guint64 *entries,
+                 gsize n,
+                 ImgQcow2Times times,
+                 ImgError **error)
+{
+  return times.active == 0 ||
+         edit_table (data, offset, entries, n, 1, times, copy_l1_entry, error);
+}
+
+static gboolean
+copy_l2_entries (gpointer data,
+                 guint64 offset,
+                 guint64 *entries,
+                 gsize n,
+                 ImgQcow2Times times,
+                 ImgError **error)
+{
+  return times.active == 0 ||
+         edit_table (data, offset, entries, n, get_step (data), times, copy_l2_entry, error);
+}
+
+gboolean
+img_qcow2_repair_copied (ImgQcow2Checker *checker, const ImgQcow2Counts *only, ImgError **error)
+{
+  Editor self = { checker, only, NULL };
+  ImgQcow2TableEditor editor = { copy_l1_entries, copy_l2_entries, &self };
+
+  return img_qcow2_checker_edit_tables (checker, &editor, error);
+}

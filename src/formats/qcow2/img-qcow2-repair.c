@@ -1,0 +1,254 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Repair of refcounts, COPIED flags and entries.
+ *
+ * No step touches a cluster that anything but the table it belongs to refers to, and none touches guest
+ * data. The order makes every moment safe for a crash:
+ *
+ * 1. Entries lose what they may not contain. What they mean stays the same.
+ * 2. Refcounts that are too low are raised: from here on no cluster that is in use can be handed out.
+ *    Where the structure itself is broken, a new one is written behind the end of the file, made
+ *    durable, and then the header points to it with one write.
+ * 3. Refcounts that are too high are lowered. A flag that says that a cluster is shared may now be wrong;
+ *    all that it can lead to is a copy.
+ * 4. COPIED flags follow the refcounts, which are durable.
+ * 5. The marks of the header go, when all of that is durable.
+ *
+ * Each step reads the file anew, so none depends on what an earlier one believed. */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "img-qcow2-check.h"
+#include "img-qcow2-repair-private.h"
+#include "img-qcow2-repair.h"
+
+#define INCOMPATIBLE_AT 72
+/* Of repairs, each of which found something to do after the one before. */
+#define MAX_ROUNDS 8
+#define MARKS (IMG_QCOW2_INCOMPATIBLE_DIRTY | IMG_QCOW2_INCOMPATIBLE_CORRUPT)
+
+typedef struct
+{
+  ImgStorage *storage;
+  ImgRepair repair;
+  ImgCheckResult *result; /* what is said while repairing */
+  ImgCancel *cancel;
+} Repair;
+
+typedef gboolean (*Step) (Repair *self, ImgQcow2Checker *checker, ImgError **error);
+
+/* Runs a step on a checker that has read the whole file. What the checker finds is not said again. */
+static gboolean
+run_step (Repair *self, Step step, ImgError **error)
+{
+  g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (self->storage, self->cancel, error);
+  g_auto (ImgCheckResult) found;
+  ImgQcow2Checker checker;
+  gboolean success;
+
+  img_check_result_init (&found);
+  if (header == NULL || !img_qcow2_checker_accepts (header, error))
+    return FALSE;
+  success = img_qcow2_checker_init (&checker, self->storage, header, header->file_size, &found,
+                                    self->cancel, error);
+  /* References beyond what the image can count must be seen, too. */
+  checker.count_limit = G_MAXINT64;
+  success = success && img_qcow2_checker_run (&checker, error);
+  checker.result = self->result;
+  success = success && step (self, &checker, error);
+  img_qcow2_checker_clear (&checker);
+  return success;
+}
+
+static gboolean
+repair_entries (Repair *self, ImgQcow2Checker *checker, ImgError **error)
+{
+  return img_qcow2_repair_entries (checker, error) && img_storage_flush (self->storage, error);
+}
+
+/* Counts all but the refcount structure, in a file that ends at *end; the new one goes behind it, or *end
+ * becomes a better place. */
+static gboolean
+try_rebuild (Repair *self, const ImgQcow2Header *header, guint64 *end, ImgError **error)
+{
+  g_auto (ImgCheckResult) found;
+  ImgQcow2Counts past_end = { NULL };
+  ImgQcow2Checker checker;
+  gboolean success;
+
+  img_check_result_init (&found);
+  success = img_qcow2_checker_init (&checker, self->storage, header, *end, &found, self->cancel,
+                                    error) &&
+            img_qcow2_counts_init (&past_end, img_qcow2_repair_count_past_end (&checker), error);
+  checker.count_limit = G_MAXINT64;
+  checker.skips_refcounts = TRUE;
+  checker.past_end = &past_end;
+  success = success && img_qcow2_checker_run (&checker, error);
+  checker.result = self->result;
+  success = success && img_qcow2_repair_rebuild (&checker, end, error);
+  img_qcow2_counts_clear (&past_end);
+  img_qcow2_checker_clear (&checker);
+  return success;
+}
+
+static gboolean
+rebuild (Repair *self, const ImgQcow2Header *header, ImgError **error)
+{
+  guint64 end = header->file_size;
+
+  while (end != 0)
+    if (!try_rebuild (self, header, &end, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+repair_refcounts (Repair *self, ImgQcow2Checker *checker, ImgError **error)
+{
+  ImgQcow2Counts lowered;
+  gboolean success;
+
+  /* Where the header is taken for a table, it refers to whatever refcount table it names. */
+  if (checker->needs_rebuild)
+    return self->repair != IMG_REPAIR_ALL || checker->header_is_table ||
+           rebuild (self, checker->header, error);
+  if (self->repair == IMG_REPAIR_ALL &&
+      (!img_qcow2_repair_raise (checker, error) || !img_storage_flush (self->storage, error)))
+    return FALSE;
+  if (!img_qcow2_counts_init (&lowered, checker->refcounts.n, error))
+    return FALSE;
+  success = img_qcow2_repair_lower (checker, &lowered, error) &&
+            img_storage_flush (self->storage, error);
+  /* A shared cluster that is not shared any more; all others are for the next step. */
+  if (success && self->repair == IMG_REPAIR_LEAKS)
+    success = img_qcow2_repair_copied (checker, &lowered, error) &&
+              img_storage_flush (self->storage, error);
+  img_qcow2_counts_clear (&lowered);
+  return success;
+}
+
+static gboolean
+repair_copied (Repair *self, ImgQcow2Checker *checker, ImgError **error)
+{
+  return img_qcow2_repair_copied (checker, NULL, error) && img_storage_flush (self->storage, error);
+}
+
+static gboolean
+repair_once (Repair *self, ImgError **error)
+{
+  if (self->repair == IMG_REPAIR_LEAKS)
+    return run_step (self, repair_refcounts, error);
+  return run_step (self, repair_entries, error) &&
+         run_step (self, repair_refcounts, error) &&
+         run_step (self, repair_copied, error);
+}
+
+static gboolean
+clear_marks (Repair *self, ImgError **error)
+{
+  g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (self->storage, self->cancel, error);
+  guint64 stored;
+
+  if (header == NULL)
+    return FALSE;
+  if ((header->incompatible & MARKS) == 0)
+    return TRUE;
+  stored = GUINT64_TO_BE (header->incompatible & ~MARKS);
+  return img_storage_write (self->storage, INCOMPATIBLE_AT, &stored, sizeof stored, error) &&
+         img_storage_flush (self->storage, error);
+}
+
+static void
+count_fixed (ImgCheckResult *result, const ImgCheckResult *before)
+{
+  guint64 corruptions = before->corruptions + before->check_errors;
+  guint64 left = result->corruptions + result->check_errors;
+
+  result->corruptions_fixed = corruptions - MIN (corruptions, left);
+  result->leaks_fixed = before->leaks - MIN (before->leaks, result->leaks);
+}
+
+static guint64
+count_all (const ImgCheckResult *result)
+{
+  return result->corruptions + result->check_errors + result->leaks;
+}
+
+/* A check whose messages come after what has been said while repairing. */
+static gboolean
+check_again (Repair *self, ImgCheckResult *found, ImgError **error)
+{
+  img_check_result_clear (found);
+  img_check_result_init (found);
+  return img_qcow2_check (self->storage, found, self->cancel, error);
+}
+
+/* Tables that lay upon the old refcount structure do not any more when it has been replaced, and can then be
+ * repaired themselves. */
+static gboolean
+repair_everything (Repair *self, ImgCheckResult *found, ImgError **error)
+{
+  for (guint round = 0; round < MAX_ROUNDS && count_all (found) > 0; round++)
+    {
+      guint64 n_before = count_all (found);
+      guint64 n_said = self->result->n_messages;
+
+      if (!repair_once (self, error) || !check_again (self, found, error))
+        return FALSE;
+      if (self->result->n_messages == n_said || count_all (found) >= n_before)
+        break;
+    }
+  return TRUE;
+}
+
+/* The counts of @found, and its messages behind those of @result. */
+static void
+take_counts (ImgCheckResult *result, const ImgCheckResult *found)
+{
+  GPtrArray *messages = result->messages;
+  guint64 n_messages = result->n_messages;
+
+  *result = *found;
+  result->messages = messages;
+  result->n_messages = n_messages;
+  for (guint i = 0; i < found->messages->len; i++)
+    {
+      const ImgCheckMessage *message = g_ptr_array_index (found->messages, i);
+
+      img_check_result_say (result, message->kind, message->host_offset, "%s", message->text);
+    }
+  result->n_messages += found->n_messages - found->messages->len;
+}
+
+gboolean
+img_qcow2_repair (ImgStorage *storage,
+                  ImgRepair repair,
+                  ImgCheckResult *result,
+                  ImgCancel *cancel,
+                  ImgError **error)
+{
+  Repair self = { storage, repair, result, cancel };
+  g_auto (ImgCheckResult) found;
+  ImgCheckResult before;
+
+  if (repair == IMG_REPAIR_NONE)
+    return img_qcow2_check (storage, result, cancel, error);
+  img_check_result_init (&found);
+  if (!storage->can_write)
+    {
+      img_error_set (error, IMG_CODE_READ_ONLY, _("The image is not open for writing"));
+      return FALSE;
+    }
+  if (!img_qcow2_check (storage, &found, cancel, error))
+    return FALSE;
+  before = found; /* for its counts */
+  if (!repair_everything (&self, &found, error))
+    return FALSE;
+  take_counts (result, &found);
+  count_fixed (result, &before);
+  return result->corruptions + result->check_errors > 0 || clear_marks (&self, error);
+}
