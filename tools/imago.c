@@ -23,6 +23,7 @@ typedef struct
 } Command;
 
 static const Command commands[] = {
+  { "check", cmd_check, N_("look for errors in an image") },
   { "convert", cmd_convert, N_("copy a disk into a new file") },
   { "create", cmd_create, N_("make an image of an empty disk") },
   { "formats", cmd_formats, N_("list the formats") },

@@ -11,6 +11,7 @@
 
 G_BEGIN_DECLS
 
+int cmd_check    (int argc, char **argv);
 int cmd_convert  (int argc, char **argv);
 int cmd_create   (int argc, char **argv);
 int cmd_formats  (int argc, char **argv);

@@ -211,6 +211,40 @@ open_file (const char *filename, const ToolOpen *how, GError **error)
   return imago_file_storage_open (file, flags, NULL, error);
 }
 
+ImagoStorage *
+tool_open_storage (const char *filename,
+                   const ToolOpen *how,
+                   char **format,
+                   gboolean *guessed,
+                   GError **error)
+{
+  g_autoptr (ImagoStorage) storage = NULL;
+  g_autofree char *found = NULL;
+  gboolean only_looks_like = FALSE;
+
+  if (how->format != NULL)
+    {
+      found = declared_format (how->format, error);
+      if (found == NULL)
+        return NULL;
+    }
+
+  storage = open_file (filename, how, error);
+  if (storage == NULL)
+    return NULL;
+
+  if (found == NULL)
+    found = find_format (filename, storage, &only_looks_like, error);
+  if (found == NULL ||
+      (only_looks_like && how->writable && !refuse_written_guess (found, error)))
+    return NULL;
+
+  *format = g_steal_pointer (&found);
+  if (guessed != NULL)
+    *guessed = only_looks_like;
+  return g_steal_pointer (&storage);
+}
+
 ImagoImage *
 tool_open (const char *filename, const ToolOpen *how, GError **error)
 {
@@ -221,20 +255,8 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
   g_autofree char *format = NULL;
   gboolean guessed = FALSE;
 
-  if (how->format != NULL)
-    {
-      format = declared_format (how->format, error);
-      if (format == NULL)
-        return NULL;
-    }
-
-  storage = open_file (filename, how, error);
+  storage = tool_open_storage (filename, how, &format, &guessed, error);
   if (storage == NULL)
-    return NULL;
-
-  if (format == NULL)
-    format = find_format (filename, storage, &guessed, error);
-  if (format == NULL || (guessed && how->writable && !refuse_written_guess (format, error)))
     return NULL;
 
   imago_open_options_set_format_name (options, format);

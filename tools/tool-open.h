@@ -33,6 +33,14 @@ ImagoImage *tool_open (const char *filename,
                        const ToolOpen *how,
                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Opens one file and says of which format it is, by @how or by its content: then nobody may have said
+ * so, see @guessed (nullable). */
+ImagoStorage *tool_open_storage (const char *filename,
+                                 const ToolOpen *how,
+                                 char **format,
+                                 gboolean *guessed,
+                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 ImagoReferencePolicy *tool_make_policy (ToolReferences references) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Adds to a printed error what a person can do about it. */

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""The command check: output and exit status are those of qemu-img check."""
+
+import struct
+
+from imagotest import IMAGO, assert_fails, create, equal, good, imago, main, poke, qemu_img, qemu_io, run, test, \
+    without_later_keys
+
+
+def refcount_place(name, cluster):
+    """Where the 16 bit refcount of a cluster of the first block stands."""
+    with open(name, 'rb') as file:
+        file.seek(48)
+        file.seek(struct.unpack('>Q', file.read(8))[0])
+        return struct.unpack('>Q', file.read(8))[0] + 2 * cluster
+
+
+def set_refcount(name, cluster, refcount):
+    poke(name, refcount_place(name, cluster), struct.pack('>H', refcount))
+
+
+def make(name='a.qcow2'):
+    create(name, '1M')
+    qemu_io(name, ['write 0 192k'])
+    return name
+
+
+def make_leaking():
+    name = make('leaking.qcow2')
+    size = 9 * 65536
+    with open(name, 'r+b') as file:
+        file.truncate(size)
+    set_refcount(name, size // 65536 - 1, 1)
+    return name
+
+
+def make_corrupt():
+    name = make('corrupt.qcow2')
+    set_refcount(name, 5, 2)
+    set_refcount(name, 6, 0)
+    return name
+
+
+def same(name, status, *options):
+    """Both print and return the same; what they say of each cluster is their own."""
+    for output in ([], ['--output=human'], ['--output=json'], ['-q']):
+        ours, theirs = imago('check', *output, *options, name), qemu_img('check', *output, *options, name)
+        equal((ours.status, theirs.status), (status, status), '%s\n%s' % (ours, theirs))
+        if output == ['--output=json']:
+            equal(without_later_keys(ours.json()), without_later_keys(theirs.json()))
+        else:
+            equal(ours.out, theirs.out)
+        equal(bool(ours.err), bool(theirs.err), '%s\n%s' % (ours, theirs))
+
+
+@test
+def test_sound():
+    """an image without errors: 0"""
+    same(make(), 0)
+    same('a.qcow2', 0, '-f', 'qcow2')
+    same('a.qcow2', 0, '-U')
+    same(create('nothing.qcow2', '0'), 0)
+    same(create('empty.qcow2', '1G'), 0)
+    create('compressed.qcow2', '1M')
+    qemu_io('compressed.qcow2', ['write -c 0 64k', 'write 128k 64k', 'write 512k 64k'])
+    same('compressed.qcow2', 0)
+
+
+@test
+def test_leaks():
+    """an image that only wastes space: 3"""
+    same(make_leaking(), 3)
+    assert 'refcount=1 reference=0' in imago('check', '-q', 'leaking.qcow2').err
+
+
+@test
+def test_corruptions():
+    """an image with errors: 2, with leaks or without"""
+    same(make_corrupt(), 2)
+
+
+@test
+def test_many():
+    """thousands of findings are counted, a thousand is printed"""
+    create('many.qcow2', '1M', options='cluster_size=4k')
+    with open('many.qcow2', 'r+b') as file:
+        file.truncate(2048 * 4096)
+    for cluster in range(100, 1600):
+        set_refcount('many.qcow2', cluster, 1)
+    result = imago('check', '--output=json', 'many.qcow2')
+    equal(result.status, 3, str(result))
+    equal(result.json()['leaks'], 1500)
+    lines = result.err.splitlines()
+    equal((len(lines), lines[-1]), (1001, 'and 500 more'))
+
+
+@test
+def test_references_stay_closed():
+    """neither a backing file nor a data file is opened, even a missing one"""
+    create('base.raw', '1M', 'raw')
+    create('a.qcow2', backing=('base.raw', 'raw'))
+    create('d.qcow2', '1M', options='data_file=d.raw')
+    same('a.qcow2', 0)
+    good('rm', 'base.raw', 'd.raw')
+    equal(imago('check', 'a.qcow2').status, 0)
+    equal(imago('check', 'd.qcow2').status, 0)
+
+
+@test
+def test_marked():
+    """an image that is marked as corrupt can be checked"""
+    make()
+    poke('a.qcow2', 72, struct.pack('>Q', 2))
+    result = imago('check', 'a.qcow2')
+    equal(result.status, qemu_img('check', 'a.qcow2').status, str(result))
+
+
+@test
+def test_no_checks():
+    """a format without checks: 63"""
+    create('a.raw', '1M', 'raw')
+    for options in ([], ['-f', 'raw'], ['--output=json']):
+        result = imago('check', *options, 'a.raw')
+        assert_fails(result, 'This image format does not support checks', status=63)
+        equal(qemu_img('check', *options, 'a.raw').status, 63)
+        equal(result.out, '')
+
+
+@test
+def test_refused():
+    """what cannot be checked, and mistakes in the command line: 1"""
+    make()
+    create('a.raw', '1M', 'raw')
+    for arguments in (['missing'], ['-f', 'qcow2', 'a.raw'], ['-f', 'bogus', 'a.qcow2'], [], ['a.qcow2', 'a.qcow2'],
+                      ['--output=bogus', 'a.qcow2'], ['--bogus', 'a.qcow2'], ['-r', 'all', 'a.qcow2']):
+        result = imago('check', *arguments)
+        equal((result.status, result.out), (1, ''), str(result))
+        assert_fails(result)
+    assert 'Usage' in good(IMAGO, 'check', '--help').out
+    assert 'check' in good(IMAGO, '--help').out
+
+
+@test
+def test_full_disk():
+    """an answer that got lost is a failure"""
+    make()
+    result = run('sh', '-c', '"$0" check a.qcow2 > /dev/full', IMAGO)
+    equal(result.status, 1, str(result))
+
+
+main(needs=['qemu-img', 'qemu-io'])

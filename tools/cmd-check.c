@@ -1,0 +1,235 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-commands.h"
+#include "tool-json.h"
+#include "tool-message.h"
+#include "tool-options.h"
+
+#include <glib/gi18n-lib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Exit statuses beside 0 and 1. */
+#define EXIT_CORRUPTIONS 2
+#define EXIT_LEAKS 3
+#define EXIT_NO_CHECKS 63
+
+typedef struct
+{
+  const char *filename;
+  gboolean json;
+  gboolean quiet;
+} Wanted;
+
+/* ---- what it prints ---- */
+
+/* On the standard error output, as other programs expect: there it does not disturb JSON. */
+static void
+print_messages (ImagoCheckResult *result)
+{
+  GListModel *messages = imago_check_result_get_messages (result);
+  guint n = g_list_model_get_n_items (messages);
+  guint64 n_all = imago_check_result_get_n_messages (result);
+
+  for (guint i = 0; i < n; i++)
+    {
+      g_autoptr (ImagoCheckMessage) message = g_list_model_get_item (messages, i);
+      g_autofree char *printable = tool_printable (imago_check_message_get_text (message));
+
+      fprintf (stderr, "%s\n", printable);
+    }
+  if (n_all > n)
+    {
+      g_autofree char *more = g_strdup_printf ("%" G_GUINT64_FORMAT, n_all - n);
+
+      fprintf (stderr, _ ("and %s more\n"), more);
+    }
+}
+
+static void
+add_count (JsonObject *object, const char *name, guint64 count)
+{
+  if (count != 0)
+    tool_json_add_size (object, name, count);
+}
+
+static void
+print_json (const char *filename, const char *format, ImagoCheckResult *result)
+{
+  JsonObject *object = json_object_new ();
+  JsonNode *node = json_node_new (JSON_NODE_OBJECT);
+
+  json_node_take_object (node, object);
+  add_count (object, "image-end-offset", imago_check_result_get_image_end_offset (result));
+  add_count (object, "total-clusters", imago_check_result_get_total_clusters (result));
+  add_count (object, "corruptions", imago_check_result_get_corruptions (result));
+  tool_json_add_size (object, "check-errors", imago_check_result_get_check_errors (result));
+  add_count (object, "leaks", imago_check_result_get_leaks (result));
+  add_count (object, "fragmented-clusters", imago_check_result_get_fragmented_clusters (result));
+  add_count (object, "allocated-clusters", imago_check_result_get_allocated_clusters (result));
+  add_count (object, "compressed-clusters", imago_check_result_get_compressed_clusters (result));
+  tool_json_add_string (object, "filename", filename);
+  tool_json_add_string (object, "format", format);
+  tool_json_print (node);
+}
+
+static void
+print_verdict (ImagoCheckResult *result)
+{
+  guint64 corruptions = imago_check_result_get_corruptions (result);
+  guint64 leaks = imago_check_result_get_leaks (result);
+  guint64 check_errors = imago_check_result_get_check_errors (result);
+
+  if (corruptions == 0 && leaks == 0 && check_errors == 0)
+    {
+      printf ("No errors were found on the image.\n");
+      return;
+    }
+  if (corruptions != 0)
+    printf ("\n%" G_GUINT64_FORMAT " errors were found on the image.\n"
+            "Data may be corrupted, or further writes to the image may corrupt it.\n",
+            corruptions);
+  if (leaks != 0)
+    printf ("\n%" G_GUINT64_FORMAT " leaked clusters were found on the image.\n"
+            "This means waste of disk space, but no harm to data.\n",
+            leaks);
+  if (check_errors != 0)
+    printf ("\n%" G_GUINT64_FORMAT " internal errors have occurred during the check.\n",
+            check_errors);
+}
+
+/* Not translated, as the texts of info: scripts read them. */
+static void
+print_text (ImagoCheckResult *result)
+{
+  guint64 total = imago_check_result_get_total_clusters (result);
+  guint64 allocated = imago_check_result_get_allocated_clusters (result);
+  guint64 fragmented = imago_check_result_get_fragmented_clusters (result);
+  guint64 compressed = imago_check_result_get_compressed_clusters (result);
+  guint64 end = imago_check_result_get_image_end_offset (result);
+
+  print_verdict (result);
+  if (total != 0 && allocated != 0)
+    printf ("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " = %0.2f%% allocated, "
+            "%0.2f%% fragmented, %0.2f%% compressed clusters\n",
+            allocated, total, (double) allocated * 100.0 / (double) total,
+            (double) fragmented * 100.0 / (double) allocated,
+            (double) compressed * 100.0 / (double) allocated);
+  if (end != 0)
+    printf ("Image end offset: %" G_GUINT64_FORMAT "\n", end);
+}
+
+/* ---- the command ---- */
+
+static int
+exit_status (ImagoCheckResult *result)
+{
+  if (imago_check_result_get_check_errors (result) != 0)
+    return EXIT_FAILURE;
+  if (imago_check_result_get_corruptions (result) != 0)
+    return EXIT_CORRUPTIONS;
+  return imago_check_result_get_leaks (result) != 0 ? EXIT_LEAKS : EXIT_SUCCESS;
+}
+
+static gboolean
+can_check (const char *format)
+{
+  return (imago_format_get_flags (imago_format_lookup (format)) & IMAGO_FORMAT_CHECK) != 0;
+}
+
+static int
+run (const Wanted *wanted, const ToolOpen *how)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoStorage) storage = NULL;
+  g_autoptr (ImagoCheckJob) job = NULL;
+  g_autofree char *format = NULL;
+  ImagoCheckResult *result;
+
+  storage = tool_open_storage (wanted->filename, how, &format, NULL, &error);
+  if (storage == NULL)
+    {
+      tool_open_print_error (wanted->filename, error);
+      return EXIT_FAILURE;
+    }
+  if (!can_check (format))
+    {
+      tool_error (_ ("This image format does not support checks"));
+      return EXIT_NO_CHECKS;
+    }
+  job = imago_check_job_new (storage, format);
+  if (!imago_job_run (IMAGO_JOB (job), NULL, &error))
+    {
+      tool_open_print_error (wanted->filename, error);
+      return EXIT_FAILURE;
+    }
+  result = imago_check_job_get_result (job);
+  print_messages (result);
+  if (wanted->json)
+    print_json (wanted->filename, format, result);
+  else if (!wanted->quiet)
+    print_text (result);
+  return exit_status (result);
+}
+
+int
+cmd_check (int argc, char **argv)
+{
+  static const struct option options[] = {
+    TOOL_COMMON_OPTIONS,
+    { "format", required_argument, NULL, 'f' },
+    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
+    { "quiet", no_argument, NULL, 'q' },
+    { "repair", required_argument, NULL, 'r' },
+    { NULL, 0, NULL, 0 },
+  };
+  const ToolUsage usage = {
+    "check",
+    "[-f FORMAT] [-q] [-U] [--output=human|json] FILE",
+    _ ("Looks for errors in the metadata of an image. Opens FILE and nothing else.\n"
+       "\n"
+       "  -f, --format FORMAT     the format of FILE\n"
+       "  -q, --quiet             print findings only, no summary\n"
+       "      --output=human|json how to print it\n"
+       "  -U, --force-share       allowed, without effect: nothing is locked\n"
+       "\n"
+       "The exit status is 0 for a sound image, 2 if there are errors that endanger data, 3 if "
+       "space\n"
+       "is wasted but nothing is wrong otherwise, 63 if images of the format cannot be checked, "
+       "and\n"
+       "1 if the check could not be completed."),
+  };
+  Wanted wanted = { 0 };
+  ToolOpen how = { 0 };
+  int option;
+
+  while ((option = getopt_long (argc, argv, "hf:qr:U", options, NULL)) != -1)
+    switch (tool_option_common (option, optarg, &usage, &how))
+      {
+      case TOOL_OPTION_HELP:
+        return EXIT_SUCCESS;
+      case TOOL_OPTION_TAKEN:
+        break;
+      case TOOL_OPTION_UNKNOWN:
+        if (option == 'q')
+          wanted.quiet = TRUE;
+        else if (option == 'r')
+          {
+            tool_option_refuse ("-r", _ ("images can be checked, not repaired"));
+            return EXIT_FAILURE;
+          }
+        else if (!tool_option_output (optarg, &wanted.json))
+          return EXIT_FAILURE;
+        break;
+      case TOOL_OPTION_FAILED:
+      default:
+        return EXIT_FAILURE;
+      }
+
+  wanted.filename = tool_option_file (argc, argv, &usage);
+  return wanted.filename != NULL ? run (&wanted, &how) : EXIT_FAILURE;
+}
