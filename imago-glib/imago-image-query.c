@@ -16,12 +16,17 @@
 
 /* ---- information ---- */
 
+/* As a transfer: what changes the structure of the image waits for it. */
 static gpointer
 run_query_info (gpointer data, ImgCancel *cancel, ImgError **error)
 {
   ImagoImageCall *call = data;
+  ImgEpoch *epoch = img_image_get_epoch (call->core);
+  ImgEpochTicket ticket = img_epoch_enter (epoch);
+  ImagoImageInfo *info = imago_image_info_new_from_core (call->core, cancel, error);
 
-  return imago_image_info_new_from_core (call->core, cancel, error);
+  img_epoch_leave (epoch, ticket);
+  return info;
 }
 
 /**
@@ -102,19 +107,21 @@ imago_image_query_info_finish (ImagoImage *self, GAsyncResult *result, GError **
   return g_task_propagate_pointer (G_TASK (result), error);
 }
 
+/* As a transfer, too. */
 static gpointer
 run_list_snapshots (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  ImgLayout *layout = img_image_get_layout (((ImagoImageCall *) data)->core);
+  ImgImage *core = ((ImagoImageCall *) data)->core;
+  ImgLayout *layout = img_image_get_layout (core);
   g_autoptr (GPtrArray) infos = NULL;
+  ImgEpochTicket ticket;
 
-  if (layout->klass->list_snapshots != NULL)
-    {
-      infos = layout->klass->list_snapshots (layout, cancel, error);
-      if (infos == NULL)
-        return NULL;
-    }
-  return imago_snapshot_list_from_core (infos);
+  if (layout->klass->list_snapshots == NULL)
+    return imago_snapshot_list_from_core (NULL);
+  ticket = img_epoch_enter (img_image_get_epoch (core));
+  infos = layout->klass->list_snapshots (layout, cancel, error);
+  img_epoch_leave (img_image_get_epoch (core), ticket);
+  return infos != NULL ? imago_snapshot_list_from_core (infos) : NULL;
 }
 
 /**

@@ -266,6 +266,27 @@ test_descriptor (Fixture *fixture, gconstpointer data)
   judge (fixture->path);
 }
 
+/* Reading needs less. */
+static void
+test_no_permission (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = NULL;
+
+  if (geteuid () == 0)
+    {
+      g_test_skip ("permissions do not stop the superuser");
+      return;
+    }
+  g_assert_cmpint (chmod (fixture->path, 0400), ==, 0);
+  g_assert_null (open_file (fixture->file, "qcow2", &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+  g_clear_error (&error);
+  image = imago_image_open (fixture->file, NULL, NULL, &error);
+  g_assert_no_error (error);
+  close_image (image);
+}
+
 static void
 test_missing_file (Fixture *fixture, gconstpointer data)
 {
@@ -691,6 +712,37 @@ test_resize_async (Fixture *fixture, gconstpointer data)
   close_image (image);
 }
 
+/* A disk is described before or after its size changes, never in between. */
+static void
+test_query_while_resizing (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImagoImage) image = open_file (fixture->file, "qcow2", NULL);
+  TestSlot slots[20] = { 0 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (slots); i++)
+    imago_image_resize_async (image, i % 2 == 0 ? 2 * SIZE : SIZE, IMAGO_RESIZE_MAY_SHRINK,
+                              IMAGO_PREALLOCATION_NONE, 0, NULL, test_result_cb, &slots[i]);
+  for (guint i = 0; i < 200; i++)
+    {
+      g_autoptr (GError) error = NULL;
+      g_autoptr (ImagoImageInfo) info = imago_image_query_info (image, NULL, &error);
+      g_autoptr (GListModel) list = imago_image_list_snapshots (image, NULL, &error);
+      guint64 size;
+
+      g_assert_no_error (error);
+      size = imago_image_info_get_virtual_size (info);
+      g_assert_true (size == SIZE || size == 2 * SIZE);
+      g_assert_cmpuint (g_list_model_get_n_items (list), ==, 0);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (slots); i++)
+    {
+      g_assert_true (imago_image_resize_finish (image, test_slot_wait (&slots[i]), NULL));
+      test_slot_clear (&slots[i]);
+    }
+  close_image (image);
+  judge (fixture->path);
+}
+
 #define N_WRITES 64
 
 /* As many at once as an application likes, and reads between them. */
@@ -1078,6 +1130,7 @@ main (int argc, char **argv)
   ADD ("guess", test_guess);
   ADD ("read-only-storage", test_read_only_storage);
   ADD ("descriptor", test_descriptor);
+  ADD ("no-permission", test_no_permission);
   ADD ("missing-file", test_missing_file);
   ADD ("backing-is-read-only", test_backing_is_read_only);
   ADD ("written-backing", test_written_backing);
@@ -1091,6 +1144,7 @@ main (int argc, char **argv)
   ADD ("resize", test_resize);
   ADD ("resize-async", test_resize_async);
   ADD ("resize-metadata", test_resize_metadata);
+  ADD ("query-while-resizing", test_query_while_resizing);
   ADD ("many", test_many);
   ADD ("close-flushes", test_close_flushes);
   ADD ("close-fails", test_close_fails);
