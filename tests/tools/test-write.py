@@ -317,12 +317,17 @@ def test_help():
 
 @test
 def test_damaged():
-    """an image that is marked as damaged, or was not closed, is not written"""
-    for byte, word in [(b'\x02', 'corrupt'), (b'\x01', 'closed properly')]:
-        create('a.qcow2', '1M', options='lazy_refcounts=on')
-        poke('a.qcow2', 79, byte)
-        assert_fails(imago('io', '-c', 'write 0 512', 'a.qcow2'), word)
-        good(IMAGO, 'io', '-r', '-c', 'read 0 512', 'a.qcow2')
+    """an image that is marked as damaged is not written, one that was not closed is put in order first"""
+    create('a.qcow2', '1M', options='lazy_refcounts=on')
+    poke('a.qcow2', 79, b'\x02')
+    assert_fails(imago('io', '-c', 'write 0 512', 'a.qcow2'), 'corrupt')
+    good(IMAGO, 'io', '-r', '-c', 'read 0 512', 'a.qcow2')
+    create('b.qcow2', '1M', options='lazy_refcounts=on')
+    poke('b.qcow2', 79, b'\x01')
+    good(IMAGO, 'io', '-r', '-c', 'read 0 512', 'b.qcow2')
+    assert good('qemu-img', 'info', '-U', '--output=json', 'b.qcow2').json()['dirty-flag']
+    both('b.qcow2', 'write -P 5 0 512', 'read -P 5 0 512')
+    assert not good('qemu-img', 'info', '-U', '--output=json', 'mine-b.qcow2').json()['dirty-flag']
 
 
 # ---- in turns ----
