@@ -62,6 +62,7 @@ class Images:
     def __init__(self, folder, quick):
         self.folder = folder
         self.size = 256 * MIB if quick else GIB
+        self.write_size = 256 * MIB if quick else GIB
         self.zlib_size = 64 * MIB if quick else 256 * MIB
         self.disk_size = 256 * MIB if quick else 2 * GIB
 
@@ -73,6 +74,8 @@ class Images:
             self._make_plain()
         if "zlib" in wanted:
             self._make_zlib()
+        if wanted & {"write", "threads", "allocate"}:
+            self._make_written()
         if "open" in wanted:
             self._make_sizes()
         if "convert" in wanted:
@@ -82,6 +85,25 @@ class Images:
         say(f"plain: {self.size // MIB} MiB of random bytes, raw and qcow2")
         write_raw(self.path("plain.raw"), self.size, ["random"])
         call("qemu-img", "convert", "-O", "qcow2", self.path("plain.raw"), self.path("plain.qcow2"))
+
+    def _make_written(self):
+        say(f"w-*: {self.size // MIB} MiB of random bytes, to be written over")
+        write_raw(self.path("w-plain.raw"), self.size, ["random"])
+        for name in ("w-plain.qcow2", "w-crate.qcow2", "w-qemu.qcow2"):
+            call("qemu-img", "convert", "-O", "qcow2", self.path("w-plain.raw"), self.path(name))
+
+    def fresh(self, path):
+        """An empty target of the name that allocating writes begin with."""
+        path = self.path(path)
+        path.unlink(missing_ok=True)
+        if path.suffix == ".raw":
+            path.touch()
+        elif path.name.startswith("w-over"):
+            backing = ["-b", self.path("w-plain.raw").name, "-F", "raw"]
+            call("qemu-img", "create", "-q", "-f", "qcow2", *backing, path)
+        else:
+            call("qemu-img", "create", "-q", "-f", "qcow2", path, self.write_size)
+        call("sync", "-f", path.parent)
 
     def _make_zlib(self):
         say(f"zlib: {self.zlib_size // MIB} MiB of text and records, qcow2 with zlib clusters")

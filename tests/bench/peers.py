@@ -64,6 +64,33 @@ class OpenPeer(Peer):
         return 1e6 / super().value(text)
 
 
+class WritePeer(Peer):
+    """Writes; @fresh makes the file anew before each round. There is nothing to sum up."""
+
+    unit = "requests/s"
+    fresh = None
+
+    def __init__(self, name, command, count=None):
+        super().__init__(name, command, count, checked=False)
+
+    def prepare(self):
+        if self.fresh is not None:
+            self.fresh(self.command[-1])
+
+
+class QemuWrites(WritePeer):
+    """qemu-img bench -w at depth 1, without a flush; it prints its own time."""
+
+    def __init__(self, path, mode, count, block, stride):
+        command = ["qemu-img", "bench", "-w", "-f", "qcow2", "-c", count, "-d", 1, "-s", block]
+        command += ["-S", stride, "-i", mode, "-t", "writeback", path]
+        super().__init__(f"qemu-img bench -w, {mode}", command, count)
+
+    def value(self, text):
+        seconds = float(re.search(r"completed in ([0-9.]+) seconds", text).group(1))
+        return self.count / seconds
+
+
 class QemuBench(Peer):
     """qemu-img bench prints its own time, which excludes start and open."""
 

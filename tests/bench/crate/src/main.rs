@@ -218,7 +218,9 @@ fn peak_kib() -> u64 {
 }
 
 fn open_options(options: &Options) -> StorageOpenOptions {
-    StorageOpenOptions::new().filename(&options.path)
+    StorageOpenOptions::new()
+        .filename(&options.path)
+        .write(options.call == "write")
 }
 
 /// The body of both programs; `$await` is `.await` in one and nothing in the other.
@@ -230,7 +232,9 @@ macro_rules! program {
                 let raw = Raw::<File>::builder(file).open(DenyImplicitOpenGate::default()) $($await)* ?;
                 return Ok(FormatAccess::new(raw));
             }
-            let qcow2 = Qcow2::<File>::builder(file).open(DenyImplicitOpenGate::default()) $($await)* ?;
+            let qcow2 = Qcow2::<File>::builder(file)
+                .write(options.call == "write")
+                .open(DenyImplicitOpenGate::default()) $($await)* ?;
             Ok(FormatAccess::new(qcow2))
         }
 
@@ -249,6 +253,28 @@ macro_rules! program {
             Ok(measured)
         }
 
+        /// What is written depends on the offset alone. The clock stops before the flush.
+        $($async)? fn measure_write(options: &Options) -> io::Result<Measured> {
+            let image = open(options) $($await)* ?;
+            let mut sequence = Sequence::new(options);
+            let mut buffer = vec![0u8; options.block_size as usize];
+            let last = buffer.len() - 8;
+            let mut measured = Measured::begin();
+            for i in 0..options.warm_up + options.count {
+                if i == options.warm_up {
+                    measured = Measured::begin();
+                }
+                let offset = sequence.next();
+                buffer[..8].copy_from_slice(&offset.to_ne_bytes());
+                buffer[last..].copy_from_slice(&offset.to_ne_bytes());
+                image.write(&buffer, offset) $($await)* ?;
+                measured.n_requests += 1;
+            }
+            measured.print(options);
+            image.flush() $($await)* ?;
+            Ok(measured)
+        }
+
         $($async)? fn measure_open(options: &Options) -> io::Result<Measured> {
             let mut buffer = vec![0u8; options.block_size as usize];
             let mut measured = Measured::begin();
@@ -264,6 +290,7 @@ macro_rules! program {
             match options.call.as_str() {
                 "read" => measure_read(options) $($await)*,
                 "open" => measure_open(options) $($await)*,
+                "write" => measure_write(options) $($await)*,
                 _ => fail("unknown call"),
             }
         }
@@ -283,6 +310,7 @@ fn main() {
     #[cfg(feature = "async")]
     let measured = futures::executor::block_on(run(&options));
     match measured {
+        Ok(_) if options.call == "write" => (), // has been printed, before the flush
         Ok(measured) => measured.print(&options),
         Err(error) => fail(&error.to_string()),
     }
