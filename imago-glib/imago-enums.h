@@ -112,6 +112,23 @@ typedef enum
 } ImagoMapFlags;
 
 /**
+ * ImagoLocking:
+ * @IMAGO_LOCKING_NONE: nothing is locked and no lock is respected
+ * @IMAGO_LOCKING_AUTO: files are locked where their file systems have locks
+ * @IMAGO_LOCKING_ON: files are locked; where that is impossible, opening fails
+ *
+ * Whether the files of an image are locked against other users.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_LOCKING_NONE = 0,
+  IMAGO_LOCKING_AUTO,
+  IMAGO_LOCKING_ON,
+} ImagoLocking;
+
+/**
  * ImagoZeroFlags:
  * @IMAGO_ZERO_NONE: what has space on the host keeps it
  * @IMAGO_ZERO_UNMAP: space on the host may be given back

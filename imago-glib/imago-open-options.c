@@ -4,6 +4,7 @@
 
 #include "config.h"
 
+#include "imago-enum-types.h"
 #include "imago-open-options-private.h"
 #include "imago-reference-policy-private.h"
 
@@ -36,6 +37,8 @@ struct _ImagoOpenOptions
   gboolean writable;
   gboolean defer_references;
   gboolean allow_device;
+  gboolean force_share;
+  ImagoLocking locking;
   guint64 metadata_cache_size;
   guint64 decoded_cache_size;
   guint max_depth;
@@ -52,6 +55,8 @@ enum
   PROP_REFERENCE_POLICY,
   PROP_DEFER_REFERENCES,
   PROP_ALLOW_DEVICE,
+  PROP_LOCKING,
+  PROP_FORCE_SHARE,
   PROP_METADATA_CACHE_SIZE,
   PROP_DECODED_CACHE_SIZE,
   PROP_MAX_DEPTH,
@@ -89,6 +94,12 @@ imago_open_options_get_property (GObject *object,
     case PROP_ALLOW_DEVICE:
       g_value_set_boolean (value, self->allow_device);
       break;
+    case PROP_LOCKING:
+      g_value_set_enum (value, self->locking);
+      break;
+    case PROP_FORCE_SHARE:
+      g_value_set_boolean (value, self->force_share);
+      break;
     case PROP_METADATA_CACHE_SIZE:
       g_value_set_uint64 (value, self->metadata_cache_size);
       break;
@@ -117,6 +128,12 @@ set_plain_property (ImagoOpenOptions *self,
     {
     case PROP_ALLOW_DEVICE:
       self->allow_device = g_value_get_boolean (value);
+      break;
+    case PROP_LOCKING:
+      self->locking = g_value_get_enum (value);
+      break;
+    case PROP_FORCE_SHARE:
+      self->force_share = g_value_get_boolean (value);
       break;
     case PROP_METADATA_CACHE_SIZE:
       self->metadata_cache_size = g_value_get_uint64 (value);
@@ -259,6 +276,32 @@ imago_open_options_class_init (ImagoOpenOptionsClass *klass)
     "allow-device", "Allow device", "Whether the file may be a block device", FALSE, flags);
 
   /**
+   * ImagoOpenOptions:locking:
+   *
+   * Whether the files are locked, in the way QEMU does it, so that nobody changes what somebody else uses.
+   * The lock is taken before anything is read and kept until imago_image_close(). Several may read an image at
+   * a time, also in one process; only a raw image may be read while it is written. Opening fails with
+   * %IMAGO_ERROR_LOCKED when somebody else is in the way.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_LOCKING] =
+    g_param_spec_enum ("locking", "Locking", "Whether the files are locked", IMAGO_TYPE_LOCKING,
+                       IMAGO_LOCKING_AUTO, flags);
+
+  /**
+   * ImagoOpenOptions:force-share:
+   *
+   * Whether to open the image though somebody else may be writing to it. What is read then may be
+   * inconsistent, and reading it may fail. With #ImagoOpenOptions:writable, opening fails with
+   * %IMAGO_ERROR_INVALID_OPTION.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_FORCE_SHARE] = g_param_spec_boolean (
+    "force-share", "Force share", "Whether somebody else may be writing to the image", FALSE, flags);
+
+  /**
    * ImagoOpenOptions:metadata-cache-size:
    *
    * The memory that the mapping tables of each image of the chain may take up, in bytes; 0 for the
@@ -309,6 +352,7 @@ imago_open_options_class_init (ImagoOpenOptionsClass *klass)
 static void
 imago_open_options_init (ImagoOpenOptions *self)
 {
+  self->locking = IMAGO_LOCKING_AUTO;
 }
 
 /**
@@ -446,6 +490,21 @@ imago_open_options_set_defer_references (ImagoOpenOptions *self, gboolean defer_
 
 /* ---- for the library ---- */
 
+static ImgLocking
+to_core_locking (ImagoLocking locking)
+{
+  switch (locking)
+    {
+    case IMAGO_LOCKING_NONE:
+      return IMG_LOCKING_OFF;
+    case IMAGO_LOCKING_ON:
+      return IMG_LOCKING_ON;
+    case IMAGO_LOCKING_AUTO:
+    default:
+      return IMG_LOCKING_AUTO;
+    }
+}
+
 void
 imago_open_options_fill (ImagoOpenOptions *self, ImgImageOptions *out)
 {
@@ -454,6 +513,8 @@ imago_open_options_fill (ImagoOpenOptions *self, ImgImageOptions *out)
     return;
   out->layout.snapshot = self->snapshot;
   out->layout.writable = self->writable;
+  out->locking = to_core_locking (self->locking);
+  out->force_share = self->force_share;
   out->layout.metadata_cache_size = MIN (self->metadata_cache_size, G_MAXSIZE);
   out->decoded_cache_size = MIN (self->decoded_cache_size, G_MAXSIZE);
   out->max_depth = self->max_depth;

@@ -400,7 +400,7 @@ cmd_info (int argc, char **argv)
        "  --backing-chain         describe the images below it too\n"
        "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
        "  --output=human|json     how to print it\n"
-       "  -U, --force-share       accepted; nothing is locked for reading"),
+       "  -U, --force-share       read it though somebody may be writing to it"),
   };
   Settings settings = { 0 };
   const char *filename;

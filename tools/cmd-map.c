@@ -332,7 +332,7 @@ cmd_map (int argc, char **argv)
        "  -l, --max-length=N      show no more than that\n"
        "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
        "  --output=human|json     how to print it; text lists data only, JSON everything\n"
-       "  -U, --force-share       accepted; nothing is locked for reading"),
+       "  -U, --force-share       read it though somebody may be writing to it"),
   };
   Settings settings = { .length = G_MAXUINT64 };
   int option;

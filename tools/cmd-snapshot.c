@@ -58,7 +58,7 @@ cmd_snapshot (int argc, char **argv)
        "  -l, --list              list them\n"
        "  -f, --format=FORMAT     the format of FILE (default: what it looks like)\n"
        "  -q, --quiet             accepted; there is nothing to be quiet about\n"
-       "  -U, --force-share       accepted; nothing is locked for reading"),
+       "  -U, --force-share       read it though somebody may be writing to it"),
   };
   ToolOpen how = { 0 };
   gboolean list = FALSE;

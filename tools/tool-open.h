@@ -24,6 +24,7 @@ typedef struct
   const char *snapshot; /* NULL: the active disk; otherwise as after convert -l */
   ToolReferences references;
   gboolean writable;
+  gboolean force_share; /* TRUE: somebody may be writing to it */
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
 } ToolOpen;
 

@@ -58,7 +58,7 @@ tool_option_common (int option, const char *value, const ToolUsage *usage, ToolO
       return TOOL_OPTION_TAKEN;
 
     case 'U':
-      /* Nothing is locked for reading, so there is nothing to share by force. */
+      open->force_share = TRUE;
       return TOOL_OPTION_TAKEN;
 
     case TOOL_OPTION_REFERENCES:

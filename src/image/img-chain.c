@@ -157,7 +157,9 @@ open_data_file (Opener *opener,
   if (image->data_storage != NULL)
     return TRUE; /* an earlier attempt failed further down */
   storage = ask (opener, image, wanted, depth, &format_name, error);
-  if (storage == NULL || !visit (opener, storage, error))
+  if (storage == NULL || !visit (opener, storage, error) ||
+      !img_storage_lock (storage, img_lock_role (&image->options, TRUE), image->options.locking,
+                         &image->data_lock, error))
     return FALSE;
   image->layout->klass->set_data_storage (image->layout, storage);
   image->data_storage = g_steal_pointer (&storage);
@@ -187,6 +189,7 @@ open_backing (Opener *opener,
   options.driver = choose_driver (opener, storage, format_name, error);
   if (options.driver == NULL)
     return NULL;
+  options.keep_unchanged = TRUE;
   options.layout.writable = FALSE; /* only the top of a chain is written */
   return img_image_open (storage, &options, opener->cancel, error);
 }

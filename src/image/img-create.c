@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #endif
 
+#include "img-image-private.h"
 #include "img-create.h"
 #include "img-file-storage.h"
 #include "img-new-file.h"
@@ -431,6 +432,7 @@ open_own_references (Creator *creator, ImgImage *image, ImgError **error)
     policy->data_storage = img_storage_ref (creator->data.storage);
   success = img_image_open_references (image, &policy->parent, creator->cancel, error);
   img_policy_unref (&policy->parent);
+  image->backing_is_set = FALSE; /* it was opened here, and its lock goes with the image */
   return success;
 }
 

@@ -54,14 +54,36 @@ become_closed (ImgImage *image)
   return state == IMG_STATE_PENDING || state == IMG_STATE_READY;
 }
 
+static void
+unlock (ImgFileLock **lock)
+{
+  img_file_lock_release (__atomic_exchange_n (lock, NULL, __ATOMIC_ACQ_REL));
+}
+
+/* An image below that was opened for this one goes with it; one that the application gave is its own. */
+void
+img_image_unlock (ImgImage *image)
+{
+  for (gboolean is_ours = TRUE; image != NULL && is_ours; image = image->backing)
+    {
+      unlock (&image->data_lock);
+      unlock (&image->lock);
+      is_ours = !image->backing_is_set;
+    }
+}
+
 gboolean
 img_image_close (ImgImage *image, ImgError **error)
 {
   gboolean success = TRUE;
+  gboolean was_open;
 
   img_image_begin_alone (image);
-  if (become_closed (image) && image->layout->writable)
+  was_open = become_closed (image);
+  if (was_open && image->layout->writable)
     success = image->layout->klass->close (image->layout, error);
+  if (was_open)
+    img_image_unlock (image);
   img_image_end_alone (image);
   return success;
 }

@@ -28,6 +28,7 @@ struct _ImgImage
   ImgEpoch epoch;
   ImgDecodedCache *decoded; /* NULL: the format has no compressed units */
   ImgClaims claims;
+  ImgFileLock *lock;        /* atomic, owned; NULL: none */
   GThread *alone;           /* atomic: who works behind the closed gate */
 
   gint state;               /* atomic; ImgState. The fields below change only before READY */
@@ -35,6 +36,7 @@ struct _ImgImage
   gboolean backing_is_set;  /* by the application */
   ImgImage *backing;        /* owned */
   ImgStorage *data_storage; /* owned */
+  ImgFileLock *data_lock;   /* atomic, owned */
 };
 
 static inline gboolean
@@ -66,6 +68,11 @@ gboolean     img_walk_readv (ImgWalk *walk, guint64 offset, const struct iovec *
                              ImgCancel *cancel, ImgError **error);
 /* Enters the top layer without a map. */
 void         img_walk_enter (ImgWalk *walk);
+
+/* What an image's file, or (with @is_data) its data file, is locked for. */
+ImgLockRole  img_lock_role          (const ImgImageOptions *options, gboolean is_data);
+/* Its files and those below that were opened for it. */
+void         img_image_unlock       (ImgImage *image);
 
 gboolean     img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error);
 

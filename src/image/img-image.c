@@ -21,26 +21,70 @@ host_freed_cb (gpointer data, guint64 host_offset, guint64 length)
     img_decoded_forget (image->decoded, host_offset, length);
 }
 
+ImgLockRole
+img_lock_role (const ImgImageOptions *options, gboolean is_data)
+{
+  gboolean is_raw = !is_data && g_str_equal (options->driver->name, "raw");
+
+  if (options->layout.writable)
+    return IMG_LOCK_WRITE;
+  if (options->force_share || (is_raw && !options->keep_unchanged))
+    return IMG_LOCK_READ_SHARED;
+  return IMG_LOCK_READ;
+}
+
+/* Opens the file after it was locked: what is read of it stays true. */
+static ImgLayout *
+open_locked (ImgStorage *storage,
+             const ImgImageOptions *options,
+             ImgFileLock **lock,
+             ImgCancel *cancel,
+             ImgError **error)
+{
+  ImgLayout *layout;
+
+  if (!img_storage_lock (storage, img_lock_role (options, FALSE), options->locking, lock, error))
+    return NULL;
+  layout = options->driver->open (storage, &options->layout, cancel, error);
+  if (layout == NULL)
+    g_clear_pointer (lock, img_file_lock_release);
+  return layout;
+}
+
+static gboolean
+check_options (ImgStorage *storage, const ImgImageOptions *options, ImgError **error)
+{
+  if (options->layout.writable && !storage->can_write)
+    {
+      img_error_set (error, IMG_CODE_READ_ONLY, _("The storage was not opened for writing"));
+      return FALSE;
+    }
+  if (!options->layout.writable || !options->force_share)
+    return TRUE;
+  img_error_set (error, IMG_CODE_INVALID_OPTION,
+                 _("Only an image that is opened for reading can be shared by force"));
+  return FALSE;
+}
+
 ImgImage *
 img_image_open (ImgStorage *storage,
                 const ImgImageOptions *options,
                 ImgCancel *cancel,
                 ImgError **error)
 {
+  ImgFileLock *lock;
   ImgLayout *layout;
   ImgImage *image;
 
-  if (options->layout.writable && !storage->can_write)
-    {
-      img_error_set (error, IMG_CODE_READ_ONLY, _("The storage was not opened for writing"));
-      return NULL;
-    }
-  layout = options->driver->open (storage, &options->layout, cancel, error);
+  if (!check_options (storage, options, error))
+    return NULL;
+  layout = open_locked (storage, options, &lock, cancel, error);
   if (layout == NULL)
     return NULL;
   image = g_new0 (ImgImage, 1);
   img_ref_init (&image->ref_count);
   image->layout = layout;
+  image->lock = lock;
   image->options = *options;
   image->options.layout.snapshot = NULL;
   if (options->max_depth == 0)
@@ -78,6 +122,8 @@ img_image_unref (ImgImage *image)
 
       img_layout_free (image->layout);
       img_storage_unref (image->data_storage);
+      img_file_lock_release (image->data_lock);
+      img_file_lock_release (image->lock);
       img_decoded_cache_free (image->decoded);
       img_claims_clear (&image->claims);
       img_epoch_clear (&image->epoch);

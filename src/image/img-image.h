@@ -32,6 +32,9 @@ typedef struct
 {
   const ImgDriver *driver;   /* never NULL: who guesses does so before (img_drivers_probe) */
   ImgLayoutOptions layout;
+  ImgLocking locking;
+  gboolean force_share;      /* read what others may be writing to */
+  gboolean keep_unchanged;   /* nobody else may write to the file even if it is raw, as below an overlay */
   gsize decoded_cache_size;  /* bytes; 0: the default */
   guint max_depth;           /* layers, the top one counted; 0: the default */
   guint max_files;           /* 0: the default */

@@ -300,6 +300,25 @@ file_get_identity (ImgStorage *storage, ImgIdentity *identity)
   return TRUE;
 }
 
+static gboolean
+file_lock (ImgStorage *storage,
+           ImgLockRole role,
+           ImgLocking locking,
+           ImgFileLock **lock,
+           ImgError **error)
+{
+  ImgIdentity identity;
+
+  if (!file_get_identity (storage, &identity))
+    {
+      img_error_set_errno (error, errno, _("Cannot query the file"));
+      return FALSE;
+    }
+  *lock = img_file_lock_take (((FileStorage *) storage)->fd, &identity, storage->name, role, locking,
+                              error);
+  return *lock != NULL;
+}
+
 /* lseek moves an offset that nothing else uses: all transfers are positioned. */
 static gboolean
 file_get_range (ImgStorage *storage,
@@ -348,6 +367,7 @@ static const ImgStorageClass file_class = {
   .get_range = file_get_range,
   .get_usage = file_get_usage,
   .get_identity = file_get_identity,
+  .lock = file_lock,
 };
 
 int

@@ -236,6 +236,16 @@ window_get_range (ImgStorage *storage,
 }
 
 static gboolean
+window_lock (ImgStorage *storage,
+             ImgLockRole role,
+             ImgLocking locking,
+             ImgFileLock **lock,
+             ImgError **error)
+{
+  return img_storage_lock (((WindowStorage *) storage)->base, role, locking, lock, error);
+}
+
+static gboolean
 window_uses_file (ImgStorage *storage, const ImgIdentity *file)
 {
   return img_storage_uses_file (((WindowStorage *) storage)->base, file);
@@ -255,6 +265,7 @@ static const ImgStorageClass window_class = {
   .free = window_free,
   .get_range = window_get_range,
   .uses_file = window_uses_file,
+  .lock = window_lock,
 };
 
 ImgStorage *

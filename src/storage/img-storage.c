@@ -269,6 +269,18 @@ img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity)
 }
 
 gboolean
+img_storage_lock (ImgStorage *storage,
+                  ImgLockRole role,
+                  ImgLocking locking,
+                  ImgFileLock **lock,
+                  ImgError **error)
+{
+  *lock = NULL;
+  return locking == IMG_LOCKING_OFF || storage->klass->lock == NULL ||
+         storage->klass->lock (storage, role, locking, lock, error);
+}
+
+gboolean
 img_storage_uses_file (ImgStorage *storage, const ImgIdentity *file)
 {
   ImgIdentity identity;

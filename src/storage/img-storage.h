@@ -16,6 +16,7 @@
 
 #include "img-cancel.h"
 #include "img-common.h"
+#include "img-file-lock.h"
 
 G_BEGIN_DECLS
 
@@ -78,13 +79,6 @@ typedef struct
   guint64 length; /* > 0; from the offset asked about */
 } ImgRange;
 
-/* What makes two storages the same file, whatever name they were opened by. */
-typedef struct
-{
-  guint64 device;
-  guint64 inode;
-} ImgIdentity;
-
 struct _ImgStorageClass
 {
   const char *type_name; /* "file", "memory", … */
@@ -100,6 +94,9 @@ struct _ImgStorageClass
   gboolean (*uses_file)    (ImgStorage *storage, const ImgIdentity *file);
   /* Optional: FALSE when the storage is no file of its own. */
   gboolean (*get_identity) (ImgStorage *storage, ImgIdentity *identity);
+  /* Optional: missing where there is nothing that others could use; as img_storage_lock (). */
+  gboolean (*lock)         (ImgStorage *storage, ImgLockRole role, ImgLocking locking,
+                            ImgFileLock **lock, ImgError **error);
 };
 
 struct _ImgStorage
@@ -146,6 +143,10 @@ gboolean    img_storage_get_range    (ImgStorage *storage, guint64 offset, guint
 /* FALSE without an error when the storage cannot tell. */
 gboolean    img_storage_get_usage    (ImgStorage *storage, guint64 *usage, ImgError **error);
 gboolean    img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity);
+/* To be kept as long as the storage is used, and released. TRUE with *lock = NULL where there is nothing to lock,
+ * and with IMG_LOCKING_OFF. One storage may be locked more than once; its locks must get along. */
+gboolean    img_storage_lock         (ImgStorage *storage, ImgLockRole role, ImgLocking locking,
+                                      ImgFileLock **lock, ImgError **error);
 /* Whether the storage is @file or lies in it. */
 gboolean    img_storage_uses_file    (ImgStorage *storage, const ImgIdentity *file);
 

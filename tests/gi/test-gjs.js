@@ -257,6 +257,8 @@ tap.test('open-options-setters', () => {
     made.set_defer_references(true);
     made.set_writable(true);
     made.set_writable(false);
+    made.locking = Imago.Locking.ON;
+    made.force_share = true;
     const image = Imago.Image.open(sample(), made, null);
     fails(Imago.Error, Imago.Error.REFERENCES_PENDING, () => image.read_bytes(0, 1, null));
     image.open_references(null);

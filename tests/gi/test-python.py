@@ -277,6 +277,8 @@ def open_options_setters():
     made.set_defer_references(True)
     made.set_writable(True)
     made.set_writable(False)
+    made.props.locking = Imago.Locking.ON
+    made.props.force_share = True
     tap.equal((made.props.format_name, made.props.snapshot, made.props.defer_references),
               ('qcow2', '1', True))
     image = Imago.Image.open(sample(), made, None)

@@ -11,20 +11,24 @@ test_defaults (void)
   g_autofree char *format_name = NULL;
   g_autofree char *snapshot = NULL;
   g_autoptr (ImagoReferencePolicy) policy = NULL;
-  gboolean writable, defer_references, allow_device;
+  gboolean writable, defer_references, allow_device, force_share;
+  ImagoLocking locking;
   guint64 metadata_cache_size, decoded_cache_size;
   guint max_depth, max_files;
 
   g_object_get (options, "format-name", &format_name, "snapshot", &snapshot, "writable", &writable, "reference-policy",
                 &policy, "defer-references", &defer_references, "allow-device", &allow_device,
                 "metadata-cache-size", &metadata_cache_size, "decoded-cache-size",
-                &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, NULL);
+                &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, "locking",
+                &locking, "force-share", &force_share, NULL);
   g_assert_null (format_name);
   g_assert_null (snapshot);
   g_assert_null (policy);
   g_assert_false (writable);
   g_assert_false (defer_references);
   g_assert_false (allow_device);
+  g_assert_false (force_share);
+  g_assert_cmpint (locking, ==, IMAGO_LOCKING_AUTO);
   g_assert_cmpuint (metadata_cache_size, ==, 0);
   g_assert_cmpuint (decoded_cache_size, ==, 0);
   g_assert_cmpuint (max_depth, ==, 0);
@@ -38,24 +42,29 @@ test_construct (void)
   g_autoptr (ImagoOpenOptions) options = g_object_new (
     IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "snapshot", "1", "writable", TRUE, "reference-policy", deny,
     "defer-references", TRUE, "allow-device", TRUE, "metadata-cache-size", (guint64) 1 << 40,
-    "decoded-cache-size", (guint64) 4096, "max-depth", 3, "max-files", 9, NULL);
+    "decoded-cache-size", (guint64) 4096, "max-depth", 3, "max-files", 9, "locking",
+    IMAGO_LOCKING_NONE, "force-share", TRUE, NULL);
   g_autofree char *format_name = NULL;
   g_autofree char *snapshot = NULL;
   g_autoptr (ImagoReferencePolicy) policy = NULL;
-  gboolean writable, defer_references, allow_device;
+  gboolean writable, defer_references, allow_device, force_share;
+  ImagoLocking locking;
   guint64 metadata_cache_size, decoded_cache_size;
   guint max_depth, max_files;
 
   g_object_get (options, "format-name", &format_name, "snapshot", &snapshot, "writable", &writable, "reference-policy",
                 &policy, "defer-references", &defer_references, "allow-device", &allow_device,
                 "metadata-cache-size", &metadata_cache_size, "decoded-cache-size",
-                &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, NULL);
+                &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, "locking",
+                &locking, "force-share", &force_share, NULL);
   g_assert_cmpstr (format_name, ==, "qcow2");
   g_assert_cmpstr (snapshot, ==, "1");
   g_assert_true (policy == deny);
   g_assert_true (writable);
   g_assert_true (defer_references);
   g_assert_true (allow_device);
+  g_assert_true (force_share);
+  g_assert_cmpint (locking, ==, IMAGO_LOCKING_NONE);
   g_assert_cmpuint (metadata_cache_size, ==, (guint64) 1 << 40);
   g_assert_cmpuint (decoded_cache_size, ==, 4096);
   g_assert_cmpuint (max_depth, ==, 3);

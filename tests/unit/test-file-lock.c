@@ -1,0 +1,405 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Locks. Another program is played by descriptors of this one: to the kernel they are strangers. */
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "img-file-lock.h"
+#include "img-file-storage.h"
+#include "img-simple-storages.h"
+#include "test-storages.h"
+
+#define READ_BYTES "100 201 203"
+#define WRITE_BYTES "100 101 103 201 203"
+
+typedef struct
+{
+  char *path;
+  int stranger; /* a descriptor that is not the library's */
+} Fixture;
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  int fd = g_file_open_tmp ("imago-lock-XXXXXX", &fixture->path, NULL);
+
+  g_assert_cmpint (fd, >=, 0);
+  close (fd);
+  fixture->stranger = open (fixture->path, O_RDONLY | O_CLOEXEC);
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer data)
+{
+  close (fixture->stranger);
+  g_unlink (fixture->path);
+  g_free (fixture->path);
+}
+
+static gboolean
+has_byte (int fd, int byte)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+  g_assert_cmpint (fcntl (fd, F_OFD_GETLK, &lock), ==, 0);
+  return lock.l_type != F_UNLCK;
+}
+
+/* All that anybody but the stranger holds. */
+static void
+assert_bytes (Fixture *fixture, const char *expected)
+{
+  g_autoptr (GString) seen = g_string_new (NULL);
+
+  for (int byte = 0; byte < 300; byte++)
+    if (has_byte (fixture->stranger, byte))
+      g_string_append_printf (seen, "%s%d", seen->len > 0 ? " " : "", byte);
+  g_assert_cmpstr (seen->str, ==, expected);
+}
+
+static void
+set_byte (Fixture *fixture, int byte, short type)
+{
+  struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+  g_assert_cmpint (fcntl (fixture->stranger, F_OFD_SETLK, &lock), ==, 0);
+}
+
+static ImgStorage *
+open_storage (Fixture *fixture, ImgFileFlags flags)
+{
+  ImgStorage *storage = img_file_storage_open (fixture->path, flags, NULL);
+
+  g_assert_nonnull (storage);
+  return storage;
+}
+
+static ImgFileLock *
+take (ImgStorage *storage, ImgLockRole role, ImgError **error)
+{
+  ImgFileLock *lock;
+  gboolean success = img_storage_lock (storage, role, IMG_LOCKING_ON, &lock, error);
+
+  g_assert_true (success == (lock != NULL));
+  return lock;
+}
+
+static void
+assert_locked (ImgError *error, const char *name, const char *words)
+{
+  g_assert_true (img_error_matches (error, IMG_CODE_LOCKED));
+  g_assert_nonnull (strstr (error->text, name));
+  g_assert_nonnull (strstr (error->text, words));
+  img_error_free (error);
+}
+
+static void
+test_bytes (Fixture *fixture, gconstpointer data)
+{
+  static const char *const bytes[] = {
+    [IMG_LOCK_READ] = READ_BYTES,
+    [IMG_LOCK_READ_SHARED] = "100",
+    [IMG_LOCK_WRITE] = WRITE_BYTES,
+  };
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  g_autoptr (ImgStorage) window = img_window_storage_new (storage, 0, 10);
+  g_autoptr (ImgStorage) null = img_null_storage_new (10);
+  ImgFileLock *lock;
+
+  for (guint role = 0; role < G_N_ELEMENTS (bytes); role++)
+    for (guint i = 0; i < 2; i++)
+      {
+        lock = take (i == 0 ? storage : window, (ImgLockRole) role, NULL);
+        g_assert_nonnull (lock);
+        assert_bytes (fixture, bytes[role]);
+        img_file_lock_release (lock);
+        assert_bytes (fixture, "");
+      }
+  g_assert_true (img_storage_lock (storage, IMG_LOCK_WRITE, IMG_LOCKING_OFF, &lock, NULL));
+  g_assert_null (lock);
+  assert_bytes (fixture, "");
+  g_assert_true (img_storage_lock (null, IMG_LOCK_WRITE, IMG_LOCKING_ON, &lock, NULL));
+  g_assert_null (lock);
+}
+
+/* Which roles of one process get along, whatever the descriptors. */
+static void
+test_this_process (Fixture *fixture, gconstpointer data)
+{
+  static const gboolean allowed[3][3] = {
+    [IMG_LOCK_READ] = { TRUE, TRUE, FALSE },
+    [IMG_LOCK_READ_SHARED] = { TRUE, TRUE, TRUE },
+    [IMG_LOCK_WRITE] = { FALSE, TRUE, FALSE },
+  };
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  g_autoptr (ImgStorage) other = open_storage (fixture, IMG_FILE_WRITABLE);
+
+  for (guint first = 0; first < 3; first++)
+    for (guint second = 0; second < 3; second++)
+      for (guint same = 0; same < 2; same++)
+        {
+          ImgError *error = NULL;
+          g_autoptr (ImgFileLock) one = take (storage, (ImgLockRole) first, NULL);
+          g_autoptr (ImgFileLock) two =
+            take (same ? storage : other, (ImgLockRole) second, &error);
+
+          g_assert_nonnull (one);
+          g_assert_true ((two != NULL) == allowed[first][second]);
+          if (two == NULL)
+            assert_locked (error, fixture->path, first == IMG_LOCK_WRITE ? "this process has it open for writing"
+                                                                        : "this process has it open for reading");
+        }
+  assert_bytes (fixture, "");
+}
+
+/* One that leaves takes nothing from those that stay, also when the file that was opened first is closed. */
+static void
+test_shared_description (Fixture *fixture, gconstpointer data)
+{
+  ImgStorage *first = open_storage (fixture, IMG_FILE_NONE);
+  g_autoptr (ImgStorage) second = open_storage (fixture, IMG_FILE_NONE);
+  ImgFileLock *one = take (first, IMG_LOCK_READ, NULL);
+  ImgFileLock *two = take (second, IMG_LOCK_READ_SHARED, NULL);
+  ImgFileLock *three = take (second, IMG_LOCK_READ, NULL);
+
+  img_file_lock_release (one);
+  img_storage_unref (first);
+  assert_bytes (fixture, READ_BYTES);
+  img_file_lock_release (three);
+  assert_bytes (fixture, "100");
+  img_file_lock_release (two);
+  assert_bytes (fixture, "");
+}
+
+typedef struct
+{
+  int byte;
+  gboolean allowed[3]; /* by role */
+  const char *words;
+} Stranger;
+
+static void
+test_other_process (Fixture *fixture, gconstpointer data)
+{
+  static const Stranger strangers[] = {
+    { 100, { TRUE, TRUE, TRUE }, NULL },
+    { 101, { FALSE, TRUE, FALSE }, "another process is writing to it" },
+    { 103, { FALSE, TRUE, FALSE }, "another process is changing its size" },
+    { 200, { FALSE, FALSE, FALSE }, "another process is using it alone" },
+    { 201, { TRUE, TRUE, FALSE }, "another process is using it and lets nobody write" },
+    { 203, { TRUE, TRUE, FALSE }, "another process is using it and lets nobody write" },
+    { 0, { TRUE, TRUE, TRUE }, NULL },
+  };
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_WRITABLE);
+
+  for (guint i = 0; i < G_N_ELEMENTS (strangers); i++)
+    {
+      set_byte (fixture, strangers[i].byte, F_RDLCK);
+      for (guint role = 0; role < 3; role++)
+        {
+          ImgError *error = NULL;
+          g_autoptr (ImgFileLock) lock = take (storage, (ImgLockRole) role, &error);
+
+          g_assert_true ((lock != NULL) == strangers[i].allowed[role]);
+          if (lock == NULL)
+            {
+              assert_locked (error, fixture->path, strangers[i].words);
+              assert_bytes (fixture, ""); /* nothing is left of the attempt */
+            }
+        }
+      set_byte (fixture, strangers[i].byte, F_UNLCK);
+    }
+}
+
+/* Somebody who locks more than the protocol says. */
+static void
+test_write_lock (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_WRITABLE);
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  int fd = open (fixture->path, O_RDWR | O_CLOEXEC);
+  ImgError *error = NULL;
+
+  g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &lock), ==, 0);
+  g_assert_null (take (storage, IMG_LOCK_READ_SHARED, &error));
+  assert_locked (error, fixture->path, "another process is using it alone");
+  close (fd);
+  assert_bytes (fixture, "");
+}
+
+static void
+test_change (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  g_autoptr (ImgFileLock) lock = take (storage, IMG_LOCK_READ, NULL);
+  ImgFileLock *other;
+  ImgError *error = NULL;
+
+  /* Its own bytes are not in its way. */
+  g_assert_true (img_file_lock_change (lock, IMG_LOCK_WRITE, NULL));
+  assert_bytes (fixture, WRITE_BYTES);
+  g_assert_true (img_file_lock_change (lock, IMG_LOCK_READ, NULL));
+  assert_bytes (fixture, READ_BYTES);
+
+  set_byte (fixture, 201, F_RDLCK); /* another reader */
+  g_assert_false (img_file_lock_change (lock, IMG_LOCK_WRITE, &error));
+  assert_locked (g_steal_pointer (&error), fixture->path, "another process");
+  assert_bytes (fixture, READ_BYTES);
+  set_byte (fixture, 201, F_UNLCK);
+
+  other = take (storage, IMG_LOCK_READ, NULL);
+  g_assert_false (img_file_lock_change (lock, IMG_LOCK_WRITE, &error));
+  assert_locked (g_steal_pointer (&error), fixture->path, "this process");
+  assert_bytes (fixture, READ_BYTES);
+  img_file_lock_release (other);
+  g_assert_true (img_file_lock_change (lock, IMG_LOCK_WRITE, NULL));
+}
+
+/* A child that was forked while a lock was held keeps the description open, but not the lock. */
+static void
+test_dup (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  int fd = dup (img_file_storage_get_fd (storage));
+  ImgFileLock *lock = take (storage, IMG_LOCK_WRITE, NULL);
+
+  img_file_lock_release (lock);
+  assert_bytes (fixture, "");
+  close (fd);
+}
+
+/* Of many that race, one at a time writes. */
+
+typedef struct
+{
+  ImgStorage *storage;
+  gint *n_writers; /* atomic */
+  guint n_won;
+} Racer;
+
+static gpointer
+race_thread (gpointer data)
+{
+  Racer *racer = data;
+
+  for (guint i = 0; i < 500; i++)
+    {
+      ImgError *error = NULL;
+      ImgFileLock *lock = take (racer->storage, i % 4 == 3 ? IMG_LOCK_READ_SHARED : IMG_LOCK_WRITE, &error);
+
+      if (lock == NULL)
+        {
+          g_assert_true (img_error_matches (error, IMG_CODE_LOCKED));
+          img_error_free (error);
+          continue;
+        }
+      if (i % 4 != 3)
+        {
+          g_assert_cmpint (g_atomic_int_add (racer->n_writers, 1), ==, 0);
+          g_atomic_int_add (racer->n_writers, -1);
+          racer->n_won++;
+        }
+      img_file_lock_release (lock);
+    }
+  return NULL;
+}
+
+static void
+test_race (Fixture *fixture, gconstpointer data)
+{
+  enum
+  {
+    N = 4
+  };
+  gint n_writers = 0;
+  guint n_won = 0;
+  GThread *threads[N];
+  Racer racers[N];
+
+  for (guint i = 0; i < N; i++)
+    {
+      racers[i] = (Racer) { open_storage (fixture, IMG_FILE_NONE), &n_writers, 0 };
+      threads[i] = g_thread_new ("racer", race_thread, &racers[i]);
+    }
+  for (guint i = 0; i < N; i++)
+    {
+      g_thread_join (threads[i]);
+      n_won += racers[i].n_won;
+      img_storage_unref (racers[i].storage);
+    }
+  g_test_message ("%u of %u writers won", n_won, N * 375);
+  g_assert_cmpuint (n_won, >, 0);
+  assert_bytes (fixture, "");
+}
+
+/* ---- images ---- */
+
+static ImgImage *
+open_image (Fixture *fixture, ImgFileFlags flags, const ImgImageOptions *options, ImgError **error)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, flags);
+
+  return img_image_open (storage, options, NULL, error);
+}
+
+static void
+test_image (Fixture *fixture, gconstpointer data)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("raw"), .locking = IMG_LOCKING_ON };
+  ImgImage *image;
+  ImgError *error = NULL;
+
+  g_assert_cmpint (truncate (fixture->path, 65536), ==, 0);
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  assert_bytes (fixture, "100");
+  img_image_unref (image);
+  assert_bytes (fixture, "");
+
+  options.keep_unchanged = TRUE;
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  assert_bytes (fixture, READ_BYTES);
+  g_assert_true (img_image_close (image, NULL));
+  assert_bytes (fixture, ""); /* though there is a reference left */
+  img_image_unref (image);
+
+  options.layout.writable = TRUE;
+  image = open_image (fixture, IMG_FILE_WRITABLE, &options, NULL);
+  assert_bytes (fixture, WRITE_BYTES);
+  g_assert_null (open_image (fixture, IMG_FILE_WRITABLE, &options, &error));
+  assert_locked (g_steal_pointer (&error), fixture->path, "this process");
+  img_image_unref (image);
+  options.force_share = TRUE;
+  g_assert_null (open_image (fixture, IMG_FILE_WRITABLE, &options, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_INVALID_OPTION));
+  img_error_clear (&error);
+
+  /* A file that turns out to be none of the format is unlocked again. */
+  options = (ImgImageOptions) { .driver = img_driver_find ("qcow2") };
+  g_assert_null (open_image (fixture, IMG_FILE_NONE, &options, &error));
+  img_error_clear (&error);
+  assert_bytes (fixture, "");
+}
+
+#define ADD(path, func) g_test_add ("/file-lock/" path, Fixture, NULL, set_up, func, tear_down)
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  ADD ("bytes", test_bytes);
+  ADD ("this-process", test_this_process);
+  ADD ("shared-description", test_shared_description);
+  ADD ("other-process", test_other_process);
+  ADD ("write-lock", test_write_lock);
+  ADD ("change", test_change);
+  ADD ("dup", test_dup);
+  ADD ("race", test_race);
+  ADD ("image", test_image);
+  return g_test_run ();
+}
