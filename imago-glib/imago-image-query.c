@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <glib/gi18n-lib.h>
+#include <string.h>
 
 #include "imago-extent-private.h"
 #include "imago-image-info-private.h"
@@ -366,7 +367,24 @@ grow (ImgBlock *blocks, guint n_allocated, ImgError **error)
   return grown;
 }
 
-/* The last block of a part may go on in the next one: it is asked for again. */
+static gboolean
+make_room (ImgBlock **blocks, guint *n_allocated, guint n_needed, ImgError **error)
+{
+  ImgBlock *grown;
+
+  if (n_needed <= *n_allocated)
+    return TRUE;
+  n_needed = MAX (2 * *n_allocated, n_needed);
+  grown = grow (*blocks, n_needed, error);
+  if (grown == NULL)
+    return FALSE;
+  *blocks = grown;
+  *n_allocated = n_needed;
+  return TRUE;
+}
+
+/* A part may end within a block, which the next part then goes on with: the last one, too, is
+ * complete only when something else follows it. */
 static gboolean
 list_blocks (ImagoImageCall *call,
              ImgBlock **blocks,
@@ -378,30 +396,28 @@ list_blocks (ImagoImageCall *call,
   guint64 offset = call->offset;
   guint n_allocated = 0;
 
-  while (offset < end && *n_blocks < call->max)
+  while (offset < end)
     {
-      guint n_wanted, n;
-      ImgBlock *last;
+      guint n_wanted = CLAMP (call->max - *n_blocks, 1, PART);
+      ImgBlock *part;
+      guint n;
 
-      if (*n_blocks > 0)
-        offset = (*blocks)[--*n_blocks].offset;
-      n_wanted = MIN (PART, call->max - *n_blocks);
-      if (*n_blocks + n_wanted > n_allocated)
-        {
-          ImgBlock *grown = grow (*blocks, MAX (2 * n_allocated, *n_blocks + n_wanted), error);
-
-          if (grown == NULL)
-            return FALSE;
-          *blocks = grown;
-          n_allocated = MAX (2 * n_allocated, *n_blocks + n_wanted);
-        }
-      n = img_image_map_many (call->core, offset, end - offset, call->flags, *blocks + *n_blocks,
-                              n_wanted, cancel, error);
+      if (!make_room (blocks, &n_allocated, *n_blocks + n_wanted, error))
+        return FALSE;
+      part = *blocks + *n_blocks;
+      n = img_image_map_many (call->core, offset, end - offset, call->flags, part, n_wanted, cancel,
+                              error);
       if (n == 0)
         return FALSE;
+      offset = part[n - 1].offset + part[n - 1].length;
+      if (*n_blocks > 0 && img_block_may_merge (part - 1, part))
+        {
+          part[-1].length += part->length;
+          memmove (part, part + 1, --n * sizeof *part);
+        }
+      if (n > call->max - *n_blocks)
+        return TRUE;
       *n_blocks += n;
-      last = &(*blocks)[*n_blocks - 1];
-      offset = last->offset + last->length;
     }
   return TRUE;
 }

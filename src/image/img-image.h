@@ -170,10 +170,14 @@ gboolean         img_image_map             (ImgImage *image, guint64 offset, gui
 ImgTryResult     img_image_try_map         (ImgImage *image, guint64 offset, guint64 length,
                                             ImgBlockMapFlags flags, ImgBlock *block,
                                             ImgError **error);
-/* Up to @max blocks, neighbours merged; fills @blocks (an array of @max) and returns the number, 0 on error. */
+/* Up to @max blocks, neighbours merged; fills @blocks (an array of @max) and returns the number, 0 on error.
+ * Takes a bounded number of steps: it may end early, within a block, whose rest is merged by the caller. */
 guint            img_image_map_many        (ImgImage *image, guint64 offset, guint64 length,
                                             ImgBlockMapFlags flags, ImgBlock *blocks, guint max,
                                             ImgCancel *cancel, ImgError **error);
+
+/* @next follows @last: is it more of the same? */
+gboolean         img_block_may_merge       (const ImgBlock *last, const ImgBlock *next);
 
 /* For whoever queues requests on the image. */
 ImgEpoch        *img_image_get_epoch       (ImgImage *image);

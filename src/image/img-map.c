@@ -8,6 +8,10 @@
 
 #include "img-image-private.h"
 
+/* How many blocks there are to merge stands in a file: tables may be shared, so that not even the
+ * size of the file bounds it. */
+#define MAX_STEPS 65536
+
 static ImgBlock
 block_from_extent (const ImgExtent *extent, ImgImage *layer, guint depth)
 {
@@ -113,8 +117,8 @@ img_image_try_map (ImgImage *image,
     }
 }
 
-static gboolean
-may_merge (const ImgBlock *last, const ImgBlock *next)
+gboolean
+img_block_may_merge (const ImgBlock *last, const ImgBlock *next)
 {
   return last->kind == next->kind && last->kind != IMG_BLOCK_COMPRESSED &&
          last->layer == next->layer && last->depth == next->depth &&
@@ -135,13 +139,13 @@ img_image_map_many (ImgImage *image,
 {
   guint n = 0;
 
-  while (length > 0)
+  for (guint n_steps = 0; length > 0 && n_steps < MAX_STEPS; n_steps++)
     {
       ImgBlock block;
 
       if (!img_image_map (image, offset, length, flags, &block, cancel, error))
         return 0;
-      if (n > 0 && may_merge (&blocks[n - 1], &block))
+      if (n > 0 && img_block_may_merge (&blocks[n - 1], &block))
         blocks[n - 1].length += block.length;
       else if (n < max)
         blocks[n++] = block;

@@ -671,6 +671,41 @@ check_extents (ImagoExtentArray *extents, guint64 offset, guint max)
   return offset;
 }
 
+/* 5 TiB of zeroes but for the last 512 MiB, in a file whose L1 entries share one L2 table: the core
+ * maps them in several steps, which nobody sees. */
+static void
+test_map_shared_tables (Fixture *fixture, gconstpointer data)
+{
+  const guint n_tables = 10240;
+  const guint64 table_covers = (guint64) 1 << 29;
+  GByteArray *bytes = test_qcow2_new (&(TestQcow2) { .size = n_tables * table_covers });
+  const guint l1 = bytes->len;
+  const guint l2 = l1 + 2 * TEST_QCOW2_CLUSTER;
+  g_autoptr (ImagoImage) image = NULL;
+  g_autofree char *path = NULL;
+
+  g_byte_array_set_size (bytes, l2 + TEST_QCOW2_CLUSTER);
+  memset (bytes->data + l1, 0, l2 - l1);
+  test_put_be32 (bytes, TEST_QCOW2_L1_SIZE, n_tables);
+  test_put_be64 (bytes, TEST_QCOW2_L1_OFFSET, l1);
+  for (guint i = 0; i < n_tables - 1; i++)
+    test_put_be64 (bytes, l1 + 8 * i, l2);
+  for (guint i = 0; i < TEST_QCOW2_CLUSTER; i += 8)
+    test_put_be64 (bytes, l2 + i, 1);
+  path = test_write (fixture->folder, "shared.qcow2", bytes);
+  image = open_path (path, "qcow2", FALSE, NULL);
+  for (guint max = 1; max <= 3; max++)
+    {
+      g_autoptr (ImagoExtentArray) extents = imago_image_map_extents (
+        image, 0, n_tables * table_covers, max, IMAGO_MAP_NONE, NULL, NULL);
+
+      g_assert_nonnull (extents);
+      g_assert_cmpuint (imago_extent_array_get_n (extents), ==, MIN (max, 2));
+      g_assert_cmpuint (imago_extent_get_length (imago_extent_array_get (extents, 0)), ==,
+                        (n_tables - 1) * table_covers);
+    }
+}
+
 static void
 test_map_many (Fixture *fixture, gconstpointer data)
 {
@@ -1053,6 +1088,7 @@ main (int argc, char **argv)
   ADD ("threads", test_threads);
   ADD ("map", test_map);
   ADD ("map-many", test_map_many);
+  ADD ("map-shared-tables", test_map_shared_tables);
   ADD ("map-inline", test_map_inline);
   ADD ("close", test_close);
   ADD ("close-releases-file", test_close_releases_file);

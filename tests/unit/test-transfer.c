@@ -12,6 +12,7 @@
 #include "img-alloc.h"
 #include "img-image.h"
 #include "img-simple-storages.h"
+#include "qcow2-builder.h"
 #include "test-storages.h"
 
 #define UNIT 512u
@@ -537,6 +538,47 @@ test_map (void)
   disk_clear (&disk);
 }
 
+/* All L1 entries share one L2 table: a small file, but more blocks to merge than one call does. */
+static void
+test_map_bounded (void)
+{
+  const guint64 size = 4 * IMG_GIB;
+  const guint n_tables = size / (64 * 512);
+  Qcow2Builder *builder = qcow2_builder_new (3, 9, size, 0);
+  guint64 table = qcow2_builder_alloc (builder, 1);
+  guint64 word = GUINT64_TO_BE (QCOW2_ZERO);
+  ImgImageOptions options = { .driver = img_driver_find ("qcow2") };
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  g_autoptr (ImgStorage) storage = NULL;
+  g_autoptr (ImgImage) image = NULL;
+  g_autoptr (GBytes) bytes = NULL;
+  guint64 offset = 0;
+  guint n_calls = 0;
+
+  for (guint i = 0; i < 64; i++)
+    qcow2_builder_write (builder, table + i * sizeof word, &word, sizeof word);
+  for (guint i = 0; i < n_tables; i++)
+    qcow2_builder_set_l1 (builder, i, table);
+  bytes = qcow2_builder_finish (builder);
+  storage = img_memory_storage_new (bytes);
+  image = img_image_open (storage, &options, NULL, NULL);
+  g_assert_nonnull (image);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  for (; offset < size; n_calls++)
+    {
+      ImgBlock block;
+
+      g_assert_cmpuint (img_image_map_many (image, offset, size - offset, IMG_BLOCK_MAP_NONE,
+                                            &block, 1, NULL, NULL), ==, 1);
+      g_assert_cmpuint (block.offset, ==, offset);
+      g_assert_cmpint (block.kind, ==, IMG_BLOCK_ZERO);
+      g_assert_cmpuint (block.length, <=, size / 2);
+      offset += block.length;
+    }
+  g_assert_cmpuint (offset, ==, size);
+  g_assert_cmpuint (n_calls, ==, 2);
+}
+
 typedef struct
 {
   Disk *disk;
@@ -621,6 +663,7 @@ main (int argc, char **argv)
   g_test_add_func ("/transfer/limits", test_limits);
   g_test_add_func ("/transfer/chain", test_chain);
   g_test_add_func ("/transfer/map", test_map);
+  g_test_add_func ("/transfer/map-bounded", test_map_bounded);
   g_test_add_func ("/transfer/threads", test_threads);
   g_test_add_func ("/transfer/threads-later", test_threads_later);
   return g_test_run ();
