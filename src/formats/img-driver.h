@@ -320,6 +320,7 @@ struct _ImgLayout
   guint64 size;         /* bytes of the guest's disk */
   GPtrArray *wanted;    /* of ImgWanted, never NULL */
   gsize unit_length;    /* of every COMPRESSED extent's unit; 0: there are none */
+  guint64 table_memory; /* bytes of tables that stay in memory while it is open; no caches */
   /* The file is sparse in a way that only its file system knows (preallocated metadata, raw): a map
    * for people should ask the storage which DATA is a hole. */
   gboolean has_host_holes;

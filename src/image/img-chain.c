@@ -12,6 +12,9 @@
 
 #include "img-image-private.h"
 
+/* Four of the largest L1 tables: each image of a chain may have one, in a file that is sparse. */
+#define MAX_TABLE_MEMORY (128 * IMG_MIB)
+
 typedef struct
 {
   ImgPolicy *policy;
@@ -19,6 +22,7 @@ typedef struct
   guint max_depth;
   guint max_files;
   guint n_files;
+  guint64 table_memory;
   GArray *visited; /* of ImgIdentity */
 } Opener;
 
@@ -51,13 +55,25 @@ visit (Opener *opener, ImgStorage *storage, ImgError **error)
   return TRUE;
 }
 
+static gboolean
+add_tables (Opener *opener, ImgImage *image, ImgError **error)
+{
+  opener->table_memory += image->layout->table_memory;
+  if (opener->table_memory <= MAX_TABLE_MEMORY)
+    return TRUE;
+  img_error_set (error, IMG_CODE_LIMIT_EXCEEDED,
+                 _("The tables of the chain of images take more than %u MiB"),
+                 (guint) (MAX_TABLE_MEMORY / IMG_MIB));
+  return FALSE;
+}
+
 /* A chain that the application put under an image counts like one that was opened. */
 static gboolean
 visit_chain (Opener *opener, ImgImage *image, guint *depth, ImgError **error)
 {
   for (; image != NULL; image = image->backing)
     {
-      if (!visit (opener, image->layout->storage, error))
+      if (!visit (opener, image->layout->storage, error) || !add_tables (opener, image, error))
         return FALSE;
       if (image->data_storage != NULL && !visit (opener, image->data_storage, error))
         return FALSE;
@@ -176,6 +192,7 @@ open_backing (Opener *opener,
   ImgImageOptions options = image->options;
   g_autofree char *format_name = NULL;
   g_autoptr (ImgStorage) storage = NULL;
+  ImgImage *backing;
 
   if (depth + 1 > opener->max_depth)
     {
@@ -191,7 +208,10 @@ open_backing (Opener *opener,
     return NULL;
   options.keep_unchanged = TRUE;
   options.layout.writable = FALSE; /* only the top of a chain is written */
-  return img_image_open (storage, &options, opener->cancel, error);
+  backing = img_image_open (storage, &options, opener->cancel, error);
+  if (backing != NULL && !add_tables (opener, backing, error))
+    g_clear_pointer (&backing, img_image_unref);
+  return backing;
 }
 
 /* ---- the chain ---- */
@@ -277,7 +297,7 @@ begin_opening (ImgImage *image, ImgError **error)
 gboolean
 img_image_open_references (ImgImage *image, ImgPolicy *policy, ImgCancel *cancel, ImgError **error)
 {
-  Opener opener = { policy, cancel, image->options.max_depth, image->options.max_files, 0, NULL };
+  Opener opener = { policy, cancel, image->options.max_depth, image->options.max_files, 0, 0, NULL };
   gboolean success;
 
   if (img_image_check_ready (image))

@@ -374,6 +374,54 @@ test_depth (Fixture *fixture, gconstpointer data)
   assert_refused (image, any, IMG_CODE_LIMIT_EXCEEDED, "64");
 }
 
+/* Images with an L1 table of the greatest size, 32 MiB, in sparse files. */
+static void
+write_large_chain (Fixture *fixture, guint n)
+{
+  const guint64 size = 128 * IMG_GIB;
+
+  for (guint i = 0; i < n; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("%u", i);
+      g_autofree char *backing = g_strdup_printf ("%u", i + 1);
+      g_autofree char *path = g_build_filename (fixture->folder, name, NULL);
+      Qcow2Builder *builder = qcow2_builder_new (3, 9, size, 0);
+      g_autoptr (GBytes) bytes = NULL;
+      gsize length;
+      int fd;
+
+      if (i + 1 < n)
+        {
+          builder->backing_name = backing;
+          qcow2_builder_add_extension (builder, QCOW2_EXTENSION_BACKING_FORMAT, "qcow2", 5);
+        }
+      bytes = qcow2_builder_finish (builder);
+      length = g_bytes_get_size (bytes);
+      g_assert_cmpuint (length, >, 32 * IMG_MIB);
+      fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+      g_assert_cmpint (fd, >=, 0);
+      /* Nothing but the header is not zero. */
+      g_assert_cmpint (pwrite (fd, g_bytes_get_data (bytes, NULL), 512, 0), ==, 512);
+      g_assert_cmpint (ftruncate (fd, (off_t) length), ==, 0);
+      close (fd);
+    }
+}
+
+static void
+test_table_memory (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgPolicy) any = img_policy_new_permissive ();
+  g_autoptr (ImgImage) image = NULL;
+
+  write_large_chain (fixture, 4);
+  image = open_top (fixture->folder, "0", NULL);
+  assert_opens (image, any);
+  g_clear_pointer (&image, img_image_unref);
+  write_large_chain (fixture, 5);
+  image = open_top (fixture->folder, "0", NULL);
+  assert_refused (image, any, IMG_CODE_LIMIT_EXCEEDED, "128 MiB");
+}
+
 /* What the application gives is not asked for, and its chain counts. */
 static void
 test_override (Fixture *fixture, gconstpointer data)
@@ -442,6 +490,7 @@ main (int argc, char **argv)
   ADD_TEST ("/chain/formats", test_formats);
   ADD_TEST ("/chain/loops", test_loops);
   ADD_TEST ("/chain/depth", test_depth);
+  ADD_TEST ("/chain/table-memory", test_table_memory);
   ADD_TEST ("/chain/override", test_override);
   ADD_TEST ("/chain/cancel", test_cancel);
   return g_test_run ();

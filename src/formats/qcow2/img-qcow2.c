@@ -89,6 +89,7 @@ load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, gboolean all, ImgErro
     return FALSE;
   for (guint64 i = 0; i < n; i++)
     self->l1[i] = GUINT64_FROM_BE (self->l1[i]);
+  self->parent.table_memory = n * sizeof (guint64);
   return TRUE;
 }
 
