@@ -288,6 +288,33 @@ test_flush_failed (void)
 }
 
 static void
+test_locked (void)
+{
+  char *folder = test_folder_new ();
+  g_autofree char *path = test_write (folder, "disk", test_qcow2_new (&(TestQcow2){ 0 }));
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", TRUE, NULL);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = imago_image_open (file, options, NULL, &error);
+  g_autoptr (ImagoImage) later = NULL;
+
+  g_assert_no_error (error);
+  g_assert_null (imago_image_open (file, options, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_LOCKED);
+  g_assert_nonnull (strstr (error->message, path));
+  g_assert_nonnull (strstr (error->message, "this process has it open for writing"));
+  g_assert_false (g_str_has_suffix (error->message, "."));
+  g_clear_error (&error);
+
+  g_assert_true (imago_image_close (image, NULL, &error));
+  later = imago_image_open (file, options, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_nonnull (later);
+  test_folder_remove (folder);
+}
+
+static void
 test_invalid_option (void)
 {
   g_autoptr (ImagoStorage) storage = imago_memory_storage_new_writable (1024);
@@ -325,6 +352,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/error/no-memory", test_no_memory);
   g_test_add_func ("/error/closed", test_closed);
   g_test_add_func ("/error/read-only", test_read_only);
+  g_test_add_func ("/error/locked", test_locked);
   g_test_add_func ("/error/flush-failed", test_flush_failed);
   g_test_add_func ("/error/invalid-option", test_invalid_option);
   g_test_add_func ("/error/domain", test_domain);
