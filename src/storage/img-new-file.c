@@ -226,13 +226,19 @@ random_name (ImgNewFile *file)
 
 #define MAX_TRIES 100
 
+/* Of a temporary file, behind those that images are locked by: it is opened as an image before it has its name. */
+#define TEMPORARY_BYTE 300
+
 /* Another run takes a temporary file that nobody has locked for a stale one: it may have been removed before
  * the lock was there. */
 static gboolean
 lock_temporary (int fd)
 {
 #ifdef F_OFD_SETLK
-  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  struct flock lock = { .l_type = F_WRLCK,
+                        .l_whence = SEEK_SET,
+                        .l_start = TEMPORARY_BYTE,
+                        .l_len = 1 };
   struct stat st;
 
   fcntl (fd, F_OFD_SETLK, &lock);

@@ -98,6 +98,25 @@ def kill_while_writing():
 
 
 @test
+def test_no_tmpfile():
+    """a file system whose files always have names"""
+    can_strace()
+    args = [IMAGO, 'create', '-q', '-f', 'qcow2', 'image', '1M']
+    log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
+    good('strace', '-f', '-o', log, '-e', 'trace=openat', *args)
+    with open(log) as file:
+        calls = [line for line in file if 'openat(' in line]
+    number = 1 + next(i for i, line in enumerate(calls) if 'O_TMPFILE' in line)
+    os.unlink('image')
+    good('strace', '-f', '-o', log, '-e', 'trace=openat', '-e', 'inject=openat:error=EOPNOTSUPP:when=%d' % number, *args)
+    with open(log) as file:
+        assert any('O_TMPFILE' in line and 'INJECTED' in line for line in file), calls
+    os.unlink(log)
+    equal(os.listdir('.'), ['image'])
+    good('qemu-img', 'check', 'image')
+
+
+@test
 def test_kill():
     """kill -9 leaves nothing, and what was there before"""
     equal(kill_while_writing(), -signal.SIGKILL)
