@@ -61,7 +61,7 @@ thread () {
   compile build/tsan
   # GSlice hands memory from thread to thread under such a lock too; malloc is understood.
   G_SLICE=always-malloc TSAN_OPTIONS=suppressions=$root/scripts/tsan.supp:print_suppressions=0:second_deadlock_stack=1 \
-    test_in build/tsan testlog --suite unit --suite glib --timeout-multiplier 6
+    test_in build/tsan testlog --suite unit --suite glib --suite threads --timeout-multiplier 6
 }
 
 memcheck () {

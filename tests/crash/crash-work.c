@@ -6,7 +6,9 @@
 
 #include <string.h>
 
+#include "crash-check.h"
 #include "crash-work.h"
+#include "qcow2/img-qcow2-check.h"
 
 static const char *const op_names[CRASH_N_OPS] = {
   [CRASH_OP_WRITE] = "write",
@@ -240,13 +242,34 @@ do_close (CrashWork *work, ImgError **error)
   return success;
 }
 
+static void
+assert_closed_well (CrashWork *work)
+{
+  CrashPages *image;
+  g_autofree char *problem = NULL;
+  guint64 n_leaks;
+
+  if (work->may_leak || work->may_fail || !g_str_equal (work->geometry->format, "qcow2"))
+    return;
+  image = crash_log_get_content (work->log, CRASH_DISK_IMAGE);
+  problem = crash_check_qcow2 (work->geometry, image, &n_leaks);
+  if (problem != NULL)
+    g_error ("%s: after a close: %s", work->geometry->name, problem);
+  if (n_leaks != work->geometry->n_leaked)
+    g_error ("%s: after a close %d clusters are leaked", work->geometry->name, (int) n_leaks);
+  g_assert_false (crash_image_is_dirty (work->geometry, image));
+}
+
 gboolean
 crash_work_close (CrashWork *work)
 {
   g_autoptr (ImgError) error = NULL;
 
   if (do_close (work, &error))
-    return TRUE;
+    {
+      assert_closed_well (work);
+      return TRUE;
+    }
   if (!work->may_fail)
     g_error ("%s: cannot close: %s", work->geometry->name, error->text);
   return FALSE;
@@ -283,7 +306,12 @@ crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
       success = do_resize (work, &error);
       break;
     case CRASH_OP_REOPEN:
-      success = do_close (work, &error) && crash_work_open (work);
+      success = do_close (work, &error);
+      if (success)
+        {
+          assert_closed_well (work);
+          success = crash_work_open (work);
+        }
       break;
     case CRASH_OP_READ:
       success = do_read (work, first, n_sectors, &error);
@@ -445,11 +473,49 @@ crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps, guint64 see
 
 /* ---- the verdict ---- */
 
+/* Two readings of the metadata, the library's and the tests' own, must come to one verdict. */
+static char *
+compare_checks (const CrashGeometry *geometry, CrashPages *image, guint64 *n_leaks)
+{
+  g_autoptr (ImgStorage) storage = crash_pages_storage_new (image, "image", FALSE);
+  g_auto (ImgCheckResult) result = { 0 };
+  g_autoptr (ImgError) error = NULL;
+  char *problem = crash_check_qcow2 (geometry, image, n_leaks);
+
+  img_check_result_init (&result);
+  if (!img_qcow2_check (storage, &result, NULL, &error))
+    return problem != NULL ? problem : g_strdup_printf ("cannot be checked: %s", error->text);
+  if (problem != NULL)
+    {
+      if (result.corruptions + result.check_errors == 0)
+        g_error ("%s: the check finds nothing where %s", geometry->name, problem);
+      return problem;
+    }
+  if (result.corruptions + result.check_errors > 0)
+    {
+      const ImgCheckMessage *first = result.messages->pdata[0];
+
+      return g_strdup_printf ("the check finds damage at %" G_GINT64_MODIFIER "x: %s",
+                              first->host_offset, first->text);
+    }
+  if (result.leaks != *n_leaks)
+    return g_strdup_printf ("the check finds %" G_GUINT64_FORMAT " leaks where there are %"
+                            G_GUINT64_FORMAT, result.leaks, *n_leaks);
+  return NULL;
+}
+
+/* The refcounts of a dirty image may be anything. */
 static char *
 check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolean *leaks)
 {
-  *leaks = FALSE;
-  return NULL;
+  guint64 n_leaks = 0;
+  char *problem = NULL;
+
+  if (g_str_equal (geometry->format, "qcow2") &&
+      !crash_image_is_dirty (geometry, disks[CRASH_DISK_IMAGE]))
+    problem = compare_checks (geometry, disks[CRASH_DISK_IMAGE], &n_leaks);
+  *leaks = n_leaks > geometry->n_leaked;
+  return problem;
 }
 
 /* As long as a bitmap counts as valid nothing has changed since it was. */
@@ -531,7 +597,7 @@ crash_rewrite_disks (const CrashGeometry *geometry,
   CrashRandom random = crash_random (seed);
   g_autoptr (ImgError) error = NULL;
   CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
-  CrashWork later = { .geometry = geometry };
+  CrashWork later = { .geometry = geometry, .may_leak = TRUE };
   char *problem;
 
   if (crash_image_is_dirty (geometry, disks[CRASH_DISK_IMAGE]))

@@ -40,6 +40,7 @@ typedef struct
   ImgImage *image;        /* NULL after a reopen that failed */
   gint n_clusters;        /* atomic: those that may be used now */
   gboolean may_fail;      /* faults are injected */
+  gboolean may_leak;      /* the image was not closed once, or a fault was injected */
   gboolean churns;        /* whole clusters are written, read, discarded and flushed, and little else is done */
   gint n_done[CRASH_N_OPS];
   gint n_failed[CRASH_N_OPS];
@@ -61,7 +62,7 @@ void        crash_work_steps  (CrashWork *work, CrashRandom *random, guint n_ste
 /* @n_threads threads of @n_steps steps each, at once, in an order drawn from @seed. Returns the trace. */
 guint64     crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps, guint64 seed);
 
-/* A close counts as a flush. The image is gone afterwards, whether it worked or not. */
+/* A close counts as a flush, and leaves no leak. The image is gone afterwards, whether it worked or not. */
 gboolean    crash_work_close  (CrashWork *work);
 /* FALSE only with may_fail. */
 gboolean    crash_work_open   (CrashWork *work);

@@ -22,12 +22,14 @@
 #define N_LATER_LONG 1000
 #define LONG_EVERY 16
 #define MAX_CALLS 500
+#define MANY_CLUSTERS 150
 
 static const CrashGeometry *geometry;
 
 typedef enum
 {
   ACTION_WRITE_NEW,
+  ACTION_WRITE_MANY, /* so many clusters that tables grow, where they are small */
   ACTION_WRITE_PART,
   ACTION_OVERWRITE_COMPRESSED,
   ACTION_WRITE_COMPRESSED,
@@ -44,10 +46,21 @@ typedef enum
 } Action;
 
 static const char *const action_names[N_ACTIONS] = {
-  "write-new",   "write-part",      "overwrite-compressed", "write-compressed", "zero",
-  "zero-unmap",  "discard",         "discard-to-backing",   "read",             "flush",
-  "resize",      "close",           "open",
+  "write-new",  "write-many", "write-part",         "overwrite-compressed", "write-compressed",
+  "zero",       "zero-unmap", "discard",            "discard-to-backing",   "read",
+  "flush",      "resize",     "close",              "open",
 };
+
+/* What the image is like when the action comes. */
+typedef enum
+{
+  START_EMPTY,
+  START_COLD,  /* filled, just opened: nothing is in memory */
+  START_DIRTY, /* filled, with changes that are not durable */
+  N_STARTS,
+} Start;
+
+static const char *const start_names[N_STARTS] = { "empty", "cold", "dirty" };
 
 static guint64
 per_cluster (void)
@@ -93,6 +106,10 @@ act (CrashWork *work, Action action)
     {
     case ACTION_WRITE_NEW:
       crash_work_do (work, CRASH_OP_WRITE, 6 * n, 2 * n);
+      break;
+    case ACTION_WRITE_MANY:
+      crash_work_do (work, CRASH_OP_WRITE, 6 * n,
+                     MIN (MANY_CLUSTERS * n, crash_model_get_size (work->model) - 6 * n));
       break;
     case ACTION_WRITE_PART:
       crash_work_do (work, CRASH_OP_WRITE_PART, 6 * n + n / 2, 1);
@@ -205,23 +222,25 @@ use_file (CrashWork *work, guint64 seed, guint n_later)
 
 /* FALSE: the operation got through without meeting the fault. */
 static gboolean
-run_fault (Action action, const CrashFault *fault, guint n_later)
+run_fault (Action action, Start start, const CrashFault *fault, guint n_later)
 {
   g_autofree char *text =
-    g_strdup_printf ("%s: %s, call %u fails with %s, %s, effect %d", geometry->name,
-                     action_names[action], fault->nth, g_strerror (fault->system_errno),
+    g_strdup_printf ("%s: %s, %s, call %u fails with %s, %s, effect %d", geometry->name,
+                     start_names[start], action_names[action], fault->nth, g_strerror (fault->system_errno),
                      fault->persists ? "for good" : "once", fault->effect);
   CrashWork work;
   gboolean struck;
 
   context = text;
   crash_work_init (&work, geometry, fault->nth);
-  fill (&work);
+  if (start != START_EMPTY)
+    fill (&work);
+  if (start == START_DIRTY)
+    make_dirty (&work);
   if (action == ACTION_OPEN)
     crash_work_close (&work);
-  else
-    make_dirty (&work);
   work.may_fail = TRUE;
+  work.may_leak = TRUE;
   crash_log_set_fault (work.log, fault);
   act (&work, action);
   struck = crash_log_has_failed (work.log);
@@ -233,11 +252,12 @@ run_fault (Action action, const CrashFault *fault, guint n_later)
 }
 
 static guint
-count_until_through (Action action, int system_errno, gboolean persists, CrashFaultEffect effect)
+count_until_through (
+  Action action, Start start, int system_errno, gboolean persists, CrashFaultEffect effect)
 {
   CrashFault fault = { 1, system_errno, persists, effect, CRASH_ALL_OPS };
 
-  while (run_fault (action, &fault, fault.nth % LONG_EVERY == 1 ? N_LATER_LONG : N_LATER))
+  while (run_fault (action, start, &fault, fault.nth % LONG_EVERY == 1 ? N_LATER_LONG : N_LATER))
     {
       fault.nth++;
       g_assert_cmpuint (fault.nth, <, MAX_CALLS);
@@ -252,10 +272,11 @@ test_faults (gconstpointer data)
   Action action = (Action) GPOINTER_TO_INT (data);
   guint n = 0;
 
-  for (guint i = 0; i < G_N_ELEMENTS (errnos); i++)
-    for (guint persists = 0; persists < 2; persists++)
-      for (guint effect = CRASH_FAULT_BEFORE; effect <= CRASH_FAULT_AFTER; effect++)
-        n += count_until_through (action, errnos[i], persists, effect);
+  for (guint start = 0; start < N_STARTS; start++)
+    for (guint i = 0; i < G_N_ELEMENTS (errnos); i++)
+      for (guint persists = 0; persists < 2; persists++)
+        for (guint effect = CRASH_FAULT_BEFORE; effect <= CRASH_FAULT_AFTER; effect++)
+          n += count_until_through (action, start, errnos[i], persists, effect);
   g_test_message ("%s: %u faults met", action_names[action], n);
   /* Some operations only change tables in memory. */
   if (action == ACTION_FLUSH || action == ACTION_CLOSE ||

@@ -17,8 +17,8 @@
 #define N_THREADS 4
 
 static const CrashGeometry *geometry;
-static guint n_runs = 8;
-static guint64 states_per_run = 250;
+static guint n_runs = 12;
+static guint64 states_per_run = 400;
 static guint64 first_seed = 1;
 
 static void

@@ -16,7 +16,7 @@
 #define NO_OP CRASH_N_OPS
 
 static const CrashGeometry *geometry;
-static guint64 states_per_sequence = 6;
+static guint64 states_per_sequence = 20;
 
 static guint64
 per_cluster (void)

@@ -17,7 +17,7 @@
 #define N_THREADS 8
 
 static guint n_rounds = 6;
-static guint n_steps = 150;
+static guint n_steps = 400;
 
 typedef struct
 {

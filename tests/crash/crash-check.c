@@ -1,0 +1,258 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "crash-check.h"
+#include "img-bytes.h"
+
+#define OFFSET_MASK ((guint64) 0x00fffffffffffe00)
+#define COPIED ((guint64) 1 << 63)
+#define COMPRESSED ((guint64) 1 << 62)
+#define ZERO ((guint64) 1)
+
+typedef struct
+{
+  const CrashGeometry *geometry;
+  CrashPages *image;
+  guint64 cluster_size;
+  guint64 n_clusters;  /* of the file, the last may be partial */
+  GArray *references;  /* of guint32, by cluster */
+  GArray *copied;      /* of Copied: flags to look at when all is counted */
+  guint64 refcount_table;
+  guint64 refcount_table_entries;
+  char *problem;
+} Check;
+
+typedef struct
+{
+  guint64 cluster;
+  gboolean flag;
+} Copied;
+
+G_GNUC_PRINTF (2, 3)
+static void
+complain (Check *check, const char *format, ...)
+{
+  va_list arguments;
+
+  if (check->problem != NULL)
+    return;
+  va_start (arguments, format);
+  check->problem = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+}
+
+static guint64
+read_word (Check *check, guint64 offset)
+{
+  guint8 bytes[8];
+
+  crash_pages_read (check->image, offset, bytes, sizeof bytes);
+  return img_read_be64 (bytes);
+}
+
+static guint32
+read_half (Check *check, guint64 offset)
+{
+  guint8 bytes[4];
+
+  crash_pages_read (check->image, offset, bytes, sizeof bytes);
+  return img_read_be32 (bytes);
+}
+
+/* One reference to each cluster that the range touches. */
+static void
+refer (Check *check, const char *what, guint64 offset, guint64 length)
+{
+  guint64 first = offset / check->cluster_size;
+  guint64 last = (offset + length - 1) / check->cluster_size;
+
+  for (guint64 i = first; i <= last; i++)
+    if (i >= check->n_clusters)
+      complain (check, "%s at %" G_GINT64_MODIFIER "x lies outside the file", what, offset);
+    else
+      g_array_index (check->references, guint32, i)++;
+}
+
+static gboolean
+refer_table (Check *check, const char *what, guint64 offset, guint64 length)
+{
+  if (offset % check->cluster_size != 0)
+    complain (check, "%s at %" G_GINT64_MODIFIER "x is not aligned", what, offset);
+  refer (check, what, offset, length);
+  return check->problem == NULL;
+}
+
+static void
+remember_copied (Check *check, guint64 entry)
+{
+  Copied copied = { (entry & OFFSET_MASK) / check->cluster_size, (entry & COPIED) != 0 };
+
+  g_array_append_val (check->copied, copied);
+}
+
+static guint64
+read_refcount (Check *check, guint64 cluster)
+{
+  guint order = check->geometry->version < 3 ? 4 : check->geometry->refcount_order;
+  guint64 per_block = check->cluster_size * 8 >> order;
+  guint64 index = cluster / per_block;
+  guint64 bit = (cluster % per_block) << order;
+  guint64 block = index < check->refcount_table_entries
+                    ? read_word (check, check->refcount_table + 8 * index) & ~(guint64) 0x1ff
+                    : 0;
+  guint64 value = 0;
+
+  for (guint i = 0; block != 0 && i < MAX (1, (1u << order) / 8); i++)
+    {
+      guint8 byte;
+
+      crash_pages_read (check->image, block + bit / 8 + i, &byte, 1);
+      value = value << 8 | byte;
+    }
+  return order < 3 ? value >> bit % 8 & ((1u << (1u << order)) - 1) : value;
+}
+
+/* ---- walking ---- */
+
+static void
+walk_refcount_blocks (Check *check)
+{
+  for (guint64 i = 0; i < check->refcount_table_entries && check->problem == NULL; i++)
+    {
+      guint64 entry = read_word (check, check->refcount_table + 8 * i);
+
+      if (entry != 0)
+        refer_table (check, "a refcount block", entry, check->cluster_size);
+    }
+}
+
+static void
+check_compressed (Check *check, guint64 entry)
+{
+  guint shift = 62 - (check->geometry->cluster_bits - 8);
+  guint64 offset = entry & (((guint64) 1 << shift) - 1);
+  guint64 sectors = ((entry & ~(COPIED | COMPRESSED)) >> shift) + 1;
+
+  if (entry & COPIED)
+    complain (check, "a compressed cluster has the COPIED flag");
+  refer (check, "a compressed cluster", offset & ~(guint64) 511, sectors * 512);
+}
+
+static void
+check_standard (Check *check, guint64 entry)
+{
+  guint64 host = entry & OFFSET_MASK;
+  gboolean has_zero_flag = check->geometry->version >= 3 && !check->geometry->extended_l2;
+
+  if (entry & ~(COPIED | OFFSET_MASK | (has_zero_flag ? ZERO : 0)))
+    complain (check, "reserved bits of L2 entry %" G_GINT64_MODIFIER "x are set", entry);
+  if (host == 0 || check->geometry->has_data_file)
+    return;
+  if (refer_table (check, "a data cluster", host, 1))
+    remember_copied (check, entry);
+}
+
+static void
+walk_l2 (Check *check, guint64 table)
+{
+  guint64 entry_size = check->geometry->extended_l2 ? 16 : 8;
+
+  for (guint64 at = 0; at < check->cluster_size && check->problem == NULL; at += entry_size)
+    {
+      guint64 entry = read_word (check, table + at);
+
+      if (entry & COMPRESSED)
+        check_compressed (check, entry);
+      else
+        check_standard (check, entry);
+    }
+}
+
+static void
+walk_l1 (Check *check, guint64 table, guint64 n_entries)
+{
+  for (guint64 i = 0; i < n_entries && check->problem == NULL; i++)
+    {
+      guint64 entry = read_word (check, table + 8 * i);
+
+      if (entry == 0)
+        continue;
+      if (entry & ~(COPIED | OFFSET_MASK))
+        complain (check, "reserved bits of L1 entry %" G_GINT64_MODIFIER "x are set", entry);
+      if (!refer_table (check, "an L2 table", entry & OFFSET_MASK, check->cluster_size))
+        return;
+      remember_copied (check, entry);
+      walk_l2 (check, entry & OFFSET_MASK);
+    }
+}
+
+/* ---- comparing ---- */
+
+static guint64
+compare_refcounts (Check *check)
+{
+  guint64 n_leaks = 0;
+
+  for (guint64 i = 0; i < check->n_clusters; i++)
+    {
+      guint64 counted = read_refcount (check, i);
+      guint64 found = g_array_index (check->references, guint32, i);
+
+      if (counted < found)
+        complain (check,
+                  "cluster %" G_GUINT64_FORMAT " is counted %" G_GUINT64_FORMAT
+                  " times and referred to %" G_GUINT64_FORMAT " times",
+                  i, counted, found);
+      n_leaks += counted > found;
+    }
+  return n_leaks;
+}
+
+static void
+compare_copied (Check *check)
+{
+  for (guint i = 0; i < check->copied->len; i++)
+    {
+      const Copied *copied = &g_array_index (check->copied, Copied, i);
+
+      if (copied->flag != (read_refcount (check, copied->cluster) == 1))
+        complain (check, "the COPIED flag of cluster %" G_GUINT64_FORMAT " is wrong",
+                  copied->cluster);
+    }
+}
+
+char *
+crash_check_qcow2 (const CrashGeometry *geometry, CrashPages *image, guint64 *n_leaks)
+{
+  Check check = { .geometry = geometry, .image = image };
+  guint64 l1_offset, l1_entries, table_clusters;
+
+  check.cluster_size = crash_geometry_cluster (geometry);
+  check.n_clusters =
+    (crash_pages_get_size (image) + check.cluster_size - 1) / check.cluster_size;
+  check.references = g_array_sized_new (FALSE, TRUE, sizeof (guint32), (guint) check.n_clusters);
+  g_array_set_size (check.references, (guint) check.n_clusters);
+  check.copied = g_array_new (FALSE, FALSE, sizeof (Copied));
+  l1_entries = read_half (&check, 36);
+  l1_offset = read_word (&check, 40);
+  check.refcount_table = read_word (&check, 48);
+  table_clusters = read_half (&check, 56);
+  check.refcount_table_entries = table_clusters * check.cluster_size / 8;
+
+  refer (&check, "the header", 0, 1);
+  if (refer_table (&check, "the refcount table", check.refcount_table,
+                   table_clusters * check.cluster_size) &&
+      refer_table (&check, "the L1 table", l1_offset, MAX (1, l1_entries * 8)))
+    {
+      walk_refcount_blocks (&check);
+      walk_l1 (&check, l1_offset, l1_entries);
+    }
+  *n_leaks = check.problem == NULL ? compare_refcounts (&check) : 0;
+  compare_copied (&check);
+  g_array_unref (check.references);
+  g_array_unref (check.copied);
+  return check.problem;
+}
