@@ -8,16 +8,17 @@
 
 #include "imago-check-job.h"
 #include "imago-check-result-private.h"
+#include "imago-enum-types.h"
 #include "imago-job-private.h"
 #include "imago-storage-private.h"
 
 /**
  * SECTION:imago-check-job
  * @title: ImagoCheckJob
- * @short_description: Checks the metadata of an image
+ * @short_description: Checks and repairs the metadata of an image
  *
- * #ImagoCheckJob reads all metadata of an image and says what is wrong with it, without changing
- * anything. It looks at one file, never at those that the image names, and works on images that
+ * #ImagoCheckJob reads all metadata of an image and says what is wrong with it. It changes nothing
+ * unless it is asked to repair. It looks at one file, never at those that the image names, and works on images that
  * cannot be opened because they are damaged.
  */
 
@@ -31,7 +32,12 @@
  * %IMAGO_ERROR_UNSUPPORTED for one without checks (see %IMAGO_FORMAT_CHECK), other errors if the
  * file cannot be read or its header makes no sense.
  *
- * The image must not be written to meanwhile.
+ * A repair never touches the data of the disk, leaves no more errors than there were, and may be
+ * interrupted at any moment: repairing once more goes on where it ended. It needs a storage that can be
+ * written. The result then has what is left, and how much is gone.
+ *
+ * The file is locked as QEMU does it: nobody writes to it meanwhile, and nobody uses an image that is
+ * repaired. Otherwise the job fails with %IMAGO_ERROR_LOCKED.
  *
  * The properties are set before the job is run, in the thread that made it; what #ImagoJob says of
  * threads holds for the rest.
@@ -44,6 +50,8 @@ struct _ImagoCheckJob
 
   ImagoStorage *storage;
   char *format_name;
+  ImagoRepair repair;
+  gboolean force_share;
 
   /* While it runs. */
   ImgStorage *core;
@@ -62,6 +70,8 @@ enum
   PROP_0,
   PROP_STORAGE,
   PROP_FORMAT_NAME,
+  PROP_REPAIR,
+  PROP_FORCE_SHARE,
   PROP_RESULT,
   N_PROPS
 };
@@ -69,6 +79,10 @@ enum
 static GParamSpec *properties[N_PROPS];
 
 G_DEFINE_FINAL_TYPE (ImagoCheckJob, imago_check_job, IMAGO_TYPE_JOB)
+
+G_STATIC_ASSERT ((int) IMAGO_REPAIR_NONE == (int) IMG_REPAIR_NONE);
+G_STATIC_ASSERT ((int) IMAGO_REPAIR_LEAKS == (int) IMG_REPAIR_LEAKS);
+G_STATIC_ASSERT ((int) IMAGO_REPAIR_ALL == (int) IMG_REPAIR_ALL);
 
 /* ---- the work ---- */
 
@@ -82,6 +96,9 @@ find_driver (ImagoCheckJob *self, ImgError **error)
     img_error_set (error, IMG_CODE_UNKNOWN_FORMAT, _ ("Unknown format %s"), name);
   else if (driver->check == NULL)
     img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("Images of the format %s cannot be checked"),
+                   name);
+  else if (self->repair != IMAGO_REPAIR_NONE && driver->repair == NULL)
+    img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("Images of the format %s cannot be repaired"),
                    name);
   else
     return driver;
@@ -105,15 +122,33 @@ imago_check_job_prepare (ImagoJob *job, ImgError **error)
   return TRUE;
 }
 
+static ImgLockRole
+lock_role (ImagoCheckJob *self)
+{
+  if (self->repair != IMAGO_REPAIR_NONE)
+    return IMG_LOCK_WRITE;
+  return self->force_share ? IMG_LOCK_READ_SHARED : IMG_LOCK_READ;
+}
+
+static gboolean
+check (ImagoCheckJob *self, ImgCheckResult *found, ImgCancel *cancel, ImgError **error)
+{
+  if (self->repair == IMAGO_REPAIR_NONE)
+    return self->driver->check (self->core, found, cancel, error);
+  return self->driver->repair (self->core, (ImgRepair) self->repair, found, cancel, error);
+}
+
 static gboolean
 imago_check_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   ImagoCheckJob *self = IMAGO_CHECK_JOB (job);
+  g_autoptr (ImgFileLock) lock = NULL;
   g_auto (ImgCheckResult) found = { 0 };
 
   img_progress_set_phase (progress, IMG_PHASE_MAP);
   img_check_result_init (&found);
-  if (!self->driver->check (self->core, &found, cancel, error))
+  if (!img_storage_lock (self->core, lock_role (self), IMG_LOCKING_AUTO, &lock, error) ||
+      !check (self, &found, cancel, error))
     return FALSE;
   self->result = imago_check_result_new (&found);
   return TRUE;
@@ -157,6 +192,12 @@ imago_check_job_get_property (GObject *object, guint id, GValue *value, GParamSp
     case PROP_FORMAT_NAME:
       g_value_set_string (value, self->format_name);
       break;
+    case PROP_REPAIR:
+      g_value_set_enum (value, (int) self->repair);
+      break;
+    case PROP_FORCE_SHARE:
+      g_value_set_boolean (value, self->force_share);
+      break;
     case PROP_RESULT:
       g_value_set_object (value, imago_check_job_get_result (self));
       break;
@@ -177,6 +218,12 @@ imago_check_job_set_property (GObject *object, guint id, const GValue *value, GP
       break;
     case PROP_FORMAT_NAME:
       self->format_name = g_value_dup_string (value);
+      break;
+    case PROP_REPAIR:
+      imago_check_job_set_repair (self, (ImagoRepair) g_value_get_enum (value));
+      break;
+    case PROP_FORCE_SHARE:
+      imago_check_job_set_force_share (self, g_value_get_boolean (value));
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -217,6 +264,27 @@ imago_check_job_class_init (ImagoCheckJobClass *klass)
   properties[PROP_FORMAT_NAME] =
     g_param_spec_string ("format-name", "Format name", "The format of the image", NULL, once);
   /**
+   * ImagoCheckJob:repair:
+   *
+   * What is repaired. A storage that cannot be written is %IMAGO_ERROR_READ_ONLY when the job is run.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_REPAIR] =
+    g_param_spec_enum ("repair", "Repair", "What is repaired", IMAGO_TYPE_REPAIR, IMAGO_REPAIR_NONE,
+                       G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS);
+  /**
+   * ImagoCheckJob:force-share:
+   *
+   * Whether the image may be written to by others while it is checked; what is found may then be
+   * half of a change. It has no effect on a repair.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_FORCE_SHARE] =
+    g_param_spec_boolean ("force-share", "Force share", "Whether others may write meanwhile", FALSE,
+                          G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS);
+  /**
    * ImagoCheckJob:result:
    *
    * What was found; %NULL until #ImagoJob:phase is %IMAGO_JOB_PHASE_DONE, and after a failure. Its
@@ -254,6 +322,48 @@ imago_check_job_new (ImagoStorage *storage, const char *format_name)
   g_return_val_if_fail (format_name != NULL, NULL);
 
   return g_object_new (IMAGO_TYPE_CHECK_JOB, "storage", storage, "format-name", format_name, NULL);
+}
+
+/**
+ * imago_check_job_set_repair:
+ * @self: an #ImagoCheckJob that has not been run
+ * @repair: what is repaired
+ *
+ * Sets #ImagoCheckJob:repair.
+ *
+ * Since: 1.0
+ */
+void
+imago_check_job_set_repair (ImagoCheckJob *self, ImagoRepair repair)
+{
+  g_return_if_fail (IMAGO_IS_CHECK_JOB (self));
+  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
+
+  if (self->repair == repair)
+    return;
+  self->repair = repair;
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_REPAIR]);
+}
+
+/**
+ * imago_check_job_set_force_share:
+ * @self: an #ImagoCheckJob that has not been run
+ * @force_share: whether others may write to the image while it is checked
+ *
+ * Sets #ImagoCheckJob:force-share.
+ *
+ * Since: 1.0
+ */
+void
+imago_check_job_set_force_share (ImagoCheckJob *self, gboolean force_share)
+{
+  g_return_if_fail (IMAGO_IS_CHECK_JOB (self));
+  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
+
+  if (self->force_share == !!force_share)
+    return;
+  self->force_share = !!force_share;
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_FORCE_SHARE]);
 }
 
 /**

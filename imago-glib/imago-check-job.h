@@ -24,6 +24,14 @@ ImagoCheckJob *imago_check_job_new (ImagoStorage *storage,
                                     const char   *format_name) G_GNUC_WARN_UNUSED_RESULT;
 
 IMAGO_AVAILABLE_IN_1_0
+void imago_check_job_set_repair (ImagoCheckJob *self,
+                                 ImagoRepair    repair);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_check_job_set_force_share (ImagoCheckJob *self,
+                                      gboolean       force_share);
+
+IMAGO_AVAILABLE_IN_1_0
 ImagoCheckResult *imago_check_job_get_result (ImagoCheckJob *self);
 
 G_END_DECLS

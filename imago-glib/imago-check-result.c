@@ -32,6 +32,8 @@ struct _ImagoCheckResult
   guint64 check_errors;
   guint64 corruptions;
   guint64 leaks;
+  guint64 corruptions_fixed;
+  guint64 leaks_fixed;
   guint64 total_clusters;
   guint64 allocated_clusters;
   guint64 fragmented_clusters;
@@ -48,6 +50,8 @@ enum
   PROP_CHECK_ERRORS = 1,
   PROP_CORRUPTIONS,
   PROP_LEAKS,
+  PROP_CORRUPTIONS_FIXED,
+  PROP_LEAKS_FIXED,
   PROP_TOTAL_CLUSTERS,
   PROP_ALLOCATED_CLUSTERS,
   PROP_FRAGMENTED_CLUSTERS,
@@ -78,6 +82,12 @@ imago_check_result_get_property (GObject *object,
       break;
     case PROP_LEAKS:
       g_value_set_uint64 (value, self->leaks);
+      break;
+    case PROP_CORRUPTIONS_FIXED:
+      g_value_set_uint64 (value, self->corruptions_fixed);
+      break;
+    case PROP_LEAKS_FIXED:
+      g_value_set_uint64 (value, self->leaks_fixed);
       break;
     case PROP_TOTAL_CLUSTERS:
       g_value_set_uint64 (value, self->total_clusters);
@@ -150,6 +160,28 @@ imago_check_result_class_init (ImagoCheckResultClass *klass)
    */
   properties[PROP_LEAKS] =
     g_param_spec_uint64 ("leaks", "Leaks", "Clusters that nothing uses", 0, G_MAXUINT64, 0, flags);
+
+  /**
+   * ImagoCheckResult:corruptions-fixed:
+   *
+   * How many corruptions and check errors a repair has removed; they are not in the other counts.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_CORRUPTIONS_FIXED] =
+    g_param_spec_uint64 ("corruptions-fixed", "Corruptions fixed", "Corruptions that were repaired",
+                         0, G_MAXUINT64, 0, flags);
+
+  /**
+   * ImagoCheckResult:leaks-fixed:
+   *
+   * How many clusters of the file a repair has given back; they are not in the other counts.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_LEAKS_FIXED] =
+    g_param_spec_uint64 ("leaks-fixed", "Leaks fixed", "Leaked clusters that were given back", 0,
+                         G_MAXUINT64, 0, flags);
 
   /**
    * ImagoCheckResult:total-clusters:
@@ -242,6 +274,8 @@ imago_check_result_new (const ImgCheckResult *core)
   self->check_errors = core->check_errors;
   self->corruptions = core->corruptions;
   self->leaks = core->leaks;
+  self->corruptions_fixed = core->corruptions_fixed;
+  self->leaks_fixed = core->leaks_fixed;
   self->total_clusters = core->total_clusters;
   self->allocated_clusters = core->allocated_clusters;
   self->fragmented_clusters = core->fragmented_clusters;
@@ -304,6 +338,42 @@ imago_check_result_get_leaks (ImagoCheckResult *self)
   g_return_val_if_fail (IMAGO_IS_CHECK_RESULT (self), 0);
 
   return self->leaks;
+}
+
+/**
+ * imago_check_result_get_corruptions_fixed:
+ * @self: an #ImagoCheckResult
+ *
+ * Gets how many corruptions and check errors a repair has removed; they are not in the other counts.
+ *
+ * Returns: the number
+ *
+ * Since: 1.0
+ */
+guint64
+imago_check_result_get_corruptions_fixed (ImagoCheckResult *self)
+{
+  g_return_val_if_fail (IMAGO_IS_CHECK_RESULT (self), 0);
+
+  return self->corruptions_fixed;
+}
+
+/**
+ * imago_check_result_get_leaks_fixed:
+ * @self: an #ImagoCheckResult
+ *
+ * Gets how many clusters of the file a repair has given back; they are not in the other counts.
+ *
+ * Returns: the number
+ *
+ * Since: 1.0
+ */
+guint64
+imago_check_result_get_leaks_fixed (ImagoCheckResult *self)
+{
+  g_return_val_if_fail (IMAGO_IS_CHECK_RESULT (self), 0);
+
+  return self->leaks_fixed;
 }
 
 /**

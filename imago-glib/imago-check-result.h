@@ -29,6 +29,12 @@ IMAGO_AVAILABLE_IN_1_0
 guint64 imago_check_result_get_leaks (ImagoCheckResult *self);
 
 IMAGO_AVAILABLE_IN_1_0
+guint64 imago_check_result_get_corruptions_fixed (ImagoCheckResult *self);
+
+IMAGO_AVAILABLE_IN_1_0
+guint64 imago_check_result_get_leaks_fixed (ImagoCheckResult *self);
+
+IMAGO_AVAILABLE_IN_1_0
 guint64 imago_check_result_get_total_clusters (ImagoCheckResult *self);
 
 IMAGO_AVAILABLE_IN_1_0

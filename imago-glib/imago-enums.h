@@ -215,6 +215,23 @@ typedef enum
 } ImagoCompressionType;
 
 /**
+ * ImagoRepair:
+ * @IMAGO_REPAIR_NONE: nothing: check only
+ * @IMAGO_REPAIR_LEAKS: space that counts as used and is not
+ * @IMAGO_REPAIR_ALL: all that can be repaired without touching the data of the disk
+ *
+ * What an #ImagoCheckJob repairs.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_REPAIR_NONE = 0,
+  IMAGO_REPAIR_LEAKS,
+  IMAGO_REPAIR_ALL,
+} ImagoRepair;
+
+/**
  * ImagoCheckMessageKind:
  * @IMAGO_CHECK_MESSAGE_NONE: no message
  * @IMAGO_CHECK_MESSAGE_ERROR: something could not be checked

@@ -21,11 +21,29 @@
 typedef struct
 {
   const char *filename;
+  ImagoRepair repair;
   gboolean json;
   gboolean quiet;
 } Wanted;
 
 /* ---- what it prints ---- */
+
+static const char *
+message_prefix (ImagoCheckMessage *message)
+{
+  switch (imago_check_message_get_kind (message))
+    {
+    case IMAGO_CHECK_MESSAGE_ERROR:
+    case IMAGO_CHECK_MESSAGE_CORRUPTION:
+      return "ERROR ";
+    case IMAGO_CHECK_MESSAGE_NONE:
+    case IMAGO_CHECK_MESSAGE_LEAK:
+    case IMAGO_CHECK_MESSAGE_REPAIRED:
+    case IMAGO_CHECK_MESSAGE_NOTE:
+    default:
+      return "";
+    }
+}
 
 /* On the standard error output, as other programs expect: there it does not disturb JSON. */
 static void
@@ -40,7 +58,7 @@ print_messages (ImagoCheckResult *result)
       g_autoptr (ImagoCheckMessage) message = g_list_model_get_item (messages, i);
       g_autofree char *printable = tool_printable (imago_check_message_get_text (message));
 
-      fprintf (stderr, "%s\n", printable);
+      fprintf (stderr, "%s%s\n", message_prefix (message), printable);
     }
   if (n_all > n)
     {
@@ -66,6 +84,8 @@ print_json (const char *filename, const char *format, ImagoCheckResult *result)
   json_node_take_object (node, object);
   add_count (object, "image-end-offset", imago_check_result_get_image_end_offset (result));
   add_count (object, "total-clusters", imago_check_result_get_total_clusters (result));
+  add_count (object, "corruptions-fixed", imago_check_result_get_corruptions_fixed (result));
+  add_count (object, "leaks-fixed", imago_check_result_get_leaks_fixed (result));
   add_count (object, "corruptions", imago_check_result_get_corruptions (result));
   tool_json_add_size (object, "check-errors", imago_check_result_get_check_errors (result));
   add_count (object, "leaks", imago_check_result_get_leaks (result));
@@ -75,6 +95,20 @@ print_json (const char *filename, const char *format, ImagoCheckResult *result)
   tool_json_add_string (object, "filename", filename);
   tool_json_add_string (object, "format", format);
   tool_json_print (node);
+}
+
+static void
+print_repaired (ImagoCheckResult *result)
+{
+  guint64 corruptions = imago_check_result_get_corruptions_fixed (result);
+  guint64 leaks = imago_check_result_get_leaks_fixed (result);
+
+  if (corruptions != 0 || leaks != 0)
+    printf ("The following inconsistencies were found and repaired:\n\n"
+            "    %" G_GUINT64_FORMAT " leaked clusters\n"
+            "    %" G_GUINT64_FORMAT " corruptions\n\n"
+            "Double checking the fixed image now...\n",
+            leaks, corruptions);
 }
 
 static void
@@ -112,6 +146,7 @@ print_text (ImagoCheckResult *result)
   guint64 compressed = imago_check_result_get_compressed_clusters (result);
   guint64 end = imago_check_result_get_image_end_offset (result);
 
+  print_repaired (result);
   print_verdict (result);
   if (total != 0 && allocated != 0)
     printf ("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " = %0.2f%% allocated, "
@@ -129,7 +164,10 @@ static int
 exit_status (ImagoCheckResult *result)
 {
   if (imago_check_result_get_check_errors (result) != 0)
-    return EXIT_FAILURE;
+    {
+      tool_error (_ ("Check failed"));
+      return EXIT_FAILURE;
+    }
   if (imago_check_result_get_corruptions (result) != 0)
     return EXIT_CORRUPTIONS;
   return imago_check_result_get_leaks (result) != 0 ? EXIT_LEAKS : EXIT_SUCCESS;
@@ -162,9 +200,11 @@ run (const Wanted *wanted, const ToolOpen *how)
       return EXIT_NO_CHECKS;
     }
   job = imago_check_job_new (storage, format);
+  imago_check_job_set_repair (job, wanted->repair);
+  imago_check_job_set_force_share (job, how->force_share);
   if (!imago_job_run (IMAGO_JOB (job), NULL, &error))
     {
-      tool_open_print_error (wanted->filename, error);
+      tool_error (_ ("Check failed: %s"), error->message);
       return EXIT_FAILURE;
     }
   result = imago_check_job_get_result (job);
@@ -174,6 +214,41 @@ run (const Wanted *wanted, const ToolOpen *how)
   else if (!wanted->quiet)
     print_text (result);
   return exit_status (result);
+}
+
+static gboolean
+parse_repair (const char *text, ImagoRepair *repair)
+{
+  if (g_str_equal (text, "leaks"))
+    *repair = IMAGO_REPAIR_LEAKS;
+  else if (g_str_equal (text, "all"))
+    *repair = IMAGO_REPAIR_ALL;
+  else
+    {
+      tool_usage_error ("check", _ ("Unknown option value for -r (expecting 'leaks' or 'all'): %s"),
+                        text);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+take_option (int option, const char *value, Wanted *wanted)
+{
+  switch (option)
+    {
+    case 'q':
+      wanted->quiet = TRUE;
+      return TRUE;
+    case 'r':
+      return parse_repair (value, &wanted->repair);
+    case 'T': /* a cache mode: there is no cache but the system's */
+      return TRUE;
+    case TOOL_OPTION_OUTPUT:
+      return tool_option_output (value, &wanted->json);
+    default:
+      return FALSE;
+    }
 }
 
 int
@@ -189,13 +264,16 @@ cmd_check (int argc, char **argv)
   };
   const ToolUsage usage = {
     "check",
-    "[-f FORMAT] [-q] [-U] [--output=human|json] FILE",
-    _ ("Looks for errors in the metadata of an image. Opens FILE and nothing else.\n"
+    "[-f FORMAT] [-r leaks|all] [-q] [-U] [--output=human|json] FILE",
+    _ ("Looks for errors in the metadata of an image, and repairs it. Opens FILE and nothing else.\n"
        "\n"
        "  -f, --format FORMAT     the format of FILE\n"
+       "  -r, --repair leaks|all  what is repaired: space that nothing uses is given back, or all that can "
+       "be\n"
+       "                          repaired; the data of the disk stays as it is\n"
        "  -q, --quiet             print findings only, no summary\n"
        "      --output=human|json how to print it\n"
-       "  -U, --force-share       allowed, without effect: nothing is locked\n"
+       "  -U, --force-share       check it even if somebody may be writing to it\n"
        "\n"
        "The exit status is 0 for a sound image, 2 if there are errors that endanger data, 3 if "
        "space\n"
@@ -207,7 +285,7 @@ cmd_check (int argc, char **argv)
   ToolOpen how = { 0 };
   int option;
 
-  while ((option = getopt_long (argc, argv, "hf:qr:U", options, NULL)) != -1)
+  while ((option = getopt_long (argc, argv, "hf:qr:T:U", options, NULL)) != -1)
     switch (tool_option_common (option, optarg, &usage, &how))
       {
       case TOOL_OPTION_HELP:
@@ -215,14 +293,7 @@ cmd_check (int argc, char **argv)
       case TOOL_OPTION_TAKEN:
         break;
       case TOOL_OPTION_UNKNOWN:
-        if (option == 'q')
-          wanted.quiet = TRUE;
-        else if (option == 'r')
-          {
-            tool_option_refuse ("-r", _ ("images can be checked, not repaired"));
-            return EXIT_FAILURE;
-          }
-        else if (!tool_option_output (optarg, &wanted.json))
+        if (!take_option (option, optarg, &wanted))
           return EXIT_FAILURE;
         break;
       case TOOL_OPTION_FAILED:
@@ -230,6 +301,7 @@ cmd_check (int argc, char **argv)
         return EXIT_FAILURE;
       }
 
+  how.writable = wanted.repair != IMAGO_REPAIR_NONE;
   wanted.filename = tool_option_file (argc, argv, &usage);
   return wanted.filename != NULL ? run (&wanted, &how) : EXIT_FAILURE;
 }

@@ -679,6 +679,26 @@ tap.test('check-damaged', () => {
     truth(message.get_text().includes('refcount=0'), message.text);
 });
 
+tap.test('repair', () => withFolder(folder => {
+    const content = load(sample().get_path()).slice();
+    const view = new DataView(content.buffer, content.byteOffset, content.length);
+    const table = Number(view.getBigUint64(48));
+    const cluster = content.length / 2048 - 3;
+    const file = Gio.File.new_for_path(`${folder}/x.qcow2`);
+    view.setUint16(Number(view.getBigUint64(table)) + 2 * cluster, 0);
+    file.replace_contents(content, null, false, Gio.FileCreateFlags.NONE, null);
+    const job = Imago.CheckJob.new(Imago.FileStorage.open(file, Imago.StorageFlags.WRITABLE, null), 'qcow2');
+    job.set_repair(Imago.Repair.ALL);
+    job.set_force_share(true);
+    truth(job.force_share, 'set');
+    equal(job.repair, Imago.Repair.ALL);
+    equal(job.run(null), true);
+    const result = job.get_result();
+    equal([result.get_corruptions(), result.get_leaks(), result.get_leaks_fixed()], [0, 0, 0]);
+    truth(result.get_corruptions_fixed() > 0, 'fixed');
+    equal(result.messages.get_item(0).kind, Imago.CheckMessageKind.REPAIRED);
+}));
+
 // ---- all of it ----
 
 tap.test('error-domain', () => {

@@ -943,6 +943,36 @@ def check_damaged():
 
 
 @tap.test
+def repair():
+    with Folder() as folder:
+        shutil.copy(DATA / 'base.qcow2', folder)
+        (folder / 'x.qcow2').write_bytes(damaged_disk())
+        file = Gio.File.new_for_path(str(folder / 'x.qcow2'))
+        writable = Imago.FileStorage.open(file, Imago.StorageFlags.WRITABLE, None)
+        job = Imago.CheckJob(storage=writable, format_name='qcow2', repair=Imago.Repair.LEAKS)
+        tap.equal(job.props.repair, Imago.Repair.LEAKS)
+        tap.true(job.run(None), 'ran')
+        leaks = job.get_result()
+        tap.true(leaks.get_corruptions() > 0, 'those are left')
+        tap.equal([leaks.get_leaks(), leaks.get_leaks_fixed(), leaks.get_corruptions_fixed()], [0, 1, 0])
+        job = Imago.CheckJob.new(writable, 'qcow2')
+        job.set_repair(Imago.Repair.ALL)
+        job.set_force_share(True)
+        tap.true(job.props.force_share, 'set')
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+        result = job.get_result()
+        tap.equal([result.get_corruptions(), result.get_check_errors(), result.get_leaks()], [0, 0, 0])
+        tap.equal(result.props.corruptions_fixed, leaks.get_corruptions())
+        kinds = {message.get_kind() for message in result.get_messages()}
+        tap.equal(kinds, {Imago.CheckMessageKind.REPAIRED})
+        compare_with_qemu(str(folder / 'x.qcow2'), result)
+        unwritable = Imago.CheckJob.new(Imago.FileStorage.open(file, Imago.StorageFlags.NONE, None), 'qcow2')
+        unwritable.set_repair(Imago.Repair.ALL)
+        fails(Imago.Error.READ_ONLY, unwritable.run, None)
+        tap.equal(unwritable.get_result(), None)
+
+
+@tap.test
 def check_refused():
     storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, None)
     fails(Imago.Error.UNSUPPORTED, Imago.CheckJob.new(storage, 'raw').run, None)

@@ -3,6 +3,7 @@
 
 """The command check: output and exit status are those of qemu-img check."""
 
+import shutil
 import struct
 
 from imagotest import IMAGO, assert_fails, create, equal, good, imago, main, poke, qemu_img, qemu_io, run, test, \
@@ -117,6 +118,73 @@ def test_marked():
     equal(result.status, qemu_img('check', 'a.qcow2').status, str(result))
 
 
+def first_entry(name):
+    """Where the first entry of the first L2 table stands: its first byte has the COPIED flag and nothing else."""
+    with open(name, 'rb') as file:
+        file.seek(40)
+        file.seek(struct.unpack('>Q', file.read(8))[0])
+        return struct.unpack('>Q', file.read(8))[0] & 0x00fffffffffffe00
+
+
+def repaired_alike(name, repair, status):
+    """Both repair a copy, and say the same of it."""
+    for output in ([], ['--output=json']):
+        for copy in ('mine.qcow2', 'theirs.qcow2'):
+            shutil.copy(name, copy)
+        ours = imago('check', *output, '-r', repair, 'mine.qcow2')
+        theirs = qemu_img('check', *output, '-r', repair, 'theirs.qcow2')
+        equal((ours.status, theirs.status), (status, status), '%s\n%s' % (ours, theirs))
+        if output:
+            mine, other = (without_later_keys(result.json()) for result in (ours, theirs))
+            equal(dict(mine, filename=''), dict(other, filename=''))
+        else:
+            equal(ours.out, theirs.out)
+        equal(qemu_img('check', 'mine.qcow2').status, 0)
+
+
+@test
+def test_repair():
+    """leaks and errors are repaired, and the result is that of qemu-img"""
+    repaired_alike(make_leaking(), 'leaks', 0)
+    repaired_alike('leaking.qcow2', 'all', 0)
+    make()
+    poke('a.qcow2', first_entry('a.qcow2'), b'\x00')
+    repaired_alike('a.qcow2', 'all', 0)
+    repaired_alike(make(), 'all', 0)
+
+
+@test
+def test_repair_leaks_only():
+    """with -r leaks errors stay"""
+    make_corrupt()
+    shutil.copy('corrupt.qcow2', 'before.qcow2')
+    result = imago('check', '-r', 'leaks', 'corrupt.qcow2')
+    equal(result.status, 2, str(result))
+    equal(qemu_img('check', 'corrupt.qcow2').status, 2)
+    good(IMAGO, 'check', '-r', 'all', 'corrupt.qcow2')
+    good('qemu-img', 'check', 'corrupt.qcow2')
+
+
+@test
+def test_repair_unsure():
+    """what only looks like an image is checked and not repaired"""
+    make('a.unknown')
+    good(IMAGO, 'check', 'a.unknown')
+    assert_fails(imago('check', '-r', 'all', 'a.unknown'), '-f qcow2')
+    good(IMAGO, 'check', '-r', 'all', '-f', 'qcow2', 'a.unknown')
+
+
+@test
+def test_repair_marks():
+    """marks that an image is corrupt, or was not closed, go when it is sound"""
+    make()
+    poke('a.qcow2', 72, struct.pack('>Q', 3))
+    good(IMAGO, 'check', 'a.qcow2')
+    good(IMAGO, 'check', '-r', 'all', 'a.qcow2')
+    info = good('qemu-img', 'info', '--output=json', 'a.qcow2').json()
+    equal((info['dirty-flag'], info['format-specific']['data']['corrupt']), (False, False))
+
+
 @test
 def test_no_checks():
     """a format without checks: 63"""
@@ -134,7 +202,7 @@ def test_refused():
     make()
     create('a.raw', '1M', 'raw')
     for arguments in (['missing'], ['-f', 'qcow2', 'a.raw'], ['-f', 'bogus', 'a.qcow2'], [], ['a.qcow2', 'a.qcow2'],
-                      ['--output=bogus', 'a.qcow2'], ['--bogus', 'a.qcow2'], ['-r', 'all', 'a.qcow2']):
+                      ['--output=bogus', 'a.qcow2'], ['--bogus', 'a.qcow2'], ['-r', 'bogus', 'a.qcow2']):
         result = imago('check', *arguments)
         equal((result.status, result.out), (1, ''), str(result))
         assert_fails(result)

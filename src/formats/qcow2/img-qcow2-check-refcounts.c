@@ -287,7 +287,7 @@ compare_one (ImgQcow2Checker *self, guint64 cluster)
   if (refcount < references)
     {
       img_qcow2_checker_corrupt (self, 1, offset,
-                                 _("Cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
+                                 _("cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
                                  cluster, refcount, references);
       return;
     }

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Images with one fault each: the verdict and the counts of "imago check" are those of qemu-img; a repair leaves what
+qemu-img finds sound, guest data as it was, and nothing for a second one to do.
+
+    test-check.py check|repair SHARD SHARDS
+"""
+
+import collections
+import hashlib
+import json
+import random
+import sys
+
+import faulty
+from imagotest import IMAGO, add_test, diagnose, equal, imago, main, run
+
+CHECKED = 1008  # images, over all shards
+REPAIRED = 240
+COUNTS = ['check-errors', 'corruptions', 'leaks', 'image-end-offset', 'total-clusters', 'allocated-clusters',
+          'fragmented-clusters', 'compressed-clusters']
+WRONG = ['check-errors', 'corruptions', 'leaks']
+
+mode, shard, shards = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+reached = collections.Counter()
+differences = collections.Counter()
+
+# ---- differences, and why ----
+
+REASONS = {
+    'bitmap': 'qemu-img cannot open an image with a damaged bitmap table; imago check counts what is wrong in it',
+    'cut': 'an L1 table or a bitmap directory that the file does not have any more reads as zero in QEMU; the library '
+           'does not open such an image, so that its check has no verdict either',
+    'table': 'a refcount table that is nowhere makes qemu-img give up; imago check goes on, and can repair it',
+}
+
+
+def explain(fault, mine, theirs):
+    """Why one of the two has no verdict; None if there is no good reason."""
+    if mine.get('error') and not theirs.get('error') and fault == 'end_missing' and 'outside the file' in mine['error']:
+        return 'cut'
+    if theirs.get('error') and not mine.get('error'):
+        if 'bitmap' in theirs['error']:
+            return 'bitmap'
+        if fault == 'refcount_table_elsewhere' or fault == 'refcount_table_size':
+            return 'table'
+    return None
+
+
+# ---- asking both ----
+
+def verdict(result):
+    if not result.out.strip():
+        return {'error': result.err.strip() or 'nothing said'}
+    report = json.loads(result.out)
+    return dict({name: report.get(name, 0) for name in COUNTS}, status=result.status)
+
+
+def ask_imago(name, *options):
+    return verdict(imago('check', '-f', 'qcow2', '--output=json', *options, name))
+
+
+def ask_qemu(name):
+    return verdict(run('timeout', '20', 'qemu-img', 'check', '-f', 'qcow2', '--output=json', name))
+
+
+def compare_one(name, fault, what):
+    mine, theirs = ask_imago(name), ask_qemu(name)
+    reached['images'] += 1
+    if mine.get('error') and theirs.get('error'):
+        reached['refused by both'] += 1
+        return
+    if mine == theirs:
+        return
+    reason = explain(fault, mine, theirs)
+    assert reason is not None, '%s, %s:\n  imago: %r\n  qemu-img: %r' % (what, fault, mine, theirs)
+    differences[reason] += 1
+
+
+def write(name, data):
+    with open(name, 'wb') as file:
+        file.write(data)
+
+
+def check_kind(kind, n):
+    def check():
+        sound = faulty.make(kind)
+        write('image.qcow2', sound)
+        compare_one('image.qcow2', 'none', kind[0])
+        equal(ask_imago('image.qcow2')['status'], 0)
+        for i in range(n):
+            data, fault = faulty.damage(sound, random.Random('%s %d' % (kind[0], i)))
+            write('image.qcow2', data)
+            compare_one('image.qcow2', fault, '%s %d' % (kind[0], i))
+    return check
+
+
+# ---- repairing ----
+
+def guest_data(name):
+    """A digest of the disk; None if it cannot be read."""
+    result = run('timeout', '20', 'qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', name, 'guest.raw')
+    if result.status:
+        return None
+    with open('guest.raw', 'rb') as file:
+        return hashlib.sha256(file.read()).digest()
+
+
+def n_wrong(report):
+    return report['corruptions'] + report['check-errors']
+
+
+def repair_one(name, what, kind_of_repair):
+    before, guest = ask_qemu(name), guest_data(name)
+    mine = ask_imago(name, '-r', kind_of_repair)
+    if mine.get('error') or before.get('error'):
+        reached['without a verdict'] += 1
+        return
+    reached['repaired'] += 1
+    after = ask_qemu(name)
+    equal([mine[key] for key in WRONG], [after[key] for key in WRONG], what)
+    assert n_wrong(after) <= n_wrong(before), '%s: %r became %r' % (what, before, after)
+    reached['sound afterwards'] += n_wrong(after) == 0 and after['leaks'] == 0
+    if guest is not None:
+        equal(guest_data(name), guest, what + ': the disk has changed')
+        reached['disks compared'] += 1
+    with open(name, 'rb') as file:
+        repaired = file.read()
+    ask_imago(name, '-r', kind_of_repair)
+    with open(name, 'rb') as file:
+        assert file.read() == repaired, what + ': a second repair found something to do'
+
+
+def must_become_sound(kind, fault):
+    """Faults that leave no doubt about what was there."""
+    if fault == 'l2_unaligned_zero' and 'extended' in kind[0]:
+        return False  # the bit means nothing there: subclusters may have data
+    return fault in ('refcount_higher', 'refcount_lower', 'refcount_of_nothing', 'refcount_largest',
+                     'refcounts_of_a_range', 'block_missing', 'block_unaligned', 'block_reserved_bits', 'l1_copied',
+                     'l1_reserved_bits', 'l1_dropped', 'l2_copied', 'l2_reserved_bits', 'l2_dropped',
+                     'l2_unaligned_zero', 'refcount_table_none', 'marks', 'end_longer', 'bitmaps_stale')
+
+
+def repair_kind(kind, n):
+    def repair():
+        sound = faulty.make(kind)
+        for i in range(n):
+            data, fault = faulty.damage(sound, random.Random('repair %s %d' % (kind[0], i)))
+            what = '%s %d, %s' % (kind[0], i, fault)
+            write('image.qcow2', data)
+            repair_one('image.qcow2', what, 'leaks' if i % 4 == 3 else 'all')
+            if i % 4 != 3 and must_become_sound(kind, fault):
+                equal(ask_qemu('image.qcow2')['status'], 0, what)
+                reached['as they must'] += 1
+    return repair
+
+
+def totals():
+    diagnose(', '.join('%d %s' % (n, what) for what, n in sorted(reached.items())))
+    for reason, n in sorted(differences.items()):
+        diagnose('%d differ: %s' % (n, REASONS[reason]))
+    if mode == 'check':
+        equal(reached['images'], len(kinds) * (each + 1))
+    else:
+        assert reached['sound afterwards'] > reached['repaired'] // 2, reached
+
+
+kinds = faulty.KINDS[shard::shards]
+total = CHECKED if mode == 'check' else REPAIRED
+each = -(-total // len(faulty.KINDS))
+for kind in kinds:
+    add_test('%s %s' % (mode, kind[0]), (check_kind if mode == 'check' else repair_kind)(kind, each))
+add_test('totals', totals)
+main(needs=['qemu-img', 'qemu-io', IMAGO, 'timeout'])
