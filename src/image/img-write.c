@@ -289,31 +289,16 @@ write_all (Request *request, guint64 offset, guint64 length, ImgCancel *cancel, 
   return TRUE;
 }
 
-gboolean
-img_image_writev (ImgImage *image,
-                  guint64 offset,
-                  const struct iovec *iov,
-                  guint n_iov,
-                  ImgCancel *cancel,
-                  ImgError **error)
-{
-  guint64 length = img_iov_size (iov, n_iov);
-  gboolean success;
-  Request request;
-
-  if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
-    return FALSE;
-  request_begin (&request, image, iov, n_iov);
-  success = write_all (&request, offset, length, cancel, error);
-  request_end (&request);
-  return success;
-}
-
-/* Most requests are one run of clusters in place: no claim, no commit. */
+/* Most requests are one run of clusters in place: no claim, no commit. CLAIM: this one is not. */
 static ImgPrepareResult
-write_in_place (ImgImage *image, guint64 offset, const struct iovec *iov, ImgError **error)
+write_in_place (ImgImage *image,
+                guint64 offset,
+                const struct iovec *iov,
+                guint n_iov,
+                guint64 length,
+                ImgError **error)
 {
-  ImgIo io = { .op = IMG_IO_WRITE, .length = iov->iov_len, .iov = iov, .n_iov = 1 };
+  ImgIo io = { .op = IMG_IO_WRITE, .length = length, .iov = iov, .n_iov = n_iov };
   ImgLayout *layout = image->layout;
   ImgPrepareResult result;
   ImgPlan plan;
@@ -321,8 +306,8 @@ write_in_place (ImgImage *image, guint64 offset, const struct iovec *iov, ImgErr
 
   img_walk_begin (&walk, image, FALSE);
   img_walk_enter (&walk);
-  result = layout->klass->prepare_write (layout, offset, iov->iov_len, FALSE, &plan, error);
-  if (result == IMG_PREPARE_OK && (plan.length < iov->iov_len || plan.needs_commit))
+  result = layout->klass->prepare_write (layout, offset, length, FALSE, &plan, error);
+  if (result == IMG_PREPARE_OK && (plan.length < length || plan.needs_commit))
     result = IMG_PREPARE_CLAIM;
   if (G_LIKELY (result == IMG_PREPARE_OK))
     {
@@ -337,6 +322,32 @@ write_in_place (ImgImage *image, guint64 offset, const struct iovec *iov, ImgErr
 }
 
 gboolean
+img_image_writev (ImgImage *image,
+                  guint64 offset,
+                  const struct iovec *iov,
+                  guint n_iov,
+                  ImgCancel *cancel,
+                  ImgError **error)
+{
+  guint64 length = img_iov_size (iov, n_iov);
+  ImgPrepareResult result;
+  gboolean success;
+  Request request;
+
+  if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
+    return FALSE;
+  if (length == 0)
+    return TRUE;
+  result = write_in_place (image, offset, iov, n_iov, length, error);
+  if (G_LIKELY (result != IMG_PREPARE_CLAIM))
+    return result == IMG_PREPARE_OK;
+  request_begin (&request, image, iov, n_iov);
+  success = write_all (&request, offset, length, cancel, error);
+  request_end (&request);
+  return success;
+}
+
+gboolean
 img_image_write (ImgImage *image,
                  guint64 offset,
                  gconstpointer buffer,
@@ -346,19 +357,7 @@ img_image_write (ImgImage *image,
 {
   struct iovec iov = { (gpointer) buffer, length };
 
-  if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
-    return FALSE;
-  if (length == 0)
-    return TRUE;
-  switch (write_in_place (image, offset, &iov, error))
-    {
-    case IMG_PREPARE_OK:
-      return TRUE;
-    case IMG_PREPARE_CLAIM:
-      return img_image_writev (image, offset, &iov, 1, cancel, error);
-    default:
-      return FALSE;
-    }
+  return img_image_writev (image, offset, &iov, 1, cancel, error);
 }
 
 /* ---- compressed clusters ---- */
