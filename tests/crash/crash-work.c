@@ -597,12 +597,9 @@ crash_rewrite_disks (const CrashGeometry *geometry,
   CrashRandom random = crash_random (seed);
   g_autoptr (ImgError) error = NULL;
   CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
-  CrashWork later = { .geometry = geometry, .may_leak = TRUE };
+  CrashWork later = { .geometry = geometry, .log = crash_log_new (seed), .may_leak = TRUE };
   char *problem;
 
-  if (crash_image_is_dirty (geometry, disks[CRASH_DISK_IMAGE]))
-    return NULL; /* to be repaired first */
-  later.log = crash_log_new (seed);
   for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
     later.disks[i] = crash_pages_storage_new (disks[i], i == 0 ? "image" : "data", TRUE);
   init_model (&later);
