@@ -52,11 +52,12 @@ crash_pattern_parse (const guint8 *bytes, guint64 *value, guint64 *sector)
 
 typedef struct
 {
-  guint64 value;   /* what it leaves; of a resize the size */
+  guint64 value;   /* what it leaves; of a resize the size, and zeroes in what it cuts off */
   guint64 started;
   guint64 ended;   /* CRASH_NEVER while it runs */
   gboolean succeeded;
   gboolean replaces; /* nothing older is allowed any more */
+  gboolean is_resize;
 } Change;
 
 typedef struct
@@ -84,7 +85,7 @@ struct _CrashModel
 static guint32
 add_change (CrashModel *model, guint64 value, gboolean replaces)
 {
-  Change change = { value, crash_log_tick (model->log), CRASH_NEVER, FALSE, replaces };
+  Change change = { value, crash_log_tick (model->log), CRASH_NEVER, FALSE, replaces, FALSE };
 
   if (value == CRASH_NEVER)
     change.value = model->first_value + model->changes->len;
@@ -116,7 +117,7 @@ crash_model_new (CrashLog *log, guint64 n_sectors, guint64 max_sectors, guint64 
   model->sizes = g_array_new (FALSE, FALSE, sizeof (guint32));
   model->flushes = g_array_new (FALSE, FALSE, sizeof (Flush));
   first = add_change (model, n_sectors, TRUE);
-  *get_change (model, first) = (Change) { n_sectors, 0, 0, TRUE, TRUE };
+  *get_change (model, first) = (Change) { n_sectors, 0, 0, TRUE, TRUE, TRUE };
   g_array_append_val (model->sizes, first);
   return model;
 }
@@ -142,12 +143,31 @@ crash_model_get_size (CrashModel *model)
   return model->n_sectors;
 }
 
+void
+crash_model_set_size (CrashModel *model, guint64 n_sectors)
+{
+  g_assert (n_sectors <= model->max_sectors);
+  model->n_sectors = n_sectors;
+}
+
 static guint64
 initial_value (CrashModel *model, guint64 sector)
 {
   if (model->initial != NULL)
     return model->initial[sector];
   return sector < model->n_backing ? CRASH_VALUE_BACKING : CRASH_VALUE_ZERO;
+}
+
+/* With the mutex held. */
+static void
+list_change (CrashModel *model, guint32 index, guint64 first, guint64 n_sectors)
+{
+  for (guint64 i = first; i < first + n_sectors; i++)
+    {
+      if (model->sectors[i] == NULL)
+        model->sectors[i] = g_array_new (FALSE, FALSE, sizeof (guint32));
+      g_array_append_val (model->sectors[i], index);
+    }
 }
 
 guint64
@@ -161,12 +181,7 @@ crash_model_begin (CrashModel *model, CrashChangeKind kind, guint64 first, guint
   g_assert (first + n_sectors <= model->max_sectors);
   img_mutex_lock (&model->mutex);
   index = add_change (model, value, kind != CRASH_CHANGE_DISCARD_ANY);
-  for (guint64 i = first; i < first + n_sectors; i++)
-    {
-      if (model->sectors[i] == NULL)
-        model->sectors[i] = g_array_new (FALSE, FALSE, sizeof (guint32));
-      g_array_append_val (model->sectors[i], index);
-    }
+  list_change (model, index, first, n_sectors);
   img_mutex_unlock (&model->mutex);
   return model->first_value + index;
 }
@@ -188,10 +203,13 @@ crash_model_begin_resize (CrashModel *model, guint64 n_sectors)
 {
   guint32 index;
 
-  g_assert (n_sectors >= model->n_sectors && n_sectors <= model->max_sectors);
+  g_assert (n_sectors <= model->max_sectors);
   img_mutex_lock (&model->mutex);
   index = add_change (model, n_sectors, TRUE);
+  get_change (model, index)->is_resize = TRUE;
   g_array_append_val (model->sizes, index);
+  if (n_sectors < model->n_sectors)
+    list_change (model, index, n_sectors, model->n_sectors - n_sectors);
   model->n_sectors = n_sectors;
   img_mutex_unlock (&model->mutex);
   return model->first_value + index;
@@ -262,6 +280,12 @@ last_settled (CrashModel *model, const GArray *list, CrashMoment moment)
   return last;
 }
 
+static guint64
+value_in (const GArray *list, CrashModel *model, const Change *change)
+{
+  return change->is_resize && list != model->sizes ? CRASH_VALUE_ZERO : change->value;
+}
+
 /* Whether @value is what a change of @list left, or @initial. */
 static gboolean
 is_allowed (CrashModel *model, const GArray *list, guint64 initial, CrashMoment moment, guint64 value)
@@ -277,7 +301,8 @@ is_allowed (CrashModel *model, const GArray *list, guint64 initial, CrashMoment 
     {
       const Change *change = get_change (model, g_array_index (list, guint32, i));
 
-      if (change->value == value && change->started < moment.now && change->ended >= last)
+      if (value_in (list, model, change) == value && change->started < moment.now &&
+          change->ended >= last)
         return TRUE;
     }
   return FALSE;

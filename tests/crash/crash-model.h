@@ -35,6 +35,8 @@ CrashModel *crash_model_new         (CrashLog *log, guint64 n_sectors, guint64 m
                                      guint64 n_backing);
 void        crash_model_free        (CrashModel *model);
 guint64     crash_model_get_size    (CrashModel *model); /* sectors, after the last resize */
+/* After a resize that failed: what became of it. Whether that was allowed is another question. */
+void        crash_model_set_size    (CrashModel *model, guint64 n_sectors);
 
 /* Before the first change: @image is right as it is, whatever it holds. Returns what makes that impossible. */
 char       *crash_model_start_from  (CrashModel *model, ImgImage *image)
@@ -54,7 +56,7 @@ guint64     crash_model_begin       (CrashModel *model, CrashChangeKind kind, gu
                                      guint64 n_sectors);
 void        crash_model_end         (CrashModel *model, guint64 change, gboolean succeeded);
 
-/* Growing only. */
+/* What is new reads as zero, also where it had been cut off. */
 guint64     crash_model_begin_resize (CrashModel *model, guint64 n_sectors);
 
 /* A flush that is acknowledged is a moment for a crash. */

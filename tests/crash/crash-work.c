@@ -21,6 +21,7 @@ static const char *const op_names[CRASH_N_OPS] = {
   [CRASH_OP_WRITE_COMPRESSED] = "write compressed",
   [CRASH_OP_FLUSH] = "flush",
   [CRASH_OP_RESIZE] = "resize",
+  [CRASH_OP_SHRINK] = "shrink",
   [CRASH_OP_REOPEN] = "reopen",
   [CRASH_OP_READ] = "read",
 };
@@ -52,6 +53,14 @@ count_clusters (CrashWork *work)
   g_atomic_int_set (&work->n_clusters, (gint) ((crash_model_get_size (work->model) + n - 1) / n));
 }
 
+/* A resize that failed, or was cut off, has happened or has not. */
+static void
+follow_size (CrashWork *work)
+{
+  crash_model_set_size (work->model, img_image_get_size (work->image) / CRASH_SECTOR);
+  count_clusters (work);
+}
+
 static void
 init_model (CrashWork *work)
 {
@@ -71,6 +80,8 @@ crash_work_open (CrashWork *work)
   work->image = crash_image_open (work->geometry, work->disks, TRUE, &error);
   if (work->image == NULL && !work->may_fail)
     g_error ("%s: cannot open for writing: %s", work->geometry->name, error->text);
+  if (work->image != NULL)
+    follow_size (work);
   return work->image != NULL;
 }
 
@@ -214,21 +225,40 @@ do_flush (CrashWork *work, ImgError **error)
 }
 
 static gboolean
-do_resize (CrashWork *work, ImgError **error)
+do_resize (CrashWork *work, guint64 n_sectors, ImgError **error)
+{
+  gboolean shrinks = n_sectors < crash_model_get_size (work->model);
+  guint64 change = crash_model_begin_resize (work->model, n_sectors);
+  gboolean success = img_image_resize (work->image, n_sectors * CRASH_SECTOR, shrinks,
+                                       IMG_PREALLOCATE_OFF, NULL, error);
+
+  crash_model_end (work->model, change, success);
+  if (shrinks && !success) /* what is written from now on must not be cut off by it */
+    crash_model_end (work->model,
+                     crash_model_begin_resize (work->model,
+                                               img_image_get_size (work->image) / CRASH_SECTOR),
+                     TRUE);
+  follow_size (work);
+  return success;
+}
+
+static gboolean
+do_grow (CrashWork *work, ImgError **error)
 {
   guint64 n_sectors = crash_model_get_size (work->model) + sectors_per_cluster (work->geometry);
-  guint64 change;
-  gboolean success;
 
-  if (n_sectors > max_sectors (work->geometry))
-    return TRUE;
-  change = crash_model_begin_resize (work->model, n_sectors);
-  success = img_image_resize (work->image, n_sectors * CRASH_SECTOR, FALSE, IMG_PREALLOCATE_OFF,
-                              NULL, error);
-  crash_model_end (work->model, change, success);
-  if (success)
-    count_clusters (work);
-  return success;
+  return n_sectors > max_sectors (work->geometry) || do_resize (work, n_sectors, error);
+}
+
+/* Half of what a new disk has stays. */
+static gboolean
+do_shrink (CrashWork *work, ImgError **error)
+{
+  guint64 size = crash_model_get_size (work->model);
+  guint64 cut = (1 + size % 3) * sectors_per_cluster (work->geometry);
+
+  return size < work->geometry->size / CRASH_SECTOR / 2 + cut ||
+         do_resize (work, size - cut, error);
 }
 
 static gboolean
@@ -303,7 +333,10 @@ crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
       success = do_flush (work, &error);
       break;
     case CRASH_OP_RESIZE:
-      success = do_resize (work, &error);
+      success = do_grow (work, &error);
+      break;
+    case CRASH_OP_SHRINK:
+      success = do_shrink (work, &error);
       break;
     case CRASH_OP_REOPEN:
       success = do_close (work, &error);
@@ -345,7 +378,9 @@ pick_op (CrashWork *work, CrashRandom *random, gboolean alone)
   if (crash_random_one_in (random, 2))
     return often[crash_random_below (random, G_N_ELEMENTS (often))];
   op = (CrashOp) crash_random_below (random, CRASH_N_OPS);
-  if ((op == CRASH_OP_REOPEN || op == CRASH_OP_RESIZE) && !alone)
+  if (op == CRASH_OP_REOPEN && !alone)
+    op = CRASH_OP_FLUSH;
+  if ((op == CRASH_OP_RESIZE || op == CRASH_OP_SHRINK) && (!alone || work->keeps_size))
     op = CRASH_OP_FLUSH;
   if (op == CRASH_OP_REOPEN && !crash_random_one_in (random, 4))
     op = CRASH_OP_WRITE_PART;

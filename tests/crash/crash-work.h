@@ -26,6 +26,7 @@ typedef enum
   CRASH_OP_WRITE_COMPRESSED, /* whole clusters; fails where there is content already */
   CRASH_OP_FLUSH,
   CRASH_OP_RESIZE,          /* grows by a cluster, up to the largest size */
+  CRASH_OP_SHRINK,          /* by up to three clusters */
   CRASH_OP_REOPEN,          /* closes and opens; alone */
   CRASH_OP_READ,            /* and checks what comes */
   CRASH_N_OPS,
@@ -41,6 +42,7 @@ typedef struct
   gint n_clusters;        /* atomic: those that may be used now */
   gboolean may_fail;      /* faults are injected */
   gboolean may_leak;      /* the image was not closed once, or a fault was injected */
+  gboolean keeps_size;    /* random steps do not change the size */
   gboolean churns;        /* whole clusters are written, read, discarded and flushed, and little else is done */
   gint n_done[CRASH_N_OPS];
   gint n_failed[CRASH_N_OPS];
@@ -56,7 +58,7 @@ const char *crash_op_get_name (CrashOp op);
 /* The range is in sectors; ignored where the operation has none. FALSE only with may_fail, or where a compressed
  * write finds content. */
 gboolean    crash_work_do     (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors);
-/* An operation drawn from @random; REOPEN and RESIZE only if @alone. */
+/* An operation drawn from @random; those that change the size and REOPEN only if @alone. */
 gboolean    crash_work_step   (CrashWork *work, CrashRandom *random, gboolean alone);
 void        crash_work_steps  (CrashWork *work, CrashRandom *random, guint n_steps);
 /* @n_threads threads of @n_steps steps each, at once, in an order drawn from @seed. Returns the trace. */

@@ -40,6 +40,7 @@ typedef enum
   ACTION_READ,
   ACTION_FLUSH,
   ACTION_RESIZE,
+  ACTION_SHRINK,
   ACTION_CLOSE,
   ACTION_OPEN,
   N_ACTIONS,
@@ -48,7 +49,7 @@ typedef enum
 static const char *const action_names[N_ACTIONS] = {
   "write-new",  "write-many", "write-part",         "overwrite-compressed", "write-compressed",
   "zero",       "zero-unmap", "discard",            "discard-to-backing",   "read",
-  "flush",      "resize",     "close",              "open",
+  "flush",      "resize",     "shrink",             "close",                "open",
 };
 
 /* What the image is like when the action comes. */
@@ -141,6 +142,9 @@ act (CrashWork *work, Action action)
     case ACTION_RESIZE:
       crash_work_do (work, CRASH_OP_RESIZE, 0, 0);
       break;
+    case ACTION_SHRINK:
+      crash_work_do (work, CRASH_OP_SHRINK, 0, 0);
+      break;
     case ACTION_CLOSE:
       crash_work_close (work);
       break;
@@ -199,6 +203,7 @@ use_handle (CrashWork *work, guint64 seed)
       g_clear_pointer (&work->image, img_image_unref);
       return;
     }
+  work->keeps_size = TRUE; /* another change of the size could cover up what became of the first */
   crash_work_steps (work, &random, N_AFTERWARDS);
   crash_work_do (work, CRASH_OP_REOPEN, 0, 0);
   assert_no_problem (crash_work_check (work));

@@ -36,9 +36,8 @@ check_size (const ImgQcow2 *self, guint64 size, guint64 n_entries, ImgError **er
   return FALSE;
 }
 
-/* Header and file say where L1 is, with one write. */
 static gboolean
-publish_l1 (ImgQcow2 *self, guint64 offset, guint64 n_entries, ImgError **error)
+write_l1_pointer (ImgQcow2 *self, guint64 offset, guint64 n_entries, ImgError **error)
 {
   guint8 bytes[12];
   guint32 stored_n = GUINT32_TO_BE ((guint32) n_entries);
@@ -46,11 +45,24 @@ publish_l1 (ImgQcow2 *self, guint64 offset, guint64 n_entries, ImgError **error)
 
   memcpy (bytes, &stored_n, sizeof stored_n);
   memcpy (bytes + sizeof stored_n, &stored_offset, sizeof stored_offset);
-  if (!img_storage_write (self->parent.storage, L1_AT, bytes, sizeof bytes, error))
+  return img_storage_write (self->parent.storage, L1_AT, bytes, sizeof bytes, error);
+}
+
+/* Header and file say where L1 is, with one write. One that failed may be in the file nevertheless, and
+ * where that cannot be undone nobody knows which of the two tables the file points to. */
+static gboolean
+publish_l1 (ImgQcow2 *self, guint64 offset, guint64 n_entries, ImgError **error)
+{
+  const ImgQcow2WholeTable *old = &self->writer->l1;
+
+  if (write_l1_pointer (self, offset, n_entries, error))
+    {
+      if (img_storage_flush (self->parent.storage, error))
+        return TRUE;
+    }
+  else if (write_l1_pointer (self, old->offset, old->n_entries, NULL))
     return FALSE;
-  if (img_storage_flush (self->parent.storage, error))
-    return TRUE;
-  img_qcow2_writer_poison (self); /* which of the two tables the file points to is not known */
+  img_qcow2_writer_poison (self);
   return FALSE;
 }
 
@@ -184,19 +196,36 @@ img_qcow2_reserve (ImgLayout *layout, guint64 size, ImgError **error)
   return !self->has_data_file || img_storage_truncate (self->data_storage, size, error);
 }
 
+static gboolean
+write_size (ImgQcow2 *self, guint64 size, ImgError **error)
+{
+  guint64 stored = GUINT64_TO_BE (size);
+
+  return img_storage_write (self->parent.storage, SIZE_AT, &stored, sizeof stored, error);
+}
+
+/* As with the pointer to L1: a disk must not turn out smaller than what is written to it later. */
+static gboolean
+publish_size (ImgQcow2 *self, guint64 size, ImgError **error)
+{
+  if (write_size (self, size, error))
+    return TRUE;
+  if (!write_size (self, self->header->size, NULL))
+    img_qcow2_writer_poison (self);
+  return FALSE;
+}
+
 gboolean
 img_qcow2_set_size (ImgLayout *layout, guint64 size, ImgError **error)
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
   guint64 n_entries = img_qcow2_header_count_l1_entries (self->header, size);
-  guint64 stored = GUINT64_TO_BE (size);
   gboolean success;
 
   if (!img_qcow2_writer_check (self, error) || !check_size (self, size, n_entries, error))
     return FALSE;
   img_turn_take (&self->writer->turn);
-  success = img_qcow2_begin_write (self, error) &&
-            img_storage_write (layout->storage, SIZE_AT, &stored, sizeof stored, error);
+  success = img_qcow2_begin_write (self, error) && publish_size (self, size, error);
   img_turn_give (&self->writer->turn);
   if (!success)
     return FALSE;

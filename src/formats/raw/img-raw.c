@@ -106,11 +106,24 @@ raw_reserve (ImgLayout *layout, guint64 size, ImgError **error)
   return img_storage_truncate (layout->storage, size, error);
 }
 
+/* A file that was cut off although that failed has a smaller disk: what lay behind is gone. */
+static void
+follow_file (ImgLayout *layout)
+{
+  guint64 size;
+
+  if (get_disk_size (layout->storage, &size, NULL) && size < layout->size)
+    __atomic_store_n (&layout->size, size, __ATOMIC_RELAXED);
+}
+
 static gboolean
 raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
 {
   if (!img_storage_truncate (layout->storage, size, error))
-    return FALSE;
+    {
+      follow_file (layout);
+      return FALSE;
+    }
   __atomic_store_n (&layout->size, size, __ATOMIC_RELAXED);
   return img_storage_flush (layout->storage, error);
 }
