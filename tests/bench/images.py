@@ -76,7 +76,7 @@ class Images:
             self._make_zlib()
         if wanted & {"write", "threads", "allocate"}:
             self._make_written()
-        if "open" in wanted:
+        if wanted & {"open", "check"}:
             self._make_sizes()
         if "convert" in wanted:
             self._make_disk()

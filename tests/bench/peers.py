@@ -3,6 +3,7 @@
 
 """Peers, groups of peers under one workload, and ratios between them."""
 
+import json
 import re
 import statistics
 import subprocess
@@ -204,6 +205,32 @@ class Group:
         if len(sums) > 1:
             details = ", ".join(f"{peer.name} {peer.sum}" for peer in self.peers)
             sys.exit(f"{self.title}: the peers did not read the same bytes: {details}")
+
+
+class CheckGroup(Group):
+    """Both must come to the same verdict; peak memory is the other half of the answer."""
+
+    def __init__(self, ours, theirs, image):
+        ratio = Ratio("check of 1 TiB with its metadata / qemu-img", ours, [theirs], 10.0)
+        super().__init__("check a disk of 1 TiB with all its metadata", [ours, theirs], [ratio], [])
+        self.image = image
+
+    def run(self, rounds):
+        super().run(rounds)
+        ours, theirs = (max(peer.peaks) / 1024 for peer in self.peers)
+        self.notes = [
+            f"imago check takes {ours:.1f} MiB at its peak, qemu-img check {theirs:.1f} MiB: {ours / theirs:.2f} times"
+        ]
+
+    def _check_sums(self):
+        # After the helper that measures, the program itself.
+        reports = [
+            subprocess.run(peer.command[1:], stdout=subprocess.PIPE, check=True, text=True).stdout
+            for peer in self.peers
+        ]
+        ours, theirs = map(json.loads, reports)
+        if ours != theirs:
+            sys.exit(f"{self.title}: {ours} is not {theirs}")
 
 
 class OpenGroup(Group):

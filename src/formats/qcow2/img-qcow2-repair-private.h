@@ -15,18 +15,14 @@ G_BEGIN_DECLS
 
 /* What entries may not contain, where their meaning stays the same without it. */
 gboolean img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error);
-/* COPIED flags as the refcounts say. @only: one for every cluster whose refcount has just changed; NULL: all
- * clusters. */
-gboolean img_qcow2_repair_copied  (ImgQcow2Checker *checker, const ImgQcow2Counts *only,
-                                   ImgError **error);
+/* COPIED flags as the refcounts say; of leaked clusters only, as they will be without the leaks. */
+gboolean img_qcow2_repair_copied  (ImgQcow2Checker *checker, gboolean only_leaked, ImgError **error);
 
 /* img-qcow2-repair-refcounts.c */
 
 /* In place: refcounts that are too low become what they should be, or those that are too high. */
 gboolean img_qcow2_repair_raise   (ImgQcow2Checker *checker, ImgError **error);
-/* *lowered gets a one for each of them. */
-gboolean img_qcow2_repair_lower   (ImgQcow2Checker *checker, ImgQcow2Counts *lowered,
-                                   ImgError **error);
+gboolean img_qcow2_repair_lower   (ImgQcow2Checker *checker, ImgError **error);
 
 /* img-qcow2-repair-rebuild.c: a new refcount structure behind the end of the file. @checker has skipped the
  * old one. Damaged entries may refer to places there. When some lie before the first one that has room, that

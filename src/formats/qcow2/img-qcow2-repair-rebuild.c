@@ -19,6 +19,8 @@
 typedef struct
 {
   ImgQcow2Checker *checker;
+  guint64 n_old;        /* blocks that count anything there is already */
+  gboolean last_is_old; /* the last one that could is one of them */
   guint64 first;        /* cluster of the first block */
   guint64 n_blocks;
   guint64 n_table;      /* clusters of the table */
@@ -32,16 +34,12 @@ get_end (const Plan *self)
   return self->first + self->n_blocks + self->n_table;
 }
 
-/* Whether the block counts anything: the clusters of the new structure lie at the end. */
 static gboolean
-is_needed (const Plan *self, guint64 index)
+counts_old (const ImgQcow2Checker *checker, guint64 index)
 {
-  const ImgQcow2Checker *checker = self->checker;
   guint64 start = index << checker->block_bits;
   guint64 end = MIN ((index + 1) << checker->block_bits, checker->references.n);
 
-  if ((index + 1) << checker->block_bits > self->first)
-    return TRUE;
   for (guint64 i = start; i < end; i++)
     if (img_qcow2_counts_get (&checker->references, i) != 0)
       return TRUE;
@@ -49,13 +47,38 @@ is_needed (const Plan *self, guint64 index)
 }
 
 static guint64
+count_old_blocks (const ImgQcow2Checker *checker)
+{
+  return img_div_round_up (checker->references.n, (guint64) 1 << checker->block_bits);
+}
+
+static void
+count_old (Plan *self)
+{
+  guint64 n = count_old_blocks (self->checker);
+
+  for (guint64 i = 0; i < n; i++)
+    {
+      self->last_is_old = counts_old (self->checker, i);
+      self->n_old += self->last_is_old ? 1 : 0;
+    }
+}
+
+/* Whether the block counts anything; from the one with the first new cluster on, all do. */
+static gboolean
+is_needed (const Plan *self, guint64 index)
+{
+  return index >= self->first >> self->checker->block_bits || counts_old (self->checker, index);
+}
+
+/* The same, counted: the new clusters begin in the last old block, or behind it. */
+static guint64
 count_needed (const Plan *self)
 {
-  guint64 n = 0;
+  guint64 first_new = self->first >> self->checker->block_bits;
+  gboolean is_shared = first_new < count_old_blocks (self->checker) && self->last_is_old;
 
-  for (guint64 i = 0; i < self->n_entries; i++)
-    n += is_needed (self, i);
-  return n;
+  return self->n_old - (is_shared ? 1 : 0) + self->n_entries - first_new;
 }
 
 /* More blocks make the file longer, and a longer file needs more blocks; that ends soon, as a block counts for
@@ -177,6 +200,7 @@ find_room (Plan *self, gboolean *skips, ImgError **error)
   guint64 i = checker->n_clusters - checker->n_file_clusters;
 
   *skips = FALSE;
+  count_old (self);
   self->first = checker->n_clusters;
   plan_size (self);
   for (; i < past_end->n; i++)

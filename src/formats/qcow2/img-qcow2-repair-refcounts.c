@@ -33,7 +33,6 @@ typedef struct
 {
   ImgQcow2Checker *checker;
   gboolean raises;
-  ImgQcow2Counts *changed; /* nullable */
   guint8 *block;
   gboolean is_changed;
 } Change;
@@ -54,8 +53,7 @@ change_one (Change *self, guint64 cluster, ImgError **error)
                         cluster, refcount, references);
   self->is_changed = TRUE;
   img_qcow2_refcount_write (self->block, in_block, checker->header->refcount_order, references);
-  return img_qcow2_counts_set (&checker->refcounts, cluster, references, error) &&
-         (self->changed == NULL || img_qcow2_counts_set (self->changed, cluster, 1, error));
+  return img_qcow2_counts_set (&checker->refcounts, cluster, references, error);
 }
 
 /* The block that counts for @cluster, the first one in it that differs; @end: the cluster behind its last. */
@@ -102,10 +100,10 @@ change_all (Change *self, ImgError **error)
 }
 
 static gboolean
-change (ImgQcow2Checker *checker, gboolean raises, ImgQcow2Counts *changed, ImgError **error)
+change (ImgQcow2Checker *checker, gboolean raises, ImgError **error)
 {
   g_autoptr (ImgBuffer) block = img_try_alloc ((gsize) checker->cluster_size, error);
-  Change self = { checker, raises, changed, block };
+  Change self = { checker, raises, block, FALSE };
 
   return block != NULL && change_all (&self, error);
 }
@@ -113,11 +111,11 @@ change (ImgQcow2Checker *checker, gboolean raises, ImgQcow2Counts *changed, ImgE
 gboolean
 img_qcow2_repair_raise (ImgQcow2Checker *checker, ImgError **error)
 {
-  return change (checker, TRUE, NULL, error);
+  return change (checker, TRUE, error);
 }
 
 gboolean
-img_qcow2_repair_lower (ImgQcow2Checker *checker, ImgQcow2Counts *lowered, ImgError **error)
+img_qcow2_repair_lower (ImgQcow2Checker *checker, ImgError **error)
 {
-  return change (checker, FALSE, lowered, error);
+  return change (checker, FALSE, error);
 }

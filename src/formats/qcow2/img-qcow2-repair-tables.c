@@ -13,8 +13,8 @@
 typedef struct
 {
   ImgQcow2Checker *checker;
-  const ImgQcow2Counts *only; /* nullable */
-  ImgError *error;            /* of what an entry led to */
+  gboolean only_leaked;
+  ImgError *error; /* of what an entry led to */
 } Editor;
 
 /* ---- writing ---- */
@@ -162,7 +162,7 @@ edit_l2_entries (gpointer data,
 gboolean
 img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error)
 {
-  Editor self = { checker, NULL, NULL };
+  Editor self = { checker, FALSE, NULL };
   ImgQcow2TableEditor editor = { edit_l1_entries, edit_l2_entries, &self };
 
   return img_qcow2_checker_edit_tables (checker, &editor, error);
@@ -176,15 +176,20 @@ set_copied (Editor *self, guint64 entry)
   ImgQcow2Checker *checker = self->checker;
   guint64 cluster = (entry & IMG_QCOW2_OFFSET_MASK) >> checker->cluster_bits;
   gboolean is_known;
-  guint64 refcount;
+  guint64 refcount, references;
 
-  if (self->error != NULL ||
-      (self->only != NULL &&
-       (cluster >= self->only->n || img_qcow2_counts_get (self->only, cluster) == 0)))
+  if (self->error != NULL || (self->only_leaked && cluster >= checker->n_clusters))
     return entry;
   if (!img_qcow2_checker_get_refcount (checker, cluster, &is_known, &refcount, &self->error) ||
       !is_known)
     return entry;
+  if (self->only_leaked)
+    {
+      references = img_qcow2_counts_get (&checker->references, cluster);
+      if (refcount <= references)
+        return entry;
+      refcount = references;
+    }
   return refcount == 1 ? entry | IMG_QCOW2_FLAG_COPIED : entry & ~IMG_QCOW2_FLAG_COPIED;
 }
 
@@ -200,7 +205,7 @@ copy_l2_entry (Editor *self, guint64 entry, guint64 *bitmap G_GNUC_UNUSED)
   if ((entry & IMG_QCOW2_FLAG_COMPRESSED) != 0 || (entry & IMG_QCOW2_OFFSET_MASK) == 0)
     return entry;
   if (self->checker->has_data_file)
-    return entry | IMG_QCOW2_FLAG_COPIED;
+    return self->only_leaked ? entry : entry | IMG_QCOW2_FLAG_COPIED;
   return set_copied (self, entry);
 }
 
@@ -230,9 +235,9 @@ copy_l2_entries (gpointer data,
 }
 
 gboolean
-img_qcow2_repair_copied (ImgQcow2Checker *checker, const ImgQcow2Counts *only, ImgError **error)
+img_qcow2_repair_copied (ImgQcow2Checker *checker, gboolean only_leaked, ImgError **error)
 {
-  Editor self = { checker, only, NULL };
+  Editor self = { checker, only_leaked, NULL };
   ImgQcow2TableEditor editor = { copy_l1_entries, copy_l2_entries, &self };
 
   return img_qcow2_checker_edit_tables (checker, &editor, error);
