@@ -18,11 +18,26 @@ gboolean img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error);
 /* COPIED flags as the refcounts say; of leaked clusters only, as they will be without the leaks. */
 gboolean img_qcow2_repair_copied  (ImgQcow2Checker *checker, gboolean only_leaked, ImgError **error);
 
+/* COPIED flags in tables that cannot be written: for every cluster, how many entries have it and how many do
+ * not. Empty when all tables can be written. */
+typedef struct
+{
+  ImgQcow2Counts set;
+  ImgQcow2Counts unset;
+} ImgQcow2StuckFlags;
+
+gboolean img_qcow2_repair_list_stuck (ImgQcow2Checker *checker, ImgQcow2StuckFlags *stuck,
+                                      ImgError **error);
+void     img_qcow2_stuck_flags_clear (ImgQcow2StuckFlags *stuck);
+
 /* img-qcow2-repair-refcounts.c */
 
-/* In place: refcounts that are too low become what they should be, or those that are too high. */
-gboolean img_qcow2_repair_raise   (ImgQcow2Checker *checker, ImgError **error);
-gboolean img_qcow2_repair_lower   (ImgQcow2Checker *checker, ImgError **error);
+/* In place: refcounts that are too low become what they should be, or those that are too high; but for those that
+ * more stuck flags would contradict. */
+gboolean img_qcow2_repair_raise   (ImgQcow2Checker *checker, const ImgQcow2StuckFlags *stuck,
+                                   ImgError **error);
+gboolean img_qcow2_repair_lower   (ImgQcow2Checker *checker, const ImgQcow2StuckFlags *stuck,
+                                   ImgError **error);
 
 /* img-qcow2-repair-rebuild.c: a new refcount structure behind the end of the file. @checker has skipped the
  * old one. Damaged entries may refer to places there. When some lie before the first one that has room, that

@@ -33,9 +33,26 @@ typedef struct
 {
   ImgQcow2Checker *checker;
   gboolean raises;
+  const ImgQcow2StuckFlags *stuck;
   guint8 *block;
   gboolean is_changed;
 } Change;
+
+static guint64
+count_contradicting (const Change *self, guint64 cluster, guint64 refcount)
+{
+  const ImgQcow2Counts *flags = refcount == 1 ? &self->stuck->unset : &self->stuck->set;
+
+  return flags->words != NULL ? img_qcow2_counts_get (flags, cluster) : 0;
+}
+
+/* A refcount that is too low is a corruption itself, one that is too high is none. */
+static gboolean
+makes_it_worse (const Change *self, guint64 cluster, guint64 old, guint64 new)
+{
+  return count_contradicting (self, cluster, new) >
+         count_contradicting (self, cluster, old) + (self->raises ? 1 : 0);
+}
 
 static gboolean
 change_one (Change *self, guint64 cluster, ImgError **error)
@@ -47,6 +64,8 @@ change_one (Change *self, guint64 cluster, ImgError **error)
 
   references = MIN (references, checker->max_refcount);
   if (self->raises ? refcount >= references : refcount <= references)
+    return TRUE;
+  if (makes_it_worse (self, cluster, refcount, references))
     return TRUE;
   img_check_result_say (checker->result, IMG_CHECK_REPAIRED, cluster << checker->cluster_bits,
                         _("Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
@@ -100,22 +119,25 @@ change_all (Change *self, ImgError **error)
 }
 
 static gboolean
-change (ImgQcow2Checker *checker, gboolean raises, ImgError **error)
+change (ImgQcow2Checker *checker,
+        gboolean raises,
+        const ImgQcow2StuckFlags *stuck,
+        ImgError **error)
 {
   g_autoptr (ImgBuffer) block = img_try_alloc ((gsize) checker->cluster_size, error);
-  Change self = { checker, raises, block, FALSE };
+  Change self = { checker, raises, stuck, block, FALSE };
 
   return block != NULL && change_all (&self, error);
 }
 
 gboolean
-img_qcow2_repair_raise (ImgQcow2Checker *checker, ImgError **error)
+img_qcow2_repair_raise (ImgQcow2Checker *checker, const ImgQcow2StuckFlags *stuck, ImgError **error)
 {
-  return change (checker, TRUE, error);
+  return change (checker, TRUE, stuck, error);
 }
 
 gboolean
-img_qcow2_repair_lower (ImgQcow2Checker *checker, ImgError **error)
+img_qcow2_repair_lower (ImgQcow2Checker *checker, const ImgQcow2StuckFlags *stuck, ImgError **error)
 {
-  return change (checker, FALSE, error);
+  return change (checker, FALSE, stuck, error);
 }

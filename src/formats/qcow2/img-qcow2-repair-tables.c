@@ -242,3 +242,89 @@ img_qcow2_repair_copied (ImgQcow2Checker *checker, gboolean only_leaked, ImgErro
 
   return img_qcow2_checker_edit_tables (checker, &editor, error);
 }
+
+/* ---- flags that cannot be changed ---- */
+
+typedef struct
+{
+  Editor parent;
+  ImgQcow2StuckFlags *stuck;
+} Survey;
+
+static gboolean
+note_flag (Survey *self, guint64 entry, guint64 times, ImgError **error)
+{
+  ImgQcow2Checker *checker = self->parent.checker;
+  ImgQcow2Counts *counts =
+    (entry & IMG_QCOW2_FLAG_COPIED) != 0 ? &self->stuck->set : &self->stuck->unset;
+  guint64 cluster = (entry & IMG_QCOW2_OFFSET_MASK) >> checker->cluster_bits;
+  guint64 excess = 0;
+
+  if (cluster == 0 || cluster >= checker->refcounts.n)
+    return TRUE;
+  if (counts->words == NULL && !img_qcow2_counts_init (counts, checker->refcounts.n, error))
+    return FALSE;
+  return img_qcow2_counts_add (counts, cluster, 1, times, G_MAXINT64, &excess, error);
+}
+
+static gboolean
+survey_table (Survey *self,
+              guint64 offset,
+              const guint64 *entries,
+              gsize n,
+              gsize step,
+              ImgQcow2Times times,
+              ImgError **error)
+{
+  if (times.active == 0 || offset == 0 || may_write (&self->parent, offset, n, times))
+    return TRUE;
+  for (gsize i = 0; i < n; i += step)
+    {
+      guint64 entry = GUINT64_FROM_BE (entries[i]);
+
+      if ((entry & IMG_QCOW2_FLAG_COMPRESSED) == 0 && !note_flag (self, entry, times.active, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+survey_l1 (gpointer data,
+           guint64 offset,
+           guint64 *entries,
+           gsize n,
+           ImgQcow2Times times,
+           ImgError **error)
+{
+  return survey_table (data, offset, entries, n, 1, times, error);
+}
+
+static gboolean
+survey_l2 (gpointer data,
+           guint64 offset,
+           guint64 *entries,
+           gsize n,
+           ImgQcow2Times times,
+           ImgError **error)
+{
+  Survey *self = data;
+
+  return self->parent.checker->has_data_file ||
+         survey_table (self, offset, entries, n, get_step (&self->parent), times, error);
+}
+
+gboolean
+img_qcow2_repair_list_stuck (ImgQcow2Checker *checker, ImgQcow2StuckFlags *stuck, ImgError **error)
+{
+  Survey self = { { checker, FALSE, NULL }, stuck };
+  ImgQcow2TableEditor editor = { survey_l1, survey_l2, &self };
+
+  return img_qcow2_checker_edit_tables (checker, &editor, error);
+}
+
+void
+img_qcow2_stuck_flags_clear (ImgQcow2StuckFlags *stuck)
+{
+  img_qcow2_counts_clear (&stuck->set);
+  img_qcow2_counts_clear (&stuck->unset);
+}

@@ -111,24 +111,41 @@ rebuild (Repair *self, const ImgQcow2Header *header, ImgError **error)
 /* The flags first: if it ends between the two, the next repair still finds the leaks, and a flag that comes
  * too early says no more than what is true. */
 static gboolean
-repair_leaks (Repair *self, ImgQcow2Checker *checker, ImgError **error)
+repair_leaks (Repair *self,
+              ImgQcow2Checker *checker,
+              const ImgQcow2StuckFlags *stuck,
+              ImgError **error)
 {
   return img_qcow2_repair_copied (checker, TRUE, error) &&
-         img_storage_flush (self->storage, error) && img_qcow2_repair_lower (checker, error) &&
-         img_storage_flush (self->storage, error);
+         img_storage_flush (self->storage, error) &&
+         img_qcow2_repair_lower (checker, stuck, error) && img_storage_flush (self->storage, error);
+}
+
+static gboolean
+repair_in_place (Repair *self, ImgQcow2Checker *checker, ImgError **error)
+{
+  ImgQcow2StuckFlags stuck = { { NULL } };
+  gboolean success = img_qcow2_repair_list_stuck (checker, &stuck, error);
+
+  if (success && self->repair == IMG_REPAIR_LEAKS)
+    success = repair_leaks (self, checker, &stuck, error);
+  else if (success)
+    success = img_qcow2_repair_raise (checker, &stuck, error) &&
+              img_storage_flush (self->storage, error) &&
+              img_qcow2_repair_lower (checker, &stuck, error) &&
+              img_storage_flush (self->storage, error);
+  img_qcow2_stuck_flags_clear (&stuck);
+  return success;
 }
 
 static gboolean
 repair_refcounts (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
+  if (!checker->needs_rebuild)
+    return repair_in_place (self, checker, error);
   /* Where the header is taken for a table, it refers to whatever refcount table it names. */
-  if (checker->needs_rebuild)
-    return self->repair != IMG_REPAIR_ALL || checker->header_is_table ||
-           rebuild (self, checker->header, error);
-  if (self->repair == IMG_REPAIR_LEAKS)
-    return repair_leaks (self, checker, error);
-  return img_qcow2_repair_raise (checker, error) && img_storage_flush (self->storage, error) &&
-         img_qcow2_repair_lower (checker, error) && img_storage_flush (self->storage, error);
+  return self->repair != IMG_REPAIR_ALL || checker->header_is_table ||
+         rebuild (self, checker->header, error);
 }
 
 static gboolean
