@@ -2,9 +2,20 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Writing images in memory, each rule of a writer that loses nothing as a test of its name. What a
- * power cut or a failing disk would leave, and what threads do to one another, is tried in
- * tests/crash. */
+/* Writing images in memory, each rule of a writer that loses nothing as a test of its name. What a power cut
+ * or a failing disk would leave, and what threads do to one another, is tried in tests/crash.
+ *
+ * The other rules: W6 (shared state) the threads of tests/crash; W10 (repair) test-qcow2-check.c; W11 (file
+ * systems) test-storage-write.c; W12 (silent skips) concerns formats made of extents; W13 (read-only) the
+ * strace of tests/glib/test-write.c.
+ *
+ * What other writers got wrong, and where it is tried: a discard of the tail shortens the file (discard-space);
+ * references before refcounts (tests/crash); encrypted images are written (refused by open,
+ * test-qcow2-header.c); a chain that leads back to itself (test-chain.c); discarded space stays taken
+ * (discard-space); creating keeps old content (test-create.c); a refused image is changed, an opened one
+ * grows (untouched); writes past the end succeed (refusals); a read-only map says writable (refusals); more
+ * than 1024 buffers (vectors).
+ */
 
 #include "config.h"
 
