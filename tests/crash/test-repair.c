@@ -141,8 +141,9 @@ test_repair (gconstpointer data)
   g_test_message ("%s: %u states repaired (%u were dirty), %d leaks fixed, %d states of power cuts during that",
                   geometry->name, clinic.n_repaired, clinic.n_dirty, (int) clinic.n_leaks,
                   (int) clinic.n_states);
-  g_assert_cmpuint (clinic.n_leaks, >, 0);
-  g_assert_cmpuint (clinic.n_states, >, clinic.n_repaired);
+  if (!geometry->has_data_file) /* there only tables can leak */
+    g_assert_cmpuint (clinic.n_leaks, >, 0);
+  g_assert_cmpuint (clinic.n_states, >=, clinic.n_repaired);
 }
 
 int
