@@ -29,7 +29,7 @@ fuzz_op_parse (const guint8 *bytes)
 static gboolean
 is_known_code (ImgCode code)
 {
-  return code <= IMG_CODE_CLOSED || code == IMG_CODE_ERRNO || code == IMG_CODE_CANCELLED;
+  return code <= IMG_CODE_INVALID_OPTION || code == IMG_CODE_ERRNO || code == IMG_CODE_CANCELLED;
 }
 
 void

@@ -19,6 +19,7 @@ static guint n_live;
 static gsize peak;
 static gsize limit = FUZZ_MAX_LIVE;
 static gboolean is_running;
+static guint n_pauses;
 
 gpointer __real_img_try_alloc (gsize size, ImgError **error);
 gpointer __real_img_try_alloc0 (gsize count, gsize size, ImgError **error);
@@ -36,8 +37,8 @@ long __wrap_syscall (long number, ...);
 static gpointer
 count (gpointer memory, gsize size)
 {
-  if (memory == NULL)
-    return NULL;
+  if (memory == NULL || n_pauses > 0)
+    return memory;
   fuzz_require (size <= FUZZ_MAX_BLOCK, "one allocation of %" G_GSIZE_FORMAT " bytes", size);
   n_live++;
   live += malloc_usable_size (memory);
@@ -61,7 +62,7 @@ __wrap_img_try_alloc0 (gsize n, gsize size, ImgError **error)
 void
 __wrap_img_free (gpointer memory)
 {
-  if (memory != NULL)
+  if (memory != NULL && n_pauses == 0)
     {
       n_live--;
       live -= malloc_usable_size (memory);
@@ -113,6 +114,18 @@ fuzz_limits_begin (guint n_layers)
 {
   limit = FUZZ_MAX_LIVE * n_layers;
   is_running = TRUE;
+}
+
+void
+fuzz_limits_pause (void)
+{
+  n_pauses++;
+}
+
+void
+fuzz_limits_resume (void)
+{
+  n_pauses--;
 }
 
 void

@@ -19,6 +19,9 @@ G_BEGIN_DECLS
 void  fuzz_limits_begin    (guint n_layers);
 /* Everything must have been released. */
 void  fuzz_limits_end      (void);
+/* Between the two, which nest, memory is the fuzzer's own and not counted. */
+void  fuzz_limits_pause    (void);
+void  fuzz_limits_resume   (void);
 /* The most that was live at once since the program began. */
 gsize fuzz_limits_get_peak (void);
 

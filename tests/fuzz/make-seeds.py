@@ -8,7 +8,7 @@ make-seeds.py --pack FILE       one file for the standalone runner (fuzz-main.c)
 make-seeds.py --folder FOLDER   one file for each input, in a folder for each target, for libFuzzer
 
 Everything is written here from the specification; with --qemu, images that qemu-img makes are added
-when it is installed. The shape of an input: fuzz-storage.h, fuzz-qcow2.c and fuzz-chain.c.
+when it is installed. The shape of an input: fuzz-storage.h, fuzz-qcow2.c, fuzz-write.c and fuzz-chain.c.
 """
 
 import argparse
@@ -35,6 +35,15 @@ from qcow2image import (
 )
 
 
+# Of operations that write (fuzz-write.c): near the beginning, aligned or not, in all modes.
+DETAILS = [
+    place | mode << 4 | content
+    for place in (0x02, 0x03, 0x07, 0x0A, 0x01)
+    for mode in range(4)
+    for content in (0, 0x40, 0x80)
+]
+
+
 class Inputs:
     def __init__(self):
         self.entries = []
@@ -58,6 +67,17 @@ class Inputs:
         ]
         tail = b"".join(struct.pack("<BBHQ", *op) for op in ops)
         self.add("qcow2", group, name, file.encode() + tail + settings + bytes([len(ops)]))
+        self.add_write(group, name, file, settings)
+
+    def add_write(self, group, name, file, settings=bytes(4), n_ops=40):
+        """The same file, to be changed: every operation of fuzz-write.c, most of them near each other."""
+        rng = random.Random("write " + name)
+        ops = [
+            (rng.randrange(8), rng.choice(DETAILS), rng.randrange(1 << 12), rng.randrange(1 << 62))
+            for _ in range(n_ops)
+        ]
+        tail = b"".join(struct.pack("<BBHQ", *op) for op in ops)
+        self.add("write", group, name, file.encode() + tail + settings + bytes([n_ops]))
 
     def add_chain(self, name, files, *, answers=None, depth=0, probe=0):
         encoded = [file.encode() for file in files]

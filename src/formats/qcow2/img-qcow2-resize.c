@@ -21,6 +21,8 @@
 #define SIZE_AT 24
 #define L1_AT 36 /* 4 bytes of entries, 8 bytes of offset */
 
+#define L1_STEP IMG_MIB
+
 static gboolean
 check_size (const ImgQcow2 *self, guint64 size, guint64 n_entries, ImgError **error)
 {
@@ -66,17 +68,27 @@ publish_l1 (ImgQcow2 *self, guint64 offset, guint64 n_entries, ImgError **error)
   return FALSE;
 }
 
+/* In steps: the table may be large, and there are two of it in memory already. */
 static gboolean
 write_l1 (ImgQcow2 *self, const guint64 *entries, guint64 n, guint64 offset, ImgError **error)
 {
-  gsize size = (gsize) img_align_up (n * sizeof (guint64), img_qcow2_get_cluster_size (self));
-  g_autoptr (ImgBuffer) bytes = img_try_alloc0 (1, size, error);
+  guint64 n_words = img_align_up (n * sizeof (guint64), img_qcow2_get_cluster_size (self)) /
+                    sizeof (guint64);
+  guint64 step = MIN (n_words, L1_STEP / sizeof (guint64));
+  g_autoptr (ImgBuffer) bytes = img_try_alloc ((gsize) (step * sizeof (guint64)), error);
 
   if (bytes == NULL)
     return FALSE;
-  for (guint64 i = 0; i < n; i++)
-    ((guint64 *) bytes)[i] = GUINT64_TO_BE (entries[i]);
-  return img_storage_write (self->parent.storage, offset, bytes, size, error);
+  for (guint64 at = 0; at < n_words; at += step)
+    {
+      step = MIN (step, n_words - at);
+      for (guint64 i = 0; i < step; i++)
+        ((guint64 *) bytes)[i] = at + i < n ? GUINT64_TO_BE (entries[at + i]) : 0;
+      if (!img_storage_write (self->parent.storage, offset + at * sizeof (guint64), bytes,
+                              (gsize) (step * sizeof (guint64)), error))
+        return FALSE;
+    }
+  return TRUE;
 }
 
 static guint64 *
