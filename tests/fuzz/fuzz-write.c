@@ -90,7 +90,8 @@ parse_input (Input *input, const guint8 *data, gsize size)
     input->ops[i] = fuzz_op_parse (data + input->file_length + i * FUZZ_OP_SIZE);
 }
 
-/* ---- the policy: the data file is another that can be written, a backing file there is none ---- */
+/* ---- the policy: the data file is another that can be written, a backing file there is none ----
+ */
 
 typedef struct
 {
@@ -99,7 +100,10 @@ typedef struct
 } WritePolicy;
 
 static ImgStorage *
-write_policy_decide (ImgPolicy *policy, ImgReference *reference, ImgCancel *cancel, ImgError **error)
+write_policy_decide (ImgPolicy *policy,
+                     ImgReference *reference,
+                     ImgCancel *cancel,
+                     ImgError **error)
 {
   fuzz_require (reference->wanted->role == IMG_REFERENCE_DATA_FILE,
                 "a backing file was asked for though it was overridden");
@@ -187,18 +191,6 @@ check_file (ImgCheckResult *result)
   return success && result->check_errors == 0;
 }
 
-static void
-look_before (void)
-{
-  g_auto (ImgCheckResult) result;
-
-  img_check_result_init (&result);
-  if (!check_file (&result) || result.corruptions > 0)
-    return;
-  run.model = fuzz_model_new ();
-  run.n_leaks = result.leaks;
-}
-
 static gboolean
 describe (ImgImage *image, ImgDescription *description)
 {
@@ -208,6 +200,29 @@ describe (ImgImage *image, ImgDescription *description)
 
   check_error (success, &error);
   return success;
+}
+
+/* They are not kept up to date: the first change gives them up, and their clusters are leaked. */
+static gboolean
+has_bitmaps (ImgImage *image)
+{
+  ImgDescription description = { 0 };
+  gboolean may_have = !describe (image, &description) || description.bitmaps != NULL;
+
+  img_description_clear (&description);
+  return may_have;
+}
+
+static void
+look_before (void)
+{
+  g_auto (ImgCheckResult) result;
+
+  img_check_result_init (&result);
+  if (!check_file (&result) || result.corruptions > 0)
+    return;
+  run.model = fuzz_model_new ();
+  run.n_leaks = has_bitmaps (run.image) ? G_MAXUINT64 : result.leaks;
 }
 
 static gboolean
@@ -283,7 +298,8 @@ check_discarded (guint64 offset, guint64 length)
   if (!img_image_read (run.image, start, run.bytes, end - start, NULL, &error))
     check_error (FALSE, &error);
   else
-    fuzz_require (all_zero (run.bytes, end - start), "discarded clusters do not show what is below");
+    fuzz_require (all_zero (run.bytes, end - start),
+                  "discarded clusters do not show what is below");
 }
 
 static gboolean
@@ -303,9 +319,9 @@ change_range (const FuzzOp *op,
   switch (op->kind & 7)
     {
     case 0:
-      iov[0] = (struct iovec) { run.bytes, length / 3 };
-      iov[1] = (struct iovec) { run.bytes + length / 3, length / 2 - length / 3 };
-      iov[2] = (struct iovec) { run.bytes + length / 2, length - length / 2 };
+      iov[0] = (struct iovec){ run.bytes, length / 3 };
+      iov[1] = (struct iovec){ run.bytes + length / 3, length / 2 - length / 3 };
+      iov[2] = (struct iovec){ run.bytes + length / 2, length - length / 2 };
       return img_image_writev (run.image, offset, iov, G_N_ELEMENTS (iov), NULL, error);
     case 1:
     case 2:
@@ -462,10 +478,10 @@ close_image (void)
   gboolean success = img_image_close (run.image, &error);
 
   check_error (success, &error);
-  fuzz_require (img_image_get_size (run.image) == 0 ||
-                  (!img_image_write (run.image, 0, "x", 1, NULL, &error) &&
-                   error->code == IMG_CODE_CLOSED),
-                "a write after the image was closed");
+  fuzz_require (
+    img_image_get_size (run.image) == 0 ||
+      (!img_image_write (run.image, 0, "x", 1, NULL, &error) && error->code == IMG_CODE_CLOSED),
+    "a write after the image was closed");
   return success;
 }
 

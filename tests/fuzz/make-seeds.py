@@ -69,15 +69,15 @@ class Inputs:
         self.add("qcow2", group, name, file.encode() + tail + settings + bytes([len(ops)]))
         self.add_write(group, name, file, settings)
 
-    def add_write(self, group, name, file, settings=bytes(4), n_ops=40):
-        """The same file, to be changed: every operation of fuzz-write.c, most of them near each other."""
+    def add_write(self, group, name, file, settings=bytes(4), ops=None):
+        """A file to be changed, by default by every operation of fuzz-write.c, most of them near each other."""
         rng = random.Random("write " + name)
-        ops = [
+        ops = ops or [
             (rng.randrange(8), rng.choice(DETAILS), rng.randrange(1 << 12), rng.randrange(1 << 62))
-            for _ in range(n_ops)
+            for _ in range(40)
         ]
         tail = b"".join(struct.pack("<BBHQ", *op) for op in ops)
-        self.add("write", group, name, file.encode() + tail + settings + bytes([n_ops]))
+        self.add("write", group, name, file.encode() + tail + settings + bytes([len(ops)]))
 
     def add_chain(self, name, files, *, answers=None, depth=0, probe=0):
         encoded = [file.encode() for file in files]
@@ -476,6 +476,23 @@ def damage_stream():
     return image.file.poke(offset + 4, b"\xff\xff\xff\xff")
 
 
+def add_written(inputs):
+    """What writing once went wrong with."""
+    grow = (7, 0x06, 0xFFFF, 0)
+    # The table was replaced without the entries behind the disk, and its clusters were lost.
+    image = Qcow2(clusters=["data"] * 8)
+    inputs.add_write(
+        "written",
+        "L1 behind an empty disk",
+        image.file.poke(24, bytes(8)),
+        ops=[grow, (1, 0x02, 700, 300)],
+    )
+    # An entry that no set of clusters has room for.
+    file = image.file.poke(image.reftable_offset, struct.pack(">Q", 1 << 57))
+    file.extend(1 << 58)
+    inputs.add_write("written", "refcount block past 2^56", file)
+
+
 def add_chains(inputs):
     # The file that a name means is its first byte modulo the number of files.
     name = {0: "\x04" * 3, 1: "A", 2: "B", 3: "C"}
@@ -627,6 +644,7 @@ def main():
         add_pokes,
         add_extensions,
         add_oddities,
+        add_written,
         add_chains,
     ):
         add(inputs)

@@ -12,6 +12,8 @@
 #include "img-qcow2-writer.h"
 
 #define DEFAULT_REFCOUNT_CACHE (4 * IMG_MIB)
+/* As far as an entry can point. */
+#define MAX_FILE_SIZE (IMG_QCOW2_OFFSET_MASK + 512)
 
 guint64
 img_qcow2_get_cluster_size (const ImgQcow2 *self)
@@ -79,6 +81,9 @@ check_header (const ImgQcow2Header *header, ImgError **error)
   else if (img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DIRTY))
     img_error_set (error, IMG_CODE_CORRUPT,
                    _("The image was not closed properly and cannot be repaired without loss"));
+  else if (header->file_size > MAX_FILE_SIZE)
+    img_error_set (error, IMG_CODE_LIMIT_EXCEEDED,
+                   _("An image file of %" PRIu64 " bytes cannot be written"), header->file_size);
   else
     return TRUE;
   return FALSE;
@@ -218,7 +223,8 @@ img_qcow2_writer_open (ImgQcow2 *self, gsize cache_size, ImgError **error)
   writer->dropped = g_array_new (FALSE, FALSE, sizeof (guint64));
   writer->fresh = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
   writer->next_free = 1;
-  whole_table_init (&writer->l1, self->header->l1_offset, self->l1, self->n_l1_entries);
+  /* With the entries behind the end of the disk: an interrupted shrink left something there. */
+  whole_table_init (&writer->l1, self->header->l1_offset, self->l1, self->header->l1_entries);
   return check_header (self->header, error) && load_refcount_table (self, error) &&
          create_refcount_cache (self, cache_size != 0 ? cache_size / 4 : DEFAULT_REFCOUNT_CACHE,
                                 error) &&

@@ -83,6 +83,12 @@ load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, gboolean all, ImgErro
       img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table passes the end of the file"));
       return FALSE;
     }
+  /* That of an empty disk has not been looked at so far. */
+  if (!img_is_aligned (disk->l1_offset, (guint64) 1 << self->cluster_bits))
+    {
+      img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table is not aligned to clusters"));
+      return FALSE;
+    }
   self->l1 = img_try_alloc (n * sizeof (guint64), error);
   if (self->l1 == NULL || !img_storage_read (self->parent.storage, disk->l1_offset, self->l1,
                                              n * sizeof (guint64), error))
