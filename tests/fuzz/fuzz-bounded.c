@@ -73,7 +73,12 @@ fuzz_bounded_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 static gboolean
 fuzz_bounded_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
 {
-  return img_storage_get_size (((FuzzBounded *) storage)->memory, size, error);
+  FuzzBounded *self = (FuzzBounded *) storage;
+
+  if (!img_storage_get_size (self->memory, size, error))
+    return FALSE;
+  *size += self->behind;
+  return TRUE;
 }
 
 static gboolean

@@ -17,6 +17,7 @@ typedef struct
   ImgStorage parent;
   ImgStorage *memory;
   guint64 n_ios;
+  guint64 behind;  /* zeroes that the file seems to have behind its end */
   guint64 fail_at; /* the request with this number (from 1) fails with EIO; 0: none */
 } FuzzBounded;
 
