@@ -201,7 +201,9 @@ img_image_resize (ImgImage *image,
 
   if (img_cancel_check (cancel, error))
     return FALSE;
-  size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  /* A raw file may end inside a sector; the disk does not. */
+  if (!image->layout->is_identity)
+    size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
   if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&
       size > img_image_get_size (image))
     preallocate_mode = IMG_PREALLOCATE_METADATA;

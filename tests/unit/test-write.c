@@ -731,6 +731,25 @@ test_resize_forgets (gconstpointer format)
   disk_close (&disk);
 }
 
+/* A raw file is exactly as long as was asked for, and the disk ends with its last sector. */
+static void
+test_resize_ragged (void)
+{
+  g_autoptr (ImgStorage) file = create_file ("raw", &(ImgCreateOptions){ .size = DISK });
+  Disk disk;
+
+  disk_open (&disk, file, "raw", NULL);
+  g_assert_true (
+    img_image_resize (disk.image, DISK + 1000, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL));
+  g_assert_cmpuint (get_file_size (file), ==, DISK + 1000);
+  g_assert_cmpuint (img_image_get_size (disk.image), ==, DISK + 1024);
+  assert_zero (disk.image, DISK, 1024);
+  g_assert_true (img_image_resize (disk.image, DISK + 1, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL));
+  g_assert_cmpuint (get_file_size (file), ==, DISK + 1);
+  g_assert_cmpuint (img_image_get_size (disk.image), ==, DISK + 512);
+  disk_close (&disk);
+}
+
 /* From a disk without an L1 table to one whose table takes many clusters. */
 static void
 test_resize_l1 (void)
@@ -800,6 +819,7 @@ main (int argc, char **argv)
   g_test_add_func ("/write/resize/hides-backing", test_resize_hides_backing);
   g_test_add_data_func ("/write/resize/forgets/raw", "raw", test_resize_forgets);
   g_test_add_data_func ("/write/resize/forgets/qcow2", "qcow2", test_resize_forgets);
+  g_test_add_func ("/write/resize/ragged", test_resize_ragged);
   g_test_add_func ("/write/resize/l1", test_resize_l1);
   g_test_add_data_func ("/write/preallocate/metadata", GUINT_TO_POINTER (IMG_PREALLOCATE_METADATA),
                         test_preallocate);

@@ -124,7 +124,7 @@ raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
       follow_file (layout);
       return FALSE;
     }
-  __atomic_store_n (&layout->size, size, __ATOMIC_RELAXED);
+  __atomic_store_n (&layout->size, img_align_up (size, SECTOR_SIZE), __ATOMIC_RELAXED);
   return img_storage_flush (layout->storage, error);
 }
 
