@@ -259,12 +259,18 @@ open_chain (Opener *opener, ImgImage *image, ImgError **error)
     {
       if (opened == NULL)
         return TRUE;
-      current->backing = opened;
+      img_image_unref (img_image_put_backing (current, opened));
       current = opened;
     }
   if (!image->backing_is_set)
-    g_clear_pointer (&image->backing, img_image_unref);
+    img_image_unref (img_image_put_backing (image, NULL));
   return FALSE;
+}
+
+static gboolean
+is_pending (ImgImage *image)
+{
+  return __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_PENDING;
 }
 
 /* From the top: whoever sees an image ready finds all below it linked, and reads it only from
@@ -272,7 +278,7 @@ open_chain (Opener *opener, ImgImage *image, ImgError **error)
 static void
 publish (ImgImage *image)
 {
-  for (ImgImage *layer = image->backing; layer != NULL && !img_image_check_ready (layer);
+  for (ImgImage *layer = image->backing; layer != NULL && is_pending (layer);
        layer = layer->backing)
     __atomic_store_n (&layer->state, IMG_STATE_READY, __ATOMIC_RELEASE);
   __atomic_store_n (&image->state, IMG_STATE_READY, __ATOMIC_RELEASE);
@@ -351,23 +357,22 @@ gboolean
 img_image_set_backing (ImgImage *image, ImgImage *backing, ImgError **error)
 {
   ImgImage *old = NULL;
-  gboolean is_pending;
+  gboolean may_set;
 
   if (backing != NULL && !check_backing (image, backing, error))
     return FALSE;
   img_mutex_lock (&image->mutex);
-  is_pending = image->state == IMG_STATE_PENDING;
-  if (is_pending)
+  may_set = image->state == IMG_STATE_PENDING;
+  if (may_set)
     {
-      old = image->backing;
-      image->backing = backing != NULL ? img_image_ref (backing) : NULL;
+      old = img_image_put_backing (image, backing != NULL ? img_image_ref (backing) : NULL);
       image->backing_is_set = TRUE;
       /* What an image below would show is to be hidden, whatever the file says. */
       image->layout->has_backing |= backing != NULL;
     }
   img_mutex_unlock (&image->mutex);
   img_image_unref (old);
-  if (!is_pending)
+  if (!may_set)
     img_error_set (error, IMG_CODE_FAILED, _("The references of the image are open already"));
-  return is_pending;
+  return may_set;
 }

@@ -60,15 +60,41 @@ unlock (ImgFileLock **lock)
   img_file_lock_release (__atomic_exchange_n (lock, NULL, __ATOMIC_ACQ_REL));
 }
 
-/* An image below that was opened for this one goes with it; one that the application gave is its own. */
+/* Files stay locked as long as somebody reads them: through the image itself, or through one above it. */
 void
 img_image_unlock (ImgImage *image)
 {
-  for (gboolean is_ours = TRUE; image != NULL && is_ours; image = image->backing)
+  if (g_atomic_int_get (&image->n_above) > 0)
+    return;
+  unlock (&image->data_lock);
+  unlock (&image->lock);
+  img_image_leave_backing (image);
+}
+
+static gboolean
+is_still_used (ImgImage *image)
+{
+  gboolean is_closed = __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_CLOSED;
+
+  return g_atomic_int_get (&image->n_above) > 0 ||
+         (!is_closed && g_atomic_int_get (&image->ref_count) > 1);
+}
+
+/* An image below that nobody else knows goes with the one above; one that the application has is its own,
+ * unless it was closed before. In a loop, as chains are. */
+void
+img_image_leave_backing (ImgImage *image)
+{
+  while (image->backing != NULL && g_atomic_int_compare_and_exchange (&image->has_left, FALSE, TRUE))
     {
-      unlock (&image->data_lock);
-      unlock (&image->lock);
-      is_ours = !image->backing_is_set;
+      ImgImage *backing = image->backing;
+
+      g_atomic_int_add (&backing->n_above, -1);
+      if (is_still_used (backing))
+        return;
+      unlock (&backing->data_lock);
+      unlock (&backing->lock);
+      image = backing;
     }
 }
 

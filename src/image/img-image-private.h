@@ -30,6 +30,8 @@ struct _ImgImage
   ImgClaims claims;
   ImgFileLock *lock;        /* atomic, owned; NULL: none */
   GThread *alone;           /* atomic: who works behind the closed gate */
+  gint n_above;             /* atomic: images that read through this one */
+  gint has_left;            /* atomic: it reads through its own backing image no more */
 
   gint state;               /* atomic; ImgState. The fields below change only before READY */
   ImgMutex mutex;           /* for the changes */
@@ -73,6 +75,10 @@ void         img_walk_enter (ImgWalk *walk);
 ImgLockRole  img_lock_role          (const ImgImageOptions *options, gboolean is_data);
 /* Its files and those below that were opened for it. */
 void         img_image_unlock       (ImgImage *image);
+/* Before READY. Takes the reference to @backing, NULL: none, and returns the one to what was there. */
+ImgImage    *img_image_put_backing  (ImgImage *image, ImgImage *backing) G_GNUC_WARN_UNUSED_RESULT;
+/* Nothing is read through @image any more. */
+void         img_image_leave_backing (ImgImage *image);
 
 gboolean     img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error);
 

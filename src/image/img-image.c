@@ -112,6 +112,19 @@ img_image_ref (ImgImage *image)
   return image;
 }
 
+ImgImage *
+img_image_put_backing (ImgImage *image, ImgImage *backing)
+{
+  ImgImage *old = image->backing;
+
+  if (old != NULL)
+    g_atomic_int_add (&old->n_above, -1);
+  image->backing = backing;
+  if (backing != NULL)
+    g_atomic_int_inc (&backing->n_above);
+  return old;
+}
+
 /* A chain is freed in a loop: its length comes from files. */
 void
 img_image_unref (ImgImage *image)
@@ -120,6 +133,7 @@ img_image_unref (ImgImage *image)
     {
       ImgImage *backing = image->backing;
 
+      img_image_leave_backing (image);
       img_layout_free (image->layout);
       img_storage_unref (image->data_storage);
       img_file_lock_release (image->data_lock);

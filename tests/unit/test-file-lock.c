@@ -386,6 +386,66 @@ test_image (Fixture *fixture, gconstpointer data)
   assert_bytes (fixture, "");
 }
 
+/* A raw image over which another one is read. */
+static ImgImage *
+put_above (ImgImage *backing)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("qcow2") };
+  ImgCreateOptions create = { .size = 65536 };
+  g_autoptr (ImgStorage) storage = img_memory_storage_new_writable (0);
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgImage *overlay;
+
+  g_assert_true (options.driver->create (storage, &create, NULL, NULL, NULL));
+  overlay = img_image_open (storage, &options, NULL, NULL);
+  g_assert_true (img_image_set_backing (overlay, backing, NULL));
+  g_assert_true (img_image_open_references (overlay, policy, NULL, NULL));
+  return overlay;
+}
+
+/* A file stays locked as long as an image above reads it, whoever else closes or drops it. */
+static void
+test_below (Fixture *fixture, gconstpointer data)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("raw"), .keep_unchanged = TRUE };
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgImage *image, *first, *second;
+
+  g_assert_cmpint (truncate (fixture->path, 65536), ==, 0);
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  first = put_above (image);
+  second = put_above (image);
+  g_assert_true (img_image_close (image, NULL));
+  assert_bytes (fixture, READ_BYTES);
+  g_assert_true (img_image_close (first, NULL));
+  assert_bytes (fixture, READ_BYTES);
+  img_image_unref (second); /* dropped without a close */
+  assert_bytes (fixture, "");
+  img_image_unref (first);
+  img_image_unref (image);
+
+  /* One that the application goes on using is its own. */
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  first = put_above (image);
+  g_assert_true (img_image_close (first, NULL));
+  img_image_unref (first);
+  assert_bytes (fixture, READ_BYTES);
+  g_assert_true (img_image_close (image, NULL));
+  assert_bytes (fixture, "");
+  img_image_unref (image);
+
+  /* One that nobody else knows goes with the image above. */
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  first = put_above (image);
+  img_image_unref (image);
+  g_assert_true (img_image_close (first, NULL));
+  assert_bytes (fixture, "");
+  img_image_unref (first);
+}
+
 #define ADD(path, func) g_test_add ("/file-lock/" path, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -401,5 +461,6 @@ main (int argc, char **argv)
   ADD ("dup", test_dup);
   ADD ("race", test_race);
   ADD ("image", test_image);
+  ADD ("below", test_below);
   return g_test_run ();
 }
