@@ -49,23 +49,30 @@ clear_last_cluster (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **
          img_image_write_zeroes (image, old, end - old, IMG_ZERO_NONE, cancel, error);
 }
 
-/* Clusters that nobody should have left there. */
+/* Clusters that nobody should have left there but a shrink that was cut off; a block may be a part of one. */
 static gboolean
 clear_leftovers (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
 {
-  guint64 at = img_align_up (old, image->layout->write_granularity);
+  guint64 granularity = image->layout->write_granularity;
+  guint64 at = img_align_up (old, granularity);
   guint64 size = image->layout->size;
 
   while (at < size)
     {
       ImgBlock block;
+      guint64 end;
 
       if (!img_image_map (image, at, size - at, IMG_BLOCK_MAP_TOP_ONLY, &block, cancel, error))
         return FALSE;
-      if ((block.kind != IMG_BLOCK_HOLE || block.has_host_offset) &&
-          !img_image_discard (image, at, block.length, IMG_DISCARD_BACKING, cancel, error))
-        return FALSE;
-      at += block.length;
+      end = at + block.length;
+      if (block.kind != IMG_BLOCK_HOLE || block.has_host_offset)
+        {
+          at = img_align_down (at, granularity);
+          end = MIN (img_align_up (end, granularity), size);
+          if (!img_image_discard (image, at, end - at, IMG_DISCARD_BACKING, cancel, error))
+            return FALSE;
+        }
+      at = end;
     }
   return TRUE;
 }

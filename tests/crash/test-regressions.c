@@ -35,10 +35,40 @@ test_counted_behind_the_end (void)
   crash_work_clear (&work);
 }
 
+/* The power went off when the header had the smaller size and the tables still what lay behind it. With
+ * subclusters that is less than a cluster, which growing did not clear. */
+static void
+test_grown_after_half_a_shrink (void)
+{
+  const CrashGeometry *geometry = crash_geometry_find ("subclusters");
+  guint64 n = crash_geometry_cluster (geometry) / CRASH_SECTOR;
+  guint64 last = geometry->size / CRASH_SECTOR - n;
+  guint64 smaller = GUINT64_TO_BE (geometry->size - n * CRASH_SECTOR);
+  guint8 bytes[CRASH_SECTOR], zeroes[CRASH_SECTOR] = { 0 };
+  CrashWork work;
+
+  crash_work_init (&work, geometry, 1);
+  crash_work_do (&work, CRASH_OP_WRITE_PART, last + 3, 1);
+  crash_work_close (&work);
+  crash_pages_write (crash_log_get_content (work.log, CRASH_DISK_IMAGE), 24, &smaller,
+                     sizeof smaller);
+  work.may_leak = TRUE;
+  crash_work_open (&work);
+  g_assert_true (img_image_resize (work.image, geometry->size, FALSE, IMG_PREALLOCATE_OFF, NULL,
+                                   NULL));
+  for (guint64 i = last; i < last + n; i++)
+    {
+      g_assert_true (img_image_read (work.image, i * CRASH_SECTOR, bytes, sizeof bytes, NULL, NULL));
+      g_assert_cmpmem (bytes, sizeof bytes, zeroes, sizeof zeroes);
+    }
+  crash_work_clear (&work);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/crash/regressions/counted-behind-the-end", test_counted_behind_the_end);
+  g_test_add_func ("/crash/regressions/grown-after-half-a-shrink", test_grown_after_half_a_shrink);
   return g_test_run ();
 }
