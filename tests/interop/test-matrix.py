@@ -7,7 +7,7 @@ import random
 import sys
 
 import combinations
-from cases import compressed, create_options, make_backing, make_noise, name_of, ordinary
+from cases import KIB, compressed, create_options, make_backing, make_noise, name_of, ordinary
 from imagotest import add_test, create, diagnose, good, main, qemu_io
 from interop import compare_all, compare_info, compare_map
 
