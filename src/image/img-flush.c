@@ -71,17 +71,18 @@ img_image_unlock (ImgImage *image)
   img_image_leave_backing (image);
 }
 
+/* @is_given: by the application, which may go on with it. */
 static gboolean
-is_still_used (ImgImage *image)
+is_still_used (ImgImage *image, gboolean is_given)
 {
   gboolean is_closed = __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_CLOSED;
 
   return g_atomic_int_get (&image->n_above) > 0 ||
-         (!is_closed && g_atomic_int_get (&image->ref_count) > 1);
+         (is_given && !is_closed && g_atomic_int_get (&image->ref_count) > 1);
 }
 
-/* An image below that nobody else knows goes with the one above; one that the application has is its own,
- * unless it was closed before. In a loop, as chains are. */
+/* An image below that was opened for the one above goes with it. One that the application gave is its own,
+ * unless it was closed or dropped before. In a loop, as chains are. */
 void
 img_image_leave_backing (ImgImage *image)
 {
@@ -90,7 +91,7 @@ img_image_leave_backing (ImgImage *image)
       ImgImage *backing = image->backing;
 
       g_atomic_int_add (&backing->n_above, -1);
-      if (is_still_used (backing))
+      if (is_still_used (backing, image->backing_is_set))
         return;
       unlock (&backing->data_lock);
       unlock (&backing->lock);
