@@ -129,7 +129,8 @@ async void write_disk (string folder) throws Error {
     var bytes = yield image.read_bytes_async (1000, 9, Priority.DEFAULT, null);
     assert (Memory.cmp (bytes.get_data (), "from Vala".data, 9) == 0);
     bytes = yield image.read_bytes_async (4096, 4096, Priority.DEFAULT, null);
-    assert (Memory.cmp (bytes.get_data (), new uint8[4096], 4096) == 0);
+    var zeroes = new uint8[4096];
+    assert (Memory.cmp (bytes.get_data (), zeroes, 4096) == 0);
     yield image.close_async (Priority.DEFAULT, null);
     copy.delete ();
 }
