@@ -218,7 +218,7 @@ write_plain (ImagoImage *image, const Request *request, GByteArray *fill, GError
       g_array_append_val (vectors, vector);
       left -= vector.iov_len;
     }
-  return imago_image_writev_at (image, request->offset, (const struct iovec *) vectors->data,
+  return imago_image_writev_at (image, request->offset, (gconstpointer) vectors->data,
                                 vectors->len, NULL, error);
 }
 

@@ -23,4 +23,8 @@ void     img_alloc_set_fault (guint nth, gboolean persist);
 typedef guint8 ImgBuffer;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgBuffer, img_free)
 
+/* The same for tables of words. */
+typedef guint64 ImgWords;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgWords, img_free)
+
 G_END_DECLS

@@ -630,7 +630,6 @@ crash_rewrite_disks (const CrashGeometry *geometry,
                      guint n_steps)
 {
   CrashRandom random = crash_random (seed);
-  g_autoptr (ImgError) error = NULL;
   CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
   CrashWork later = { .geometry = geometry, .log = crash_log_new (seed), .may_leak = TRUE };
   char *problem;

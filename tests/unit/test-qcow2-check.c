@@ -227,7 +227,7 @@ typedef struct
 static void
 faulty_submit (ImgStorage *storage, ImgIo *ios, guint n)
 {
-  Faulty *self = (Faulty *) ((char *) storage - G_STRUCT_OFFSET (Faulty, storage));
+  Faulty *self = (gpointer) ((char *) storage - G_STRUCT_OFFSET (Faulty, storage));
 
   for (guint i = 0; i < n; i++)
     {
@@ -248,7 +248,7 @@ faulty_submit (ImgStorage *storage, ImgIo *ios, guint n)
 static gboolean
 faulty_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
 {
-  Faulty *self = (Faulty *) ((char *) storage - G_STRUCT_OFFSET (Faulty, storage));
+  Faulty *self = (gpointer) ((char *) storage - G_STRUCT_OFFSET (Faulty, storage));
 
   return img_storage_get_size (self->base, size, error);
 }

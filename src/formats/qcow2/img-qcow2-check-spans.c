@@ -82,8 +82,8 @@ img_qcow2_spans_walk (ImgQcow2Spans *spans,
                       ImgCancel *cancel,
                       ImgError **error)
 {
-  g_autoptr (ImgBuffer) buffer = img_try_alloc (PIECE, error);
-  Walk walk = { storage, func, data, cancel, (guint64 *) buffer };
+  g_autoptr (ImgWords) buffer = img_try_alloc (PIECE, error);
+  Walk walk = { storage, func, data, cancel, buffer };
   ImgQcow2Times times = { 0, 0 };
 
   if (buffer == NULL)

@@ -419,10 +419,10 @@ walk_l2_tables (Walk *walk, ImgError **error)
   ImgQcow2Checker *checker = walk->checker;
   gsize cluster_size = (gsize) checker->cluster_size;
   gsize buffer_size = MAX (MAX_RUN, cluster_size);
-  g_autoptr (ImgBuffer) buffer = img_try_alloc (buffer_size, error);
+  g_autoptr (ImgWords) words = img_try_alloc (buffer_size, error);
   guint n;
 
-  if (buffer == NULL)
+  if (words == NULL)
     return FALSE;
   merge_tables (walk);
   for (guint i = 0; i < walk->l2_tables->len; i += n)
@@ -431,10 +431,10 @@ walk_l2_tables (Walk *walk, ImgError **error)
 
       n = count_adjacent (walk, i, buffer_size);
       if (img_cancel_check (checker->cancel, error) ||
-          !img_storage_read (checker->storage, tables[0].offset, buffer, n * cluster_size, error))
+          !img_storage_read (checker->storage, tables[0].offset, words, n * cluster_size, error))
         return FALSE;
       for (guint j = 0; j < n; j++)
-        if (!visit_l2 (walk, &tables[j], (guint64 *) (buffer + j * cluster_size), error))
+        if (!visit_l2 (walk, &tables[j], words + j * cluster_size / sizeof (guint64), error))
           return FALSE;
     }
   return TRUE;

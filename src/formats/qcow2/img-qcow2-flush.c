@@ -54,7 +54,7 @@ slice_size (const ImgQcow2 *self)
   return (gsize) MIN (IMG_TABLE_MAX_SLICE, img_qcow2_get_cluster_size (self));
 }
 
-static guint8 *
+static gpointer
 add_piece (Fence *fence, Phase phase, guint64 offset, gsize length)
 {
   Piece piece = { offset, { fence->memory + fence->used, length } };
@@ -79,10 +79,10 @@ add_slices (ImgQcow2 *self, Fence *fence, ImgTableCache *cache, Phase if_fresh, 
   while (img_table_cache_count_dirty (cache) > 0)
     {
       guint64 host = img_table_cache_peek_dirty (cache, 0);
-      guint8 *bytes =
+      guint64 *words =
         add_piece (fence, is_fresh (self, host) ? if_fresh : otherwise, host, slice_size (self));
 
-      img_table_cache_take_dirty (cache, 0, (guint64 *) bytes);
+      img_table_cache_take_dirty (cache, 0, words);
     }
 }
 
@@ -97,8 +97,8 @@ add_sectors (Fence *fence, Phase phase, ImgQcow2WholeTable *table)
     {
       guint64 first = (guint64) GPOINTER_TO_UINT (key) * SECTOR_ENTRIES;
       guint64 n = MIN (SECTOR_ENTRIES, table->n_entries - first);
-      guint64 *words = (guint64 *) add_piece (fence, phase, table->offset + first * sizeof (guint64),
-                                              (gsize) n * sizeof (guint64));
+      guint64 *words = add_piece (fence, phase, table->offset + first * sizeof (guint64),
+                                  (gsize) n * sizeof (guint64));
 
       for (guint64 i = 0; i < n; i++)
         words[i] = GUINT64_TO_BE (table->entries[first + i]);

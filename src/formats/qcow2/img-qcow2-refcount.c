@@ -357,7 +357,7 @@ write_growth (ImgQcow2 *self, const Growth *growth, const guint64 *entries, ImgE
 {
   g_autoptr (ImgBuffer) blocks = render_blocks (self, growth, error);
   gsize table_size = (gsize) growth->n_entries * sizeof (guint64);
-  g_autoptr (ImgBuffer) table = NULL;
+  g_autoptr (ImgWords) table = NULL;
   guint64 host = growth->first << self->cluster_bits;
   guint64 blocks_size = growth->n_blocks << self->cluster_bits;
 
@@ -367,7 +367,7 @@ write_growth (ImgQcow2 *self, const Growth *growth, const guint64 *entries, ImgE
   if (table == NULL)
     return FALSE;
   for (guint64 i = 0; i < growth->n_entries; i++)
-    ((guint64 *) table)[i] = GUINT64_TO_BE (entries[i]);
+    table[i] = GUINT64_TO_BE (entries[i]);
   return img_storage_write (self->parent.storage, host + blocks_size, table, table_size, error);
 }
 

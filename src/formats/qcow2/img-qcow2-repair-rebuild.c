@@ -175,9 +175,9 @@ write_all (Plan *self, ImgError **error)
   guint64 offset = (self->first + self->n_blocks) << checker->cluster_bits;
   gsize size = (gsize) self->n_table << checker->cluster_bits;
   g_autoptr (ImgBuffer) block = img_try_alloc ((gsize) checker->cluster_size, error);
-  g_autoptr (ImgBuffer) table = img_try_alloc0 (1, size, error);
+  g_autoptr (ImgWords) table = img_try_alloc0 (1, size, error);
 
-  self->table = (guint64 *) table;
+  self->table = table;
   return block != NULL && table != NULL && write_blocks (self, block, error) &&
          img_storage_write (checker->storage, offset, table, size, error) &&
          img_storage_flush (checker->storage, error) && switch_header (self, offset, error);

@@ -75,16 +75,16 @@ write_l1 (ImgQcow2 *self, const guint64 *entries, guint64 n, guint64 offset, Img
   guint64 n_words = img_align_up (n * sizeof (guint64), img_qcow2_get_cluster_size (self)) /
                     sizeof (guint64);
   guint64 step = MIN (n_words, L1_STEP / sizeof (guint64));
-  g_autoptr (ImgBuffer) bytes = img_try_alloc ((gsize) (step * sizeof (guint64)), error);
+  g_autoptr (ImgWords) words = img_try_alloc ((gsize) (step * sizeof (guint64)), error);
 
-  if (bytes == NULL)
+  if (words == NULL)
     return FALSE;
   for (guint64 at = 0; at < n_words; at += step)
     {
       step = MIN (step, n_words - at);
       for (guint64 i = 0; i < step; i++)
-        ((guint64 *) bytes)[i] = at + i < n ? GUINT64_TO_BE (entries[at + i]) : 0;
-      if (!img_storage_write (self->parent.storage, offset + at * sizeof (guint64), bytes,
+        words[i] = at + i < n ? GUINT64_TO_BE (entries[at + i]) : 0;
+      if (!img_storage_write (self->parent.storage, offset + at * sizeof (guint64), words,
                               (gsize) (step * sizeof (guint64)), error))
         return FALSE;
     }
