@@ -77,7 +77,10 @@ request_claim (Request *request, guint64 offset, guint64 length)
   g_assert (!request->is_claimed);
   length = img_align_up (offset + length, granularity) - start;
   if (img_mutant_is_on (IMG_MUTANT_NO_CLAIM))
-    start = IMG_MAX_SIZE + (guint64) (gsize) request, length = 1; /* a place where nobody else is */
+    {
+      start = IMG_MAX_SIZE + (guint64) (gsize) request; /* a place where nobody else is */
+      length = 1;
+    }
   img_claim_take (&request->image->claims, &request->claim, start, length);
   request->is_claimed = TRUE;
 }
