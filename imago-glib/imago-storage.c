@@ -212,7 +212,7 @@ imago_storage_get_writable (ImagoStorage *self)
 
 typedef struct
 {
-  ImgStorage *core;
+  ImgStorage *core; /* owned in a request, borrowed in a blocking call */
   guint64 *size;
 } SizeQuery;
 
@@ -222,6 +222,28 @@ run_query_size (gpointer data, ImgCancel *cancel, ImgError **error)
   SizeQuery *query = data;
 
   return img_storage_get_size (query->core, query->size, error) ? IMAGO_REQUEST_DONE : NULL;
+}
+
+/* The result of a request is one pointer. */
+static gpointer
+run_query_size_boxed (gpointer data, ImgCancel *cancel, ImgError **error)
+{
+  SizeQuery *query = data;
+  g_autofree guint64 *size = g_new (guint64, 1);
+
+  query->size = size;
+  if (run_query_size (query, cancel, error) == NULL)
+    return NULL;
+  return g_steal_pointer (&size);
+}
+
+static void
+size_query_free (gpointer data)
+{
+  SizeQuery *query = data;
+
+  img_storage_unref (query->core);
+  g_free (query);
 }
 
 /**
@@ -255,6 +277,83 @@ imago_storage_query_size (ImagoStorage *self,
   if (imago_request_run (run_query_size, &query, cancellable, error) == NULL)
     return FALSE;
   *size = result;
+  return TRUE;
+}
+
+/**
+ * imago_storage_query_size_async:
+ * @self: an #ImagoStorage
+ * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @callback: (nullable) (scope async): called when the size is known
+ * @user_data: data for @callback
+ *
+ * Starts to ask how long the storage is now; see imago_storage_query_size(). @callback runs later,
+ * in the thread-default main context of the caller.
+ *
+ * Since: 1.0
+ */
+void
+imago_storage_query_size_async (ImagoStorage *self,
+                                int io_priority,
+                                GCancellable *cancellable,
+                                GAsyncReadyCallback callback,
+                                gpointer user_data)
+{
+  ImagoRequestWork work = {
+    .run = run_query_size_boxed,
+    .free_data = size_query_free,
+    .free_result = g_free,
+    .flags = IMAGO_REQUEST_ABANDON,
+  };
+  SizeQuery *query;
+  GTask *task;
+
+  g_return_if_fail (IMAGO_IS_STORAGE (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  g_task_set_source_tag (task, imago_storage_query_size_async);
+  g_task_set_priority (task, io_priority);
+  if (imago_request_is_cancelled (task))
+    return;
+  query = g_new0 (SizeQuery, 1);
+  query->core = img_storage_ref (imago_storage_get_core (self));
+  work.data = query;
+  work.key = self->key;
+  imago_request_start (task, &work);
+}
+
+/**
+ * imago_storage_query_size_finish:
+ * @self: an #ImagoStorage
+ * @result: what the callback was given
+ * @size: (out): return location for the size in bytes
+ * @error: return location for a #GError, or %NULL
+ *
+ * Ends what imago_storage_query_size_async() began.
+ *
+ * Returns: %TRUE if @size has been set
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_storage_query_size_finish (ImagoStorage *self,
+                                 GAsyncResult *result,
+                                 guint64 *size,
+                                 GError **error)
+{
+  g_autofree guint64 *found = NULL;
+
+  g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (size != NULL, FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  found = g_task_propagate_pointer (G_TASK (result), error);
+  if (found == NULL)
+    return FALSE;
+  *size = *found;
   return TRUE;
 }
 

@@ -30,6 +30,19 @@ gboolean imago_storage_query_size (ImagoStorage *self,
                                    GError      **error);
 
 IMAGO_AVAILABLE_IN_1_0
+void imago_storage_query_size_async (ImagoStorage       *self,
+                                     int                 io_priority,
+                                     GCancellable       *cancellable,
+                                     GAsyncReadyCallback callback,
+                                     gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_storage_query_size_finish (ImagoStorage *self,
+                                          GAsyncResult *result,
+                                          guint64      *size,
+                                          GError      **error);
+
+IMAGO_AVAILABLE_IN_1_0
 GBytes *imago_storage_read_bytes (ImagoStorage *self,
                                   guint64       offset,
                                   gsize         count,

@@ -162,6 +162,8 @@ tap.test('file-storage', () => {
     storage = Imago.FileStorage.open_finish(result);
     result = wait(done => storage.read_bytes_async(512, 77, NORMAL, null, done));
     equal(storage.read_bytes_finish(result).toArray(), content.slice(512, 589));
+    result = wait(done => storage.query_size_async(NORMAL, null, done));
+    equal(storage.query_size_finish(result), [true, content.length]);
 
     const stream = sample().read(null);
     storage = Imago.FileStorage.open_fd(stream.get_fd(), 'from outside', Imago.StorageFlags.NONE);

@@ -150,6 +150,8 @@ def file_storage():
     storage = Imago.FileStorage.open_finish(result)
     result = wait(storage.read_bytes_async, 512, 77, NORMAL, None)
     tap.equal(storage.read_bytes_finish(result).get_data(), content[512:589])
+    result = wait(storage.query_size_async, NORMAL, None)
+    tap.equal(storage.query_size_finish(result), (True, len(content)))
 
     fd = os.open(DATA / 'disk.qcow2', os.O_RDONLY)
     try:

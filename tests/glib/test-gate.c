@@ -245,6 +245,57 @@ test_gate_open_image (ImgStorage *storage)
   return image;
 }
 
+/* ---- a storage that never promises anything ---- */
+
+typedef struct
+{
+  ImgStorage parent;
+  ImgStorage *base;
+} Shy;
+
+static void
+shy_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
+{
+  Shy *shy = (Shy *) storage;
+
+  for (guint i = 0; i < n_ios; i++)
+    if (ios[i].flags & IMG_IO_NOWAIT)
+      img_io_complete_partly (&ios[i], 0);
+    else
+      img_storage_submit (shy->base, &ios[i], 1);
+}
+
+static gboolean
+shy_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  return img_storage_get_size (((Shy *) storage)->base, size, error);
+}
+
+static void
+shy_free (ImgStorage *storage)
+{
+  img_storage_unref (((Shy *) storage)->base);
+  g_free (storage);
+}
+
+static const ImgStorageClass shy_class = {
+  .type_name = "shy",
+  .submit = shy_submit,
+  .get_size = shy_get_size,
+  .free = shy_free,
+};
+
+ImgStorage *
+test_shy_new (ImgStorage *base)
+{
+  Shy *shy = g_new0 (Shy, 1);
+
+  img_storage_init (&shy->parent, &shy_class, base->name);
+  shy->parent.can_write = base->can_write;
+  shy->base = img_storage_ref (base);
+  return &shy->parent;
+}
+
 /* ---- asynchronous calls ---- */
 
 void

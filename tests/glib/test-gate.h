@@ -41,6 +41,9 @@ void            test_gate_check_memory (const guint8 *memory, guint64 offset, gs
 /* Named "raw", so that nothing is guessed. */
 ImagoImage     *test_gate_open_image   (ImgStorage *storage);
 
+/* @base behind a storage that refuses every attempt that must not wait: nothing is done inline. */
+ImgStorage     *test_shy_new           (ImgStorage *base);
+
 /* The result of an asynchronous call: start it with test_result_cb and @slot, then wait. */
 typedef struct
 {
