@@ -56,13 +56,23 @@ release_core (gpointer data)
   img_image_unref (core);
 }
 
+/* Whoever opens the same file next finds it in use until then, and waits. */
+static void
+release_core_later (ImgImage *core)
+{
+  ImgLeaving *leaving = img_leaving_new (release_core, core);
+
+  img_image_leave (core, leaving);
+  imago_release_later (leaving, img_leaving_run);
+}
+
 void
 imago_image_state_unref (ImagoImageState *self)
 {
   if (!g_atomic_int_dec_and_test (&self->ref_count))
     return;
   if (self->core != NULL)
-    imago_release_later (self->core, release_core);
+    release_core_later (self->core);
   imago_pool_key_release (self->key);
   img_error_clear (&self->close_error);
   img_epoch_clear (&self->epoch);

@@ -17,6 +17,7 @@
 #include "img-create.h"
 #include "img-file-storage.h"
 #include "img-new-file.h"
+#include "img-seam.h"
 
 /* One of the files that are made. */
 typedef struct
@@ -24,6 +25,7 @@ typedef struct
   const char *path;
   ImgNewFile *file; /* NULL: a device, written in place */
   ImgStorage *storage;
+  ImgFileLock *lock; /* of a device, until there is an image that is opened */
 } Target;
 
 typedef struct
@@ -42,6 +44,7 @@ typedef struct
 static void
 target_clear (Target *target)
 {
+  img_file_lock_release (target->lock);
   img_storage_unref (target->storage);
   img_new_file_free (target->file);
 }
@@ -350,16 +353,24 @@ open_device (const ImgCreation *creation, Target *target, ImgError **error)
                    _("%s is a block device, which is not allowed to be overwritten"), quoted);
   target->storage =
     img_file_storage_open (target->path, IMG_FILE_ALLOW_DEVICE | IMG_FILE_WRITABLE, error);
-  return target->storage != NULL;
+  return target->storage != NULL && img_storage_lock (target->storage, IMG_LOCK_CREATE,
+                                                      IMG_LOCKING_AUTO, &target->lock, error);
+}
+
+static gboolean
+is_device (const char *path)
+{
+  struct stat st;
+
+  return stat (path, &st) == 0 &&
+         (S_ISBLK (st.st_mode) || img_seam_is_on (IMG_SEAM_FILES_ARE_DEVICES));
 }
 
 static gboolean
 target_open (const ImgCreation *creation, const char *path, Target *target, ImgError **error)
 {
-  struct stat st;
-
   target->path = path;
-  if (stat (path, &st) == 0 && S_ISBLK (st.st_mode))
+  if (is_device (path))
     return open_device (creation, target, error);
   target->file = img_new_file_create (path, creation->overwrite, error);
   if (target->file == NULL)
@@ -443,6 +454,9 @@ open_created (Creator *creator, ImgError **error)
   ImgImageOptions options = { .driver = creation->driver, .layout.writable = TRUE };
   g_autoptr (ImgImage) image = NULL;
 
+  /* The image's own locks would be at odds with these. Who gets in between finds an image that is complete. */
+  g_clear_pointer (&creator->image.lock, img_file_lock_release);
+  g_clear_pointer (&creator->data.lock, img_file_lock_release);
   image = img_image_open (creator->image.storage, &options, creator->cancel, error);
   if (image == NULL)
     return NULL;

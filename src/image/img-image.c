@@ -147,6 +147,39 @@ img_image_unref (ImgImage *image)
     }
 }
 
+static void
+lock_leave (ImgFileLock *const *field, ImgLeaving *leaving)
+{
+  ImgFileLock *lock = __atomic_load_n (field, __ATOMIC_ACQUIRE);
+
+  if (lock != NULL)
+    img_file_lock_leave (lock, leaving);
+}
+
+/* A layer keeps its locks as long as one above reads it, and the one above is ours. */
+void
+img_image_leave (ImgImage *image, ImgLeaving *leaving)
+{
+  for (; image != NULL; image = image->backing)
+    {
+      lock_leave (&image->data_lock, leaving);
+      lock_leave (&image->lock, leaving);
+      if (g_atomic_int_get (&image->has_left))
+        return;
+    }
+}
+
+gboolean
+img_image_keep_unchanged (ImgImage *image, ImgFileLock **lock, ImgError **error)
+{
+  const ImgImageOptions *options = &image->options;
+
+  *lock = NULL;
+  if (options->force_share || img_lock_role (options, FALSE) != IMG_LOCK_READ_SHARED)
+    return TRUE;
+  return img_storage_lock (image->layout->storage, IMG_LOCK_READ, options->locking, lock, error);
+}
+
 gboolean
 img_image_is_ready (ImgImage *image)
 {

@@ -45,6 +45,12 @@ ImgImage        *img_image_open            (ImgStorage *storage, const ImgImageO
   G_GNUC_WARN_UNUSED_RESULT;
 ImgImage        *img_image_ref             (ImgImage *image);
 void             img_image_unref           (ImgImage *image);
+/* Of an image that nobody changes any more, whose last reference @leaving will take: never waits. Others who want
+ * its files, or those that may go with it, wait for that. */
+void             img_image_leave           (ImgImage *image, ImgLeaving *leaving);
+/* An image that is read as raw bytes lets others write to its file meanwhile. Until *lock is released they may
+ * not. *lock is NULL where there is nothing to add. */
+gboolean         img_image_keep_unchanged  (ImgImage *image, ImgFileLock **lock, ImgError **error);
 
 /* ---- references ---- */
 

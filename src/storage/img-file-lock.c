@@ -11,6 +11,7 @@
 
 #include "img-file-lock.h"
 #include "img-lock.h"
+#include "img-seam.h"
 #include "img-turn.h"
 
 /* The permissions of the protocol that matter to images, by their number. */
@@ -35,6 +36,7 @@ static const LockSet role_sets[] = {
   [IMG_LOCK_READ] = { BIT (PERMISSION_READ), CHANGES },
   [IMG_LOCK_READ_SHARED] = { BIT (PERMISSION_READ), 0 },
   [IMG_LOCK_WRITE] = { BIT (PERMISSION_READ) | CHANGES, CHANGES },
+  [IMG_LOCK_CREATE] = { CHANGES, BIT (PERMISSION_RESIZE) },
 };
 
 /* One file of this process. */
@@ -55,7 +57,11 @@ struct _ImgFileLock
   char *name;
   LockSet set;
   gboolean is_required; /* IMG_LOCKING_ON */
+  GSList *leavings;     /* of ImgLeaving, owned; with leavings_mutex */
 };
+
+/* Of all locks: held for a moment now and then. Innermost but for an ImgLeaving's own. */
+static ImgMutex leavings_mutex = IMG_MUTEX_INIT;
 
 /* ---- the registry ---- */
 
@@ -128,6 +134,8 @@ set_byte (int fd, int byte, short type)
   struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
   int result;
 
+  if (img_seam_is_on (IMG_SEAM_LOCK_ERRNO))
+    return img_seam_get (IMG_SEAM_LOCK_ERRNO);
   do
     result = fcntl (fd, F_OFD_SETLK, &lock);
   while (result != 0 && errno == EINTR);
@@ -145,6 +153,8 @@ probe_byte (int fd, int byte, gboolean *is_taken)
   struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
   int result;
 
+  if (img_seam_is_on (IMG_SEAM_PROBE_ERRNO))
+    return img_seam_get (IMG_SEAM_PROBE_ERRNO);
   do
     result = fcntl (fd, F_OFD_GETLK, &lock);
   while (result != 0 && errno == EINTR);
@@ -367,6 +377,82 @@ exchange (LockedFile *file, ImgFileLock *lock, LockSet set, ImgError **error)
   return success;
 }
 
+/* ---- those that are about to leave ---- */
+
+/* A new reference; NULL if @lock is there to stay. */
+static ImgLeaving *
+ref_leaving (const ImgFileLock *lock)
+{
+  ImgLeaving *found = NULL;
+
+  img_mutex_lock (&leavings_mutex);
+  for (GSList *link = lock->leavings; link != NULL && found == NULL; link = link->next)
+    if (img_leaving_may_wait (link->data))
+      found = img_leaving_ref (link->data);
+  img_mutex_unlock (&leavings_mutex);
+  return found;
+}
+
+/* Who of this process is in the way of @set, if those all leave: a new reference to one of them. */
+static ImgLeaving *
+find_leaving (const LockedFile *file, const ImgFileLock *lock, LockSet set)
+{
+  ImgLeaving *found = NULL;
+
+  for (GSList *link = file->locks; link != NULL; link = link->next)
+    {
+      const ImgFileLock *other = link->data;
+
+      if (other == lock || find_conflict (set, other->set) == CONFLICT_NONE)
+        continue;
+      g_clear_pointer (&found, img_leaving_unref);
+      found = ref_leaving (other);
+      if (found == NULL)
+        return NULL;
+    }
+  return found;
+}
+
+/* Gives the turn back meanwhile: those that leave need it. */
+static void
+wait_for_leaving (LockedFile *file, const ImgFileLock *lock, LockSet set)
+{
+  ImgLeaving *leaving;
+
+  while ((leaving = find_leaving (file, lock, set)) != NULL)
+    {
+      img_turn_give (&file->turn);
+      img_leaving_finish (leaving);
+      img_leaving_unref (leaving);
+      img_turn_take (&file->turn);
+    }
+}
+
+/* With the mutex held. A lock may outlive any number of those that might have taken it along. */
+static void
+forget_past (ImgFileLock *lock)
+{
+  for (GSList *link = lock->leavings, *next; link != NULL; link = next)
+    {
+      next = link->next;
+      if (!img_leaving_is_over (link->data))
+        continue;
+      img_leaving_unref (link->data);
+      lock->leavings = g_slist_delete_link (lock->leavings, link);
+    }
+}
+
+void
+img_file_lock_leave (ImgFileLock *lock, ImgLeaving *leaving)
+{
+  img_mutex_lock (&leavings_mutex);
+  forget_past (lock);
+  lock->leavings = g_slist_prepend (lock->leavings, img_leaving_ref (leaving));
+  img_mutex_unlock (&leavings_mutex);
+}
+
+/* ---- the calls ---- */
+
 static gboolean
 prepare_fd (LockedFile *file, int fd, ImgError **error)
 {
@@ -387,6 +473,14 @@ drop_fd (LockedFile *file)
   file->fd = -1;
 }
 
+static void
+lock_free (ImgFileLock *lock)
+{
+  g_slist_free_full (lock->leavings, img_leaving_unref);
+  g_free (lock->name);
+  g_free (lock);
+}
+
 ImgFileLock *
 img_file_lock_take (int fd,
                     const ImgIdentity *identity,
@@ -404,6 +498,7 @@ img_file_lock_take (int fd,
   lock->name = g_strdup (name);
   lock->is_required = locking == IMG_LOCKING_ON;
   img_turn_take (&file->turn);
+  wait_for_leaving (file, lock, role_sets[role]);
   success = prepare_fd (file, fd, error) && exchange (file, lock, role_sets[role], error);
   if (success)
     file->locks = g_slist_prepend (file->locks, lock);
@@ -412,8 +507,7 @@ img_file_lock_take (int fd,
   if (success)
     return lock;
   unref_file (file);
-  g_free (lock->name);
-  g_free (lock);
+  lock_free (lock);
   return NULL;
 }
 
@@ -423,6 +517,7 @@ img_file_lock_change (ImgFileLock *lock, ImgLockRole role, ImgError **error)
   gboolean success;
 
   img_turn_take (&lock->file->turn);
+  wait_for_leaving (lock->file, lock, role_sets[role]);
   success = exchange (lock->file, lock, role_sets[role], error);
   img_turn_give (&lock->file->turn);
   return success;
@@ -442,6 +537,5 @@ img_file_lock_release (ImgFileLock *lock)
   drop_fd (file);
   img_turn_give (&file->turn);
   unref_file (file);
-  g_free (lock->name);
-  g_free (lock);
+  lock_free (lock);
 }

@@ -6,11 +6,13 @@
  *
  * The protocol is QEMU's: whoever uses a permission holds a read lock on the byte 100 + n of the file, whoever
  * does not share it with others one on 200 + n, and one finds the others by asking who would be in the way of
- * a write lock. Everybody locks first and asks then, so of two that race at most one succeeds. Nobody waits.
+ * a write lock. Everybody locks first and asks then, so of two that race at most one succeeds.
  *
  * To the kernel the descriptors of one process are strangers to each other, so a process keeps one
  * description for each file, whose locks are the sum of what its users hold; what they are to each other is
  * decided here. So a user can exchange what it holds without a moment in which it holds nothing.
+ *
+ * Who is in the way but about to leave (img-leaving.h) is waited for; nobody else is.
  *
  * Any function may be called from any thread.
  */
@@ -18,6 +20,7 @@
 #pragma once
 
 #include "img-error.h"
+#include "img-leaving.h"
 
 G_BEGIN_DECLS
 
@@ -27,6 +30,7 @@ typedef enum
   IMG_LOCK_READ,        /* and nobody writes: images of a format, backing files */
   IMG_LOCK_READ_SHARED, /* and others may write: raw disks; any image, where that is forced */
   IMG_LOCK_WRITE,       /* and nobody else writes */
+  IMG_LOCK_CREATE,      /* the content is thrown away: not while somebody counts on it */
 } ImgLockRole;
 
 typedef enum
@@ -52,6 +56,8 @@ ImgFileLock *img_file_lock_take    (int fd, const ImgIdentity *file, const char 
   G_GNUC_WARN_UNUSED_RESULT;
 /* When it fails the lock is what it was. */
 gboolean     img_file_lock_change  (ImgFileLock *lock, ImgLockRole role, ImgError **error);
+/* Never waits. @lock will be released in the course of it, perhaps. */
+void         img_file_lock_leave   (ImgFileLock *lock, ImgLeaving *leaving);
 void         img_file_lock_release (ImgFileLock *lock); /* nullable */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgFileLock, img_file_lock_release)

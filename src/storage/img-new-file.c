@@ -26,7 +26,8 @@ struct _ImgNewFile
   char *path;           /* as given, for messages */
   char *name;           /* in the directory, symbolic links resolved */
   char *temporary_name; /* NULL while the file has none */
-  int replaced_fd;      /* the file to be replaced, locked; -1: there is none */
+  int replaced_fd;      /* the file to be replaced; -1: there is none */
+  ImgFileLock *replaced_lock;
 };
 
 static gboolean
@@ -40,38 +41,16 @@ fail (ImgError **error, int saved_errno, const char *path)
 
 /* ---- the file that is replaced ---- */
 
-/* QEMU locks single bytes of an image: 101 and 103 say "I write" and "I resize", 203 "nobody else
- * may resize"; those who do not share these hold 201 and 203, those who resize hold 103. */
 static gboolean
-lock_replaced (int fd, const char *path, ImgError **error)
+lock_replaced (ImgNewFile *file, ImgError **error)
 {
-#ifdef F_OFD_SETLK
-  static const guint8 taken[] = { 101, 103, 203 };
-  static const guint8 probed[] = { 201, 203, 103 };
+  ImgIdentity identity;
 
-  for (guint i = 0; i < G_N_ELEMENTS (taken); i++)
-    {
-      struct flock lock = { .l_type = F_RDLCK,
-                            .l_whence = SEEK_SET,
-                            .l_start = taken[i],
-                            .l_len = 1 };
-
-      /* File systems without locks (and read-only ones) have nobody to protect. */
-      if (fcntl (fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES))
-        return fail (error, EBUSY, path);
-    }
-  for (guint i = 0; i < G_N_ELEMENTS (probed); i++)
-    {
-      struct flock lock = { .l_type = F_WRLCK,
-                            .l_whence = SEEK_SET,
-                            .l_start = probed[i],
-                            .l_len = 1 };
-
-      if (fcntl (fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
-        return fail (error, EBUSY, path);
-    }
-#endif
-  return TRUE;
+  if (!img_new_file_get_replaced (file, &identity))
+    return fail (error, errno, file->path);
+  file->replaced_lock = img_file_lock_take (file->replaced_fd, &identity, file->path,
+                                            IMG_LOCK_CREATE, IMG_LOCKING_AUTO, error);
+  return file->replaced_lock != NULL;
 }
 
 /* FALSE only on error; without a file there replaced_fd stays -1. */
@@ -99,7 +78,7 @@ open_replaced (ImgNewFile *file, gboolean overwrite, ImgError **error)
     openat (file->directory_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (file->replaced_fd < 0)
     return fail (error, errno, file->path);
-  return lock_replaced (file->replaced_fd, file->path, error);
+  return lock_replaced (file, error);
 }
 
 static void
@@ -407,6 +386,7 @@ img_new_file_free (ImgNewFile *file)
     unlinkat (file->directory_fd, file->temporary_name, 0);
   if (file->fd >= 0)
     close (file->fd);
+  img_file_lock_release (file->replaced_lock);
   if (file->replaced_fd >= 0)
     close (file->replaced_fd);
   if (file->directory_fd >= 0)

@@ -8,7 +8,7 @@
  * after SIGKILL. Where the file system has no O_TMPFILE, and when an existing file is replaced, the
  * file gets a temporary name (".imago-NAME.XXXXXX") that the next run for the same target removes.
  *
- * An existing target is replaced only on request and only while QEMU does not use it: the locks that
+ * An existing target is replaced only on request and only while nobody counts on it: the locks that
  * QEMU takes when it creates a file are held on the old file until the new one has its name. Symbolic
  * links are resolved; mode, owner and extended attributes of the old file are kept.
  */

@@ -1063,6 +1063,105 @@ test_open_modes (Fixture *fixture, gconstpointer data)
   g_assert_false (opens_for_writing (write_base));
 }
 
+/* ---- once more, at once ---- */
+
+#define N_AGAIN 1000
+
+static ImagoOpenOptions *
+again_options_new (gboolean writable, ImagoReferencePolicy *policy)
+{
+  return g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", writable, "locking",
+                       IMAGO_LOCKING_ON, "reference-policy", policy, NULL);
+}
+
+/* What was dropped is flushed and unlocked by a worker: the next one does not find it in use. */
+static void
+test_again (Fixture *fixture, gconstpointer data)
+{
+  for (guint i = 0; i < N_AGAIN; i++)
+    {
+      gboolean writable = i % 3 != 0;
+      g_autoptr (ImagoOpenOptions) options = again_options_new (writable, NULL);
+      g_autoptr (GError) error = NULL;
+      ImagoImage *image = imago_image_open (fixture->file, options, NULL, &error);
+
+      g_assert_no_error (error);
+      if (writable)
+        write_pattern (image, i * 512 % SIZE, 512, (guint8) i);
+      g_object_unref (image);
+    }
+}
+
+/* The same of a chain, whose lower image is the next one that is written. */
+static void
+test_again_chain (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImagoReferencePolicy) policy = imago_permissive_policy_new ();
+  g_autofree char *path = test_path (fixture->folder, "overlay.qcow2");
+  g_autoptr (GFile) overlay = g_file_new_for_path (path);
+
+  write_overlay (fixture, "overlay.qcow2");
+  for (guint i = 0; i < N_AGAIN; i++)
+    {
+      g_autoptr (ImagoOpenOptions) options = again_options_new (TRUE, policy);
+      g_autofree char *base_path = test_path (fixture->folder, "base.qcow2");
+      g_autoptr (GFile) base = g_file_new_for_path (base_path);
+      g_autoptr (ImagoImage) below = NULL;
+      g_autoptr (GError) error = NULL;
+      ImagoImage *image = imago_image_open (overlay, options, NULL, &error);
+
+      g_assert_no_error (error);
+      if (i % 2)
+        below = imago_image_dup_backing (image);
+      g_object_unref (image);
+      g_clear_object (&below);
+      image = imago_image_open (base, options, NULL, &error);
+      g_assert_no_error (error);
+      g_object_unref (image);
+    }
+}
+
+/* By the only worker, which has not come to the old image when it is to open the new one. */
+static void
+test_again_async (Fixture *fixture, gconstpointer data)
+{
+  ImgPool *pool = img_pool_new (1, 1);
+
+  img_pool_set_default (pool);
+  for (guint i = 0; i < N_AGAIN; i++)
+    {
+      g_autoptr (ImagoOpenOptions) options = again_options_new (TRUE, NULL);
+      g_autoptr (GError) error = NULL;
+      TestSlot slot = { 0 };
+      ImagoImage *image = open_file (fixture->file, "qcow2", &error);
+
+      g_assert_no_error (error);
+      g_object_unref (image);
+      imago_image_open_async (fixture->file, options, G_PRIORITY_DEFAULT, NULL, test_result_cb, &slot);
+      image = imago_image_open_finish (test_slot_wait (&slot), &error);
+      g_assert_no_error (error);
+      test_slot_clear (&slot);
+      close_image (image);
+    }
+  img_pool_set_default (NULL);
+  img_pool_free (pool);
+}
+
+/* Who has it open is still told of. */
+static void
+test_again_in_use (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImagoOpenOptions) options = again_options_new (FALSE, NULL);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) stays = imago_image_open (fixture->file, options, NULL, &error);
+  ImagoImage *goes = imago_image_open (fixture->file, options, NULL, &error);
+
+  g_assert_no_error (error);
+  g_object_unref (goes);
+  g_assert_null (open_file (fixture->file, "qcow2", &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_LOCKED);
+}
+
 /* ---- storages ---- */
 
 static void
@@ -1154,6 +1253,10 @@ main (int argc, char **argv)
   ADD ("dropped-in-flight", test_dropped_in_flight);
   ADD ("dropped-failing", test_dropped_failing);
   ADD ("open-modes", test_open_modes);
+  ADD ("again", test_again);
+  ADD ("again-chain", test_again_chain);
+  ADD ("again-async", test_again_async);
+  ADD ("again-in-use", test_again_in_use);
   ADD ("storage", test_storage);
   ADD ("storage-read-only", test_storage_read_only);
   return g_test_run ();

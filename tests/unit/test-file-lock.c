@@ -17,6 +17,7 @@
 
 #define READ_BYTES "100 201 203"
 #define WRITE_BYTES "100 101 103 201 203"
+#define N_ROLES 4
 
 typedef struct
 {
@@ -106,6 +107,7 @@ test_bytes (Fixture *fixture, gconstpointer data)
     [IMG_LOCK_READ] = READ_BYTES,
     [IMG_LOCK_READ_SHARED] = "100",
     [IMG_LOCK_WRITE] = WRITE_BYTES,
+    [IMG_LOCK_CREATE] = "101 103 203",
   };
   g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
   g_autoptr (ImgStorage) window = img_window_storage_new (storage, 0, 10);
@@ -132,16 +134,17 @@ test_bytes (Fixture *fixture, gconstpointer data)
 static void
 test_this_process (Fixture *fixture, gconstpointer data)
 {
-  static const gboolean allowed[3][3] = {
-    [IMG_LOCK_READ] = { TRUE, TRUE, FALSE },
-    [IMG_LOCK_READ_SHARED] = { TRUE, TRUE, TRUE },
-    [IMG_LOCK_WRITE] = { FALSE, TRUE, FALSE },
+  static const gboolean allowed[N_ROLES][N_ROLES] = {
+    [IMG_LOCK_READ] = { TRUE, TRUE, FALSE, FALSE },
+    [IMG_LOCK_READ_SHARED] = { TRUE, TRUE, TRUE, TRUE },
+    [IMG_LOCK_WRITE] = { FALSE, TRUE, FALSE, FALSE },
+    [IMG_LOCK_CREATE] = { FALSE, TRUE, FALSE, FALSE },
   };
   g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
   g_autoptr (ImgStorage) other = open_storage (fixture, IMG_FILE_WRITABLE);
 
-  for (guint first = 0; first < 3; first++)
-    for (guint second = 0; second < 3; second++)
+  for (guint first = 0; first < N_ROLES; first++)
+    for (guint second = 0; second < N_ROLES; second++)
       for (guint same = 0; same < 2; same++)
         {
           ImgError *error = NULL;
@@ -152,8 +155,8 @@ test_this_process (Fixture *fixture, gconstpointer data)
           g_assert_nonnull (one);
           g_assert_true ((two != NULL) == allowed[first][second]);
           if (two == NULL)
-            assert_locked (error, fixture->path, first == IMG_LOCK_WRITE ? "this process has it open for writing"
-                                                                        : "this process has it open for reading");
+            assert_locked (error, fixture->path, first == IMG_LOCK_READ ? "this process has it open for reading"
+                                                                       : "this process has it open for writing");
         }
   assert_bytes (fixture, "");
 }
@@ -180,7 +183,7 @@ test_shared_description (Fixture *fixture, gconstpointer data)
 typedef struct
 {
   int byte;
-  gboolean allowed[3]; /* by role */
+  gboolean allowed[N_ROLES];
   const char *words;
 } Stranger;
 
@@ -188,20 +191,20 @@ static void
 test_other_process (Fixture *fixture, gconstpointer data)
 {
   static const Stranger strangers[] = {
-    { 100, { TRUE, TRUE, TRUE }, NULL },
-    { 101, { FALSE, TRUE, FALSE }, "another process is writing to it" },
-    { 103, { FALSE, TRUE, FALSE }, "another process is changing its size" },
-    { 200, { FALSE, FALSE, FALSE }, "another process is using it alone" },
-    { 201, { TRUE, TRUE, FALSE }, "another process is using it and lets nobody write" },
-    { 203, { TRUE, TRUE, FALSE }, "another process is using it and lets nobody write" },
-    { 0, { TRUE, TRUE, TRUE }, NULL },
+    { 100, { TRUE, TRUE, TRUE, TRUE }, NULL },
+    { 101, { FALSE, TRUE, FALSE, TRUE }, "another process is writing to it" },
+    { 103, { FALSE, TRUE, FALSE, FALSE }, "another process is changing its size" },
+    { 200, { FALSE, FALSE, FALSE, TRUE }, "another process is using it alone" },
+    { 201, { TRUE, TRUE, FALSE, FALSE }, "another process is using it and lets nobody write" },
+    { 203, { TRUE, TRUE, FALSE, FALSE }, "another process is using it and lets nobody write" },
+    { 0, { TRUE, TRUE, TRUE, TRUE }, NULL },
   };
   g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_WRITABLE);
 
   for (guint i = 0; i < G_N_ELEMENTS (strangers); i++)
     {
       set_byte (fixture, strangers[i].byte, F_RDLCK);
-      for (guint role = 0; role < 3; role++)
+      for (guint role = 0; role < N_ROLES; role++)
         {
           ImgError *error = NULL;
           g_autoptr (ImgFileLock) lock = take (storage, (ImgLockRole) role, &error);
@@ -338,6 +341,132 @@ test_race (Fixture *fixture, gconstpointer data)
   assert_bytes (fixture, "");
 }
 
+/* ---- those that are about to leave ---- */
+
+typedef struct
+{
+  Fixture *fixture;
+  ImgStorage *storage;
+  ImgFileLock *lock; /* released by it, if there is one */
+  guint n_runs;
+  gboolean asks_itself;
+} Leaver;
+
+static void
+leave_cb (gpointer data)
+{
+  Leaver *leaver = data;
+  ImgError *error = NULL;
+
+  leaver->n_runs++;
+  if (leaver->asks_itself)
+    {
+      g_assert_null (take (leaver->storage, IMG_LOCK_WRITE, &error));
+      assert_locked (error, leaver->fixture->path, "this process");
+    }
+  img_file_lock_release (g_steal_pointer (&leaver->lock));
+}
+
+/* What nobody has begun is done by whoever needs the file. */
+static void
+test_leaving (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  Leaver leaver = { .fixture = fixture, .storage = storage, .asks_itself = TRUE };
+  ImgLeaving *leaving;
+  ImgFileLock *lock;
+
+  for (guint change = 0; change < 2; change++)
+    {
+      leaver.n_runs = 0;
+      leaver.lock = take (storage, IMG_LOCK_READ, NULL);
+      leaving = img_leaving_new (leave_cb, &leaver);
+      img_file_lock_leave (leaver.lock, leaving);
+
+      lock = take (storage, IMG_LOCK_READ, NULL); /* they get along: nobody is hurried */
+      g_assert_cmpuint (leaver.n_runs, ==, 0);
+      if (change)
+        g_assert_true (img_file_lock_change (lock, IMG_LOCK_WRITE, NULL));
+      else
+        {
+          img_file_lock_release (lock);
+          lock = take (storage, IMG_LOCK_WRITE, NULL);
+        }
+      g_assert_nonnull (lock);
+      g_assert_cmpuint (leaver.n_runs, ==, 1);
+      assert_bytes (fixture, WRITE_BYTES);
+      img_leaving_run (leaving); /* the worker comes too late */
+      g_assert_cmpuint (leaver.n_runs, ==, 1);
+      img_file_lock_release (lock);
+      assert_bytes (fixture, "");
+    }
+}
+
+/* Nobody waits in vain. */
+static void
+test_leaving_in_vain (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  Leaver leaver = { .fixture = fixture, .storage = storage };
+  g_autoptr (ImgFileLock) stays = take (storage, IMG_LOCK_READ, NULL);
+  ImgLeaving *leaving = img_leaving_new (leave_cb, &leaver);
+  ImgError *error = NULL;
+
+  /* Somebody else is in the way as well. */
+  leaver.lock = take (storage, IMG_LOCK_READ, NULL);
+  img_file_lock_leave (leaver.lock, leaving);
+  g_assert_null (take (storage, IMG_LOCK_WRITE, &error));
+  assert_locked (g_steal_pointer (&error), fixture->path, "this process");
+  g_assert_cmpuint (leaver.n_runs, ==, 0);
+  img_leaving_run (leaving);
+  g_assert_null (leaver.lock);
+
+  /* It was kept after all, time and again. */
+  for (guint i = 0; i < 100; i++)
+    {
+      leaving = img_leaving_new (leave_cb, &leaver);
+      img_file_lock_leave (stays, leaving);
+      leaver.n_runs = 0;
+      g_assert_null (take (storage, IMG_LOCK_WRITE, &error));
+      assert_locked (g_steal_pointer (&error), fixture->path, "this process");
+      g_assert_cmpuint (leaver.n_runs, ==, 1);
+      img_leaving_run (leaving);
+    }
+}
+
+static gpointer
+leaving_thread (gpointer data)
+{
+  img_leaving_run (data);
+  return NULL;
+}
+
+/* The worker and the one who needs the file at once: whichever begins. */
+static void
+test_leaving_race (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+
+  for (guint i = 0; i < 500; i++)
+    {
+      Leaver leaver = { .fixture = fixture, .storage = storage };
+      ImgLeaving *leaving = img_leaving_new (leave_cb, &leaver);
+      ImgFileLock *lock;
+      GThread *thread;
+
+      leaver.lock = take (storage, IMG_LOCK_WRITE, NULL);
+      g_assert_nonnull (leaver.lock);
+      img_file_lock_leave (leaver.lock, leaving);
+      thread = g_thread_new ("leaving", leaving_thread, leaving);
+      lock = take (storage, IMG_LOCK_WRITE, NULL);
+      g_assert_nonnull (lock);
+      g_thread_join (thread);
+      g_assert_cmpuint (leaver.n_runs, ==, 1);
+      img_file_lock_release (lock);
+    }
+  assert_bytes (fixture, "");
+}
+
 /* ---- images ---- */
 
 static ImgImage *
@@ -403,6 +532,76 @@ put_above (ImgImage *backing)
   return overlay;
 }
 
+static void
+drop_cb (gpointer image)
+{
+  img_image_unref (image);
+}
+
+/* A chain that is dropped leaves as a whole, but for what somebody else reads. */
+static void
+test_leaving_chain (Fixture *fixture, gconstpointer data)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("raw"), .keep_unchanged = TRUE };
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  g_autoptr (ImgStorage) storage = open_storage (fixture, IMG_FILE_NONE);
+  ImgImage *image, *first, *second;
+  ImgLeaving *leaving;
+  ImgError *error = NULL;
+
+  g_assert_cmpint (truncate (fixture->path, 65536), ==, 0);
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  first = put_above (image);
+  second = put_above (image);
+  img_image_unref (image);
+
+  leaving = img_leaving_new (drop_cb, first);
+  img_image_leave (first, leaving);
+  g_assert_null (take (storage, IMG_LOCK_WRITE, &error));
+  assert_locked (error, fixture->path, "this process");
+  img_leaving_run (leaving);
+
+  leaving = img_leaving_new (drop_cb, second);
+  img_image_leave (second, leaving);
+  img_file_lock_release (take (storage, IMG_LOCK_WRITE, NULL));
+  img_leaving_run (leaving);
+  assert_bytes (fixture, "");
+}
+
+/* What is read as raw may be written to meanwhile, unless somebody says otherwise. */
+static void
+test_keep_unchanged (Fixture *fixture, gconstpointer data)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("raw"), .locking = IMG_LOCKING_ON };
+  ImgFileLock *lock;
+  ImgImage *image;
+  ImgError *error = NULL;
+
+  image = open_image (fixture, IMG_FILE_NONE, &options, NULL);
+  g_assert_true (img_image_keep_unchanged (image, &lock, NULL));
+  assert_bytes (fixture, READ_BYTES);
+  img_file_lock_release (lock);
+  assert_bytes (fixture, "100");
+  set_byte (fixture, 101, F_RDLCK);
+  g_assert_false (img_image_keep_unchanged (image, &lock, &error));
+  assert_locked (error, fixture->path, "another process is writing to it");
+  g_assert_null (lock);
+  set_byte (fixture, 101, F_UNLCK);
+  img_image_unref (image);
+
+  for (guint i = 0; i < 3; i++)
+    {
+      options.layout.writable = i == 0;
+      options.force_share = i == 1;
+      options.locking = i == 2 ? IMG_LOCKING_OFF : IMG_LOCKING_ON;
+      image = open_image (fixture, IMG_FILE_WRITABLE, &options, NULL);
+      g_assert_true (img_image_keep_unchanged (image, &lock, NULL));
+      g_assert_null (lock);
+      img_image_unref (image);
+    }
+}
+
 /* A file stays locked as long as an image above reads it, whoever else closes or drops it. */
 static void
 test_below (Fixture *fixture, gconstpointer data)
@@ -462,5 +661,10 @@ main (int argc, char **argv)
   ADD ("race", test_race);
   ADD ("image", test_image);
   ADD ("below", test_below);
+  ADD ("leaving", test_leaving);
+  ADD ("leaving-in-vain", test_leaving_in_vain);
+  ADD ("leaving-race", test_leaving_race);
+  ADD ("leaving-chain", test_leaving_chain);
+  ADD ("keep-unchanged", test_keep_unchanged);
   return g_test_run ();
 }

@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "img-file-storage.h"
 #include "img-new-file.h"
 
 typedef struct
@@ -234,7 +235,9 @@ test_locked (Fixture *fixture, gconstpointer data)
 
       g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &lock), ==, 0);
       g_assert_null (img_new_file_create (fixture->path, TRUE, &error));
-      g_assert_cmpint (error->system_errno, ==, EBUSY);
+      g_assert_true (img_error_matches (error, IMG_CODE_LOCKED));
+      g_assert_nonnull (strstr (error->text, fixture->path));
+      g_assert_nonnull (strstr (error->text, "another process"));
       img_error_free (error);
       close (fd);
     }
@@ -243,6 +246,60 @@ test_locked (Fixture *fixture, gconstpointer data)
 #else
   g_test_skip ("no open file description locks on this system");
 #endif
+}
+
+/* So does this process: by the registry, which knows of all its descriptors. */
+static void
+test_locked_here (Fixture *fixture, gconstpointer data)
+{
+  static const struct
+  {
+    ImgLockRole role;
+    const char *words; /* NULL: not in the way */
+  } holders[] = {
+    { IMG_LOCK_READ, "this process has it open for reading" },
+    { IMG_LOCK_READ_SHARED, NULL },
+    { IMG_LOCK_WRITE, "this process has it open for writing" },
+    { IMG_LOCK_CREATE, "this process has it open for writing" },
+  };
+  g_autoptr (ImgStorage) storage = NULL;
+
+  g_file_set_contents (fixture->path, "old", -1, NULL);
+  storage = img_file_storage_open (fixture->path, IMG_FILE_NONE, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (holders); i++)
+    {
+      g_autoptr (ImgFileLock) lock = NULL;
+      g_autoptr (ImgNewFile) file = NULL;
+      g_autoptr (ImgError) error = NULL;
+
+      g_assert_true (img_storage_lock (storage, holders[i].role, IMG_LOCKING_AUTO, &lock, NULL));
+      file = img_new_file_create (fixture->path, TRUE, &error);
+      g_assert_true ((file != NULL) == (holders[i].words == NULL));
+      if (file != NULL)
+        continue;
+      g_assert_true (img_error_matches (error, IMG_CODE_LOCKED));
+      g_assert_nonnull (strstr (error->text, holders[i].words));
+    }
+  assert_content (fixture->path, "old");
+}
+
+/* Two do not replace one file at once; the second does once the first has gone. */
+static void
+test_two (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgNewFile) first = NULL;
+  g_autoptr (ImgNewFile) second = NULL;
+  g_autoptr (ImgError) error = NULL;
+
+  g_file_set_contents (fixture->path, "old", -1, NULL);
+  first = create (fixture->path, TRUE, "first");
+  g_assert_null (img_new_file_create (fixture->path, TRUE, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_LOCKED));
+  g_assert_true (img_new_file_publish (first, FALSE, NULL));
+  g_clear_pointer (&first, img_new_file_free);
+  second = create (fixture->path, TRUE, "second");
+  g_assert_true (img_new_file_publish (second, FALSE, NULL));
+  assert_content (fixture->path, "second");
 }
 
 /* What a killed run left goes with the next run; what somebody still writes stays. */
@@ -285,6 +342,8 @@ main (int argc, char **argv)
   ADD_TEST ("/new-file/symlink", test_symlink);
   ADD_TEST ("/new-file/special", test_special);
   ADD_TEST ("/new-file/locked", test_locked);
+  ADD_TEST ("/new-file/locked-here", test_locked_here);
+  ADD_TEST ("/new-file/two", test_two);
   ADD_TEST ("/new-file/stale", test_stale);
   return g_test_run ();
 }
