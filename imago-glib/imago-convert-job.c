@@ -30,6 +30,10 @@
  * when all of it has been written: after a failure, a cancellation or a crash there is nothing, or
  * what was there before.
  *
+ * As long as the job runs nobody else may write to the source, even if it is a raw disk that others may write to
+ * while it is read: the job fails with %IMAGO_ERROR_LOCKED where somebody does. An image that was opened with
+ * #ImagoOpenOptions:force-share is copied as it is found.
+ *
  * The properties are set before the job is run, in the thread that made it; what #ImagoJob says of
  * threads holds for the rest. Closing the source waits for the job.
  *

@@ -342,11 +342,13 @@ img_convert_to_raw (ImgImage *source,
                     ImgError **error)
 {
   g_autoptr (ImgNewFile) target = NULL;
+  g_autoptr (ImgFileLock) lock = NULL;
   guint64 total;
 
   img_progress_set_phase (progress, IMG_PHASE_MAP);
   target = img_new_file_create (options->path, options->overwrite, error);
   if (target == NULL || !check_target (source, target, error) ||
+      !img_image_keep_unchanged (source, &lock, error) ||
       !set_size (target, img_image_get_size (source), error) ||
       !add_up (source, &total, cancel, error))
     return FALSE;

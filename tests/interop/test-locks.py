@@ -366,4 +366,43 @@ def test_info_of_raw():
             good(IMAGO, 'map', '--output=json', '-f', 'raw', 'a.raw')
 
 
+@test
+def test_convert_raw():
+    """a raw disk is not copied while it is written, though it can be read; both programs say so"""
+    create('a.raw', '1M', 'raw')
+    for program in PROGRAMS:
+        with program.hold('raw', 'write', 'a.raw'):
+            assert_fails(imago('convert', '-f', 'raw', 'a.raw', 'out.raw'), 'another process is writing to it')
+            equal(qemu_img('convert', '-f', 'raw', 'a.raw', 'out.raw').status, 1)
+            assert not os.path.exists('out.raw')
+            good(IMAGO, 'convert', '-U', '-f', 'raw', 'a.raw', 'out.raw')
+            os.unlink('out.raw')
+            good('qemu-img', 'convert', '-U', '-f', 'raw', 'a.raw', 'out.raw')
+            os.unlink('out.raw')
+        for mode in ['read', 'force-share']:
+            with program.hold('raw', mode, 'a.raw'):
+                good(IMAGO, 'convert', '-f', 'raw', 'a.raw', 'out.raw')
+        os.unlink('out.raw')
+
+
+@test
+def test_replaced():
+    """what somebody counts on is not replaced, by neither program"""
+    for format in ['raw', 'qcow2']:
+        create('a.raw', '1M', 'raw')
+        for program in PROGRAMS:
+            for mode in ['read', 'write']:
+                create('target', '1M', format)
+                with program.hold(format, mode, 'target'):
+                    theirs = qemu_img('convert', '-n', '-f', 'raw', '-O', 'raw', 'a.raw', 'target').status
+                    mine = imago('convert', '-f', 'raw', 'a.raw', 'target')
+                    # QEMU's tools read and write a raw disk beside others, and so may lose it for them.
+                    if format == 'raw' and (mode == 'read' or program is Qemu):
+                        equal((theirs, mine.status), (0, 0))
+                    else:
+                        equal(theirs, 1)
+                        assert_fails(mine, 'target', 'another process')
+                assert not [name for name in os.listdir('.') if name.startswith('.imago')]
+
+
 main(['qemu-img', 'qemu-io'])

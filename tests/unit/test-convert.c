@@ -79,8 +79,9 @@ tear_down (Fixture *fixture, gconstpointer user_data)
   g_free (fixture->folder);
 }
 
+/* A raw disk ends with a whole sector. */
 static void
-assert_result (Fixture *fixture)
+assert_result_of (Fixture *fixture, gsize expected_length)
 {
   g_autofree char *content = NULL;
   g_autofree char *expected = g_malloc (SIZE);
@@ -88,8 +89,14 @@ assert_result (Fixture *fixture)
 
   g_assert_true (g_file_get_contents (fixture->path, &content, &length, NULL));
   g_assert_true (img_storage_read (fixture->data, 0, expected, SIZE, NULL));
-  g_assert_cmpuint (length, ==, SIZE);
+  g_assert_cmpuint (length, ==, expected_length);
   g_assert_cmpint (memcmp (content, expected, SIZE), ==, 0);
+}
+
+static void
+assert_result (Fixture *fixture)
+{
+  assert_result_of (fixture, SIZE);
 }
 
 typedef struct
@@ -209,6 +216,86 @@ test_huge_hole (Fixture *fixture, gconstpointer user_data)
   g_assert_cmpuint ((guint64) st.st_size, ==, size);
 }
 
+/* ---- a source that others may write to ---- */
+
+typedef struct
+{
+  ImgProgress progress;
+  int fd;
+  guint n_looks[2]; /* without and with what keeps writers away */
+} LockWatch;
+
+static gboolean
+has_byte (int fd, int byte)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+  g_assert_cmpint (fcntl (fd, F_OFD_GETLK, &lock), ==, 0);
+  return lock.l_type != F_UNLCK;
+}
+
+static void
+look_at_locks_cb (gpointer data)
+{
+  LockWatch *watch = data;
+
+  if (watch->progress.phase != IMG_PHASE_COPY)
+    return;
+  g_assert_true (has_byte (watch->fd, 100));
+  g_assert_true (has_byte (watch->fd, 201) == has_byte (watch->fd, 203));
+  g_atomic_int_inc (&watch->n_looks[has_byte (watch->fd, 201)]);
+}
+
+/* A raw disk, as whoever reads it opens it. */
+static ImgImage *
+open_raw (const char *path, gboolean force_share)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("raw"), .force_share = force_share };
+  g_autoptr (ImgStorage) storage = img_file_storage_open (path, IMG_FILE_NONE, NULL);
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgImage *image = img_image_open (storage, &options, NULL, NULL);
+
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  return image;
+}
+
+/* As long as it is copied nobody writes to it, as with QEMU, unless sharing is forced. */
+static void
+test_source_locked (Fixture *fixture, gconstpointer user_data)
+{
+  g_autofree char *source = g_build_filename (fixture->folder, "source", NULL);
+  struct flock writes = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+  ImgConvertOptions options = { .path = fixture->path, .overwrite = TRUE };
+  g_autofree char *content = g_malloc0 (SIZE);
+  int fd;
+
+  g_assert_true (img_storage_read (fixture->data, 0, content, SIZE, NULL));
+  g_assert_true (g_file_set_contents (source, content, SIZE, NULL));
+  fd = open (source, O_RDONLY | O_CLOEXEC);
+  for (guint force_share = 0; force_share < 2; force_share++)
+    {
+      g_autoptr (ImgImage) image = open_raw (source, force_share);
+      LockWatch watch = { .progress.changed = look_at_locks_cb, .fd = fd };
+      g_autoptr (ImgError) error = NULL;
+
+      watch.progress.data = &watch;
+      g_assert_true (img_convert_to_raw (image, &options, &watch.progress, NULL, NULL));
+      assert_result_of (fixture, (SIZE + 511) / 512 * 512);
+      g_assert_cmpuint (watch.n_looks[!force_share], >, 0);
+      g_assert_cmpuint (watch.n_looks[force_share], ==, 0);
+      g_assert_false (has_byte (fd, 201));
+
+      g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &writes), ==, 0);
+      g_assert_true (img_convert_to_raw (image, &options, NULL, NULL, &error) == (gboolean) force_share);
+      g_assert_true (force_share || img_error_matches (error, IMG_CODE_LOCKED));
+      writes.l_type = F_UNLCK;
+      g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &writes), ==, 0);
+      writes.l_type = F_RDLCK;
+    }
+  close (fd);
+  g_unlink (source);
+}
+
 /* The pool has one worker and this job is its coordinator. */
 static void
 test_small_pool (Fixture *fixture, gconstpointer user_data)
@@ -234,6 +321,7 @@ main (int argc, char **argv)
   ADD_TEST ("/convert/fault-injection", test_fault_injection);
   ADD_TEST ("/convert/no-memory", test_no_memory);
   ADD_TEST ("/convert/huge-hole", test_huge_hole);
+  ADD_TEST ("/convert/source-locked", test_source_locked);
   ADD_TEST ("/convert/small-pool", test_small_pool);
   return g_test_run ();
 }
