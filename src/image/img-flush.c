@@ -15,13 +15,12 @@ img_image_flush (ImgImage *image, ImgCancel *cancel, ImgError **error)
   gboolean success;
   ImgWalk walk;
 
-  if (!img_check_range (image, 0, 0, error) || img_cancel_check (cancel, error))
+  if (img_cancel_check (cancel, error))
     return FALSE;
-  if (!image->layout->writable)
-    return TRUE;
   img_walk_begin (&walk, image, FALSE);
   img_walk_enter (&walk);
-  success = image->layout->klass->flush (image->layout, error);
+  success = img_check_range (image, 0, 0, error) &&
+            (!image->layout->writable || image->layout->klass->flush (image->layout, error));
   img_walk_end (&walk);
   return success;
 }

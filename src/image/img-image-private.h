@@ -68,8 +68,9 @@ ImgMapResult img_walk_map   (ImgWalk *walk, guint64 offset, guint64 length, ImgE
 /* Reads the guest's view inside a walk that may already be inside of layers. */
 gboolean     img_walk_readv (ImgWalk *walk, guint64 offset, const struct iovec *iov, guint n_iov,
                              ImgCancel *cancel, ImgError **error);
-/* Enters the top layer without a map. */
-void         img_walk_enter (ImgWalk *walk);
+/* Enters the top layer without a map: from then on its size and state stay what they are, and only then can a
+ * range be checked for good. FALSE: it would block; never unless try_only. */
+gboolean     img_walk_enter (ImgWalk *walk);
 
 /* What an image's file, or (with @is_data) its data file, is locked for. */
 ImgLockRole  img_lock_role          (const ImgImageOptions *options, gboolean is_data);
@@ -80,6 +81,7 @@ ImgImage    *img_image_put_backing  (ImgImage *image, ImgImage *backing) G_GNUC_
 /* Nothing is read through @image any more. */
 void         img_image_leave_backing (ImgImage *image);
 
+/* Whether the disk may be read there; certain only inside its epoch. */
 gboolean     img_check_range (ImgImage *image, guint64 offset, guint64 length, ImgError **error);
 
 /* Behind the closed gate: the thread's own requests go on, all others wait. */

@@ -322,10 +322,10 @@ enter (ImgWalk *walk, ImgImage *layer, guint depth)
   return TRUE;
 }
 
-void
+gboolean
 img_walk_enter (ImgWalk *walk)
 {
-  enter (walk, walk->top, 0);
+  return enter (walk, walk->top, 0);
 }
 
 ImgMapResult

@@ -44,7 +44,7 @@ map_block (ImgImage *image,
            ImgBlock *block,
            ImgError **error)
 {
-  ImgMapResult result;
+  ImgMapResult result = IMG_MAP_ERROR;
   ImgExtent extent;
   ImgImage *layer;
   ImgWalk walk;
@@ -52,7 +52,10 @@ map_block (ImgImage *image,
 
   img_walk_begin (&walk, image, try_only);
   walk.top_only = (flags & IMG_BLOCK_MAP_TOP_ONLY) != 0;
-  result = img_walk_map (&walk, offset, length, &extent, &layer, &depth, error);
+  if (!img_walk_enter (&walk))
+    result = IMG_MAP_WOULD_BLOCK;
+  else if (img_check_range (image, offset, length, error))
+    result = img_walk_map (&walk, offset, length, &extent, &layer, &depth, error);
   img_walk_end (&walk);
   if (result == IMG_MAP_OK)
     *block = block_from_extent (&extent, layer, depth);
@@ -86,7 +89,7 @@ img_image_map (ImgImage *image,
                ImgCancel *cancel,
                ImgError **error)
 {
-  if (img_cancel_check (cancel, error) || !img_check_range (image, offset, length, error))
+  if (img_cancel_check (cancel, error))
     return FALSE;
   if (map_block (image, offset, length, flags, FALSE, block, error) != IMG_MAP_OK)
     return FALSE;
@@ -101,8 +104,6 @@ img_image_try_map (ImgImage *image,
                    ImgBlock *block,
                    ImgError **error)
 {
-  if (!img_check_range (image, offset, length, error))
-    return IMG_TRY_ERROR;
   if (flags & IMG_BLOCK_MAP_HOST_HOLES)
     return IMG_TRY_WOULD_BLOCK;
   switch (map_block (image, offset, length, flags, TRUE, block, error))

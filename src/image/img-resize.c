@@ -211,10 +211,10 @@ img_image_resize (ImgImage *image,
   /* A raw file may end inside a sector; the disk does not. */
   if (!image->layout->is_identity)
     size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
-  if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&
-      size > img_image_get_size (image))
-    preallocate_mode = IMG_PREALLOCATE_METADATA;
   img_image_begin_alone (image);
+  if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&
+      size > image->layout->size)
+    preallocate_mode = IMG_PREALLOCATE_METADATA;
   success = check_resize (image, size, may_shrink, preallocate_mode, error);
   if (success && size > image->layout->size)
     success = grow (image, size, preallocate_mode, cancel, error);

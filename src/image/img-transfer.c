@@ -471,10 +471,10 @@ img_image_readv (ImgImage *image,
   gboolean success;
   ImgWalk walk;
 
-  if (!img_check_range (image, offset, img_iov_size (iov, n_iov), error))
-    return FALSE;
   img_walk_begin (&walk, image, FALSE);
-  success = img_walk_readv (&walk, offset, iov, n_iov, cancel, error);
+  img_walk_enter (&walk);
+  success = img_check_range (image, offset, img_iov_size (iov, n_iov), error) &&
+            img_walk_readv (&walk, offset, iov, n_iov, cancel, error);
   img_walk_end (&walk);
   return success;
 }
@@ -511,18 +511,21 @@ img_image_read (ImgImage *image,
 {
   struct iovec iov = { buffer, length };
   gboolean is_one_run, success = FALSE;
-  ImgMapResult result;
+  ImgMapResult result = IMG_MAP_ERROR;
   ImgExtent extent;
   ImgImage *layer;
   ImgWalk walk;
   guint depth;
 
-  if (!img_check_range (image, offset, length, error))
-    return FALSE;
-  if (length == 0)
-    return TRUE;
   img_walk_begin (&walk, image, FALSE);
-  result = img_walk_map (&walk, offset, length, &extent, &layer, &depth, error);
+  img_walk_enter (&walk);
+  if (G_LIKELY (img_check_range (image, offset, length, error)))
+    {
+      if (length > 0)
+        result = img_walk_map (&walk, offset, length, &extent, &layer, &depth, error);
+      else
+        success = TRUE;
+    }
   is_one_run = result == IMG_MAP_OK && extent.kind == IMG_EXTENT_DATA && extent.length == length;
   if (G_LIKELY (is_one_run))
     success = read_run (&extent, buffer, IMG_IO_NONE, error) == IMG_TRY_DONE;
@@ -589,9 +592,11 @@ img_image_try_read (ImgImage *image,
   guint8 *position = buffer;
   ImgWalk walk;
 
-  if (!img_check_range (image, offset, length, error))
-    return IMG_TRY_ERROR;
   img_walk_begin (&walk, image, TRUE);
+  if (!img_walk_enter (&walk))
+    result = IMG_TRY_WOULD_BLOCK;
+  else if (!img_check_range (image, offset, length, error))
+    result = IMG_TRY_ERROR;
   while (length > 0 && result == IMG_TRY_DONE)
     {
       gsize n_done = 0;

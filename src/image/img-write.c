@@ -11,7 +11,7 @@
  * When a write fails, the plan is aborted after it has come back, and no reader ever saw anything.
  *
  * A request is inside the epoch of the image from before its first map or plan until after its last
- * transfer: structure changes wait for it, and host space that was freed meanwhile is not reused under
+ * transfer, and looks there whether its range is in the disk: structure changes wait for it, and host space that was freed meanwhile is not reused under
  * it. It waits for storages, for the layout's turn, and for earlier claims, never for the gate.
  *
  * A layout that has too much unwritten metadata asks for a flush (IMG_PREPARE_FLUSH). The request keeps
@@ -303,13 +303,14 @@ write_in_place (ImgImage *image,
 {
   ImgIo io = { .op = IMG_IO_WRITE, .length = length, .iov = iov, .n_iov = n_iov };
   ImgLayout *layout = image->layout;
-  ImgPrepareResult result;
+  ImgPrepareResult result = IMG_PREPARE_ERROR;
   ImgPlan plan;
   ImgWalk walk;
 
   img_walk_begin (&walk, image, FALSE);
   img_walk_enter (&walk);
-  result = layout->klass->prepare_write (layout, offset, length, FALSE, &plan, error);
+  if (G_LIKELY (img_check_change (image, offset, length, error)))
+    result = layout->klass->prepare_write (layout, offset, length, FALSE, &plan, error);
   if (result == IMG_PREPARE_OK && (plan.length < length || plan.needs_commit))
     result = IMG_PREPARE_CLAIM;
   if (G_LIKELY (result == IMG_PREPARE_OK))
@@ -337,15 +338,16 @@ img_image_writev (ImgImage *image,
   gboolean success;
   Request request;
 
-  if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
+  if (img_cancel_check (cancel, error))
     return FALSE;
   if (length == 0)
-    return TRUE;
+    return img_check_change (image, offset, length, error);
   result = write_in_place (image, offset, iov, n_iov, length, error);
   if (G_LIKELY (result != IMG_PREPARE_CLAIM))
     return result == IMG_PREPARE_OK;
   request_begin (&request, image, iov, n_iov);
-  success = write_all (&request, offset, length, cancel, error);
+  success = img_check_change (image, offset, length, error) &&
+            write_all (&request, offset, length, cancel, error);
   request_end (&request);
   return success;
 }
@@ -404,7 +406,8 @@ write_unit (ImgImage *image,
     return img_image_write (image, offset, plain, (gsize) length, cancel, error);
   request_begin (&request, image, &iov, 1);
   request_claim (&request, offset, length);
-  success = prepare_compressed (&request, offset, length, iov.iov_len, &plan, error);
+  success = img_check_change (image, offset, length, error) &&
+            prepare_compressed (&request, offset, length, iov.iov_len, &plan, error);
   if (success)
     {
       /* To the engine the stored bytes are what is to be written. */
@@ -539,7 +542,8 @@ zero_edge (ImgImage *image, guint64 offset, guint64 length, ImgCancel *cancel, I
   if (length == 0)
     return TRUE;
   request_begin (&request, image, NULL, 0);
-  success = reads_as_zero (&request, offset, length, &is_zero, error);
+  success = img_check_change (image, offset, length, error) &&
+            reads_as_zero (&request, offset, length, &is_zero, error);
   request_end (&request);
   if (!success || is_zero)
     return success;
@@ -570,6 +574,19 @@ punch_next (Request *request,
   return result;
 }
 
+/* The cluster that the disk ends in counts as a whole one. It was the last when the request was cut into clusters
+ * and edges, but the disk may have grown before it got here. */
+static guint64
+whole_clusters (ImgLayout *layout, guint64 offset, guint64 length, ImgPunchMode mode)
+{
+  gboolean is_zero = mode == IMG_PUNCH_KEEP || mode == IMG_PUNCH_UNMAP;
+  guint64 end = offset + length;
+
+  if (end < layout->size)
+    end = img_align_down (end, is_zero ? layout->punch_granularity : layout->write_granularity);
+  return end > offset ? end - offset : 0;
+}
+
 /* Up to where zeroes must be written as data; *n_done: bytes from @offset on. */
 static ImgPrepareResult
 punch_run (ImgImage *image,
@@ -581,25 +598,29 @@ punch_run (ImgImage *image,
            ImgError **error)
 {
   ImgPrepareResult result = IMG_PREPARE_OK;
-  guint64 n_next;
+  guint64 n_next, n_whole = 0;
   Request request;
 
   *n_done = 0;
   request_begin (&request, image, NULL, 0);
+  if (!img_check_change (image, offset, length, error))
+    result = IMG_PREPARE_ERROR;
+  else
+    n_whole = whole_clusters (image->layout, offset, length, mode);
   if (image->layout->write_granularity > 1)
     request_claim (&request, offset, length);
-  while (*n_done < length && result == IMG_PREPARE_OK)
+  while (*n_done < n_whole && result == IMG_PREPARE_OK)
     {
       if (img_cancel_check (cancel, error))
         result = IMG_PREPARE_ERROR;
       else
-        result = punch_next (&request, offset + *n_done, length - *n_done, mode, &n_next, cancel,
+        result = punch_next (&request, offset + *n_done, n_whole - *n_done, mode, &n_next, cancel,
                              error);
       if (result == IMG_PREPARE_OK)
         *n_done += n_next;
     }
   request_end (&request);
-  return result;
+  return result == IMG_PREPARE_OK && n_whole < length ? IMG_PREPARE_UNSUPPORTED : result;
 }
 
 /* Where the format has no state for it, zeroes become data, unless they were optional. */

@@ -20,6 +20,7 @@ typedef struct
   guint64 n_clusters;  /* of the file, the last may be partial */
   GArray *references;  /* of guint32, by cluster */
   GArray *copied;      /* of Copied: flags to look at when all is counted */
+  gboolean in_snapshot; /* whose flags may be anything */
   guint64 refcount_table;
   guint64 refcount_table_entries;
   char *problem;
@@ -90,6 +91,8 @@ remember_copied (Check *check, guint64 entry)
 {
   Copied copied = { (entry & OFFSET_MASK) / check->cluster_size, (entry & COPIED) != 0 };
 
+  if (check->in_snapshot)
+    return;
   g_array_append_val (check->copied, copied);
 }
 
@@ -189,6 +192,23 @@ walk_l1 (Check *check, guint64 table, guint64 n_entries)
     }
 }
 
+/* The one that the disk was made with: its entry has a length that is known. */
+static void
+walk_snapshot (Check *check)
+{
+  guint64 entry = read_word (check, 64);
+  guint64 l1_offset = read_word (check, entry);
+  guint64 l1_entries = read_half (check, entry + 8);
+
+  if (read_half (check, 60) != 1)
+    complain (check, "the snapshot is gone");
+  check->in_snapshot = TRUE;
+  if (check->problem == NULL && refer_table (check, "the snapshot table", entry, 64) &&
+      refer_table (check, "the L1 table of the snapshot", l1_offset, MAX (1, l1_entries * 8)))
+    walk_l1 (check, l1_offset, l1_entries);
+  check->in_snapshot = FALSE;
+}
+
 /* ---- comparing ---- */
 
 static guint64
@@ -249,6 +269,8 @@ crash_check_qcow2 (const CrashGeometry *geometry, CrashPages *image, guint64 *n_
     {
       walk_refcount_blocks (&check);
       walk_l1 (&check, l1_offset, l1_entries);
+      if (geometry->snapshot_size > 0)
+        walk_snapshot (&check);
     }
   *n_leaks = check.problem == NULL ? compare_refcounts (&check) : 0;
   compare_copied (&check);

@@ -27,6 +27,8 @@ typedef struct
   gboolean has_data_file;
   gboolean has_bitmaps;   /* their bit is set, and every cluster holds data; there are none */
   guint64 backing_size;   /* bytes; 0: none */
+  guint64 snapshot_size;  /* bytes in whole clusters that the disk shares with a snapshot of it; 0: none */
+  gboolean has_base;      /* the backing image is as large, a qcow2 image on a disk of its own, and written too */
   guint64 n_leaked;       /* clusters that are counted and in no use, behind all others */
   gboolean leaked_are_missing; /* the file ends before them */
 } CrashGeometry;
@@ -34,7 +36,8 @@ typedef struct
 typedef enum
 {
   CRASH_DISK_IMAGE,
-  CRASH_DISK_DATA, /* the external data file */
+  CRASH_DISK_DATA,                   /* the external data file */
+  CRASH_DISK_BASE = CRASH_DISK_DATA, /* the backing image that is written */
 } CrashDiskRole;
 
 static inline guint64
@@ -47,6 +50,8 @@ crash_geometry_cluster (const CrashGeometry *geometry)
 const CrashGeometry *crash_geometry_find (const char *name);
 
 guint     crash_geometry_n_disks (const CrashGeometry *geometry);
+/* The shape of the backing image that is written. */
+CrashGeometry crash_geometry_base (const CrashGeometry *geometry);
 /* The content of an empty disk of this shape, by number. */
 void      crash_geometry_format  (const CrashGeometry *geometry, CrashPages **disks);
 
@@ -68,6 +73,10 @@ ImgImage *crash_image_open       (const CrashGeometry *geometry, ImgStorage **di
 /* The same on copies of a crash state. */
 ImgImage *crash_image_open_pages (const CrashGeometry *geometry, CrashPages *const *disks,
                                   gboolean writable, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* The disk as it was when the snapshot was taken: the pattern of CRASH_VALUE_BACKING, and zeroes. */
+ImgImage *crash_image_open_snapshot (const CrashGeometry *geometry, CrashPages *const *disks,
+                                     ImgError **error)
   G_GNUC_WARN_UNUSED_RESULT;
 
 G_END_DECLS

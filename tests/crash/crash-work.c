@@ -24,6 +24,7 @@ static const char *const op_names[CRASH_N_OPS] = {
   [CRASH_OP_SHRINK] = "shrink",
   [CRASH_OP_REOPEN] = "reopen",
   [CRASH_OP_READ] = "read",
+  [CRASH_OP_COMMIT] = "commit",
 };
 
 const char *
@@ -65,10 +66,10 @@ static void
 init_model (CrashWork *work)
 {
   const CrashGeometry *geometry = work->geometry;
+  guint64 n_backing = MAX (MIN (geometry->backing_size, geometry->size), geometry->snapshot_size);
 
-  work->model =
-    crash_model_new (work->log, geometry->size / CRASH_SECTOR, max_sectors (geometry),
-                     MIN (geometry->backing_size, geometry->size) / CRASH_SECTOR);
+  work->model = crash_model_new (work->log, geometry->size / CRASH_SECTOR, max_sectors (geometry),
+                                 n_backing / CRASH_SECTOR);
   count_clusters (work);
 }
 
@@ -113,11 +114,27 @@ crash_work_init (CrashWork *work, const CrashGeometry *geometry, guint64 seed)
     set_bitmaps (work);
 }
 
+/* The base has what was moved into it, so it is closed too. */
+static gboolean
+close_images (CrashWork *work, ImgError **error)
+{
+  ImgImage *base = work->geometry->has_base ? img_image_get_backing (work->image) : NULL;
+  gboolean success;
+
+  if (base != NULL)
+    img_image_ref (base);
+  success = img_image_close (work->image, error);
+  if (base != NULL && !img_image_close (base, success ? error : NULL))
+    success = FALSE;
+  img_image_unref (base);
+  return success;
+}
+
 void
 crash_work_clear (CrashWork *work)
 {
   if (work->image != NULL)
-    img_image_close (work->image, NULL);
+    close_images (work, NULL);
   img_image_unref (work->image);
   for (guint i = 0; i < crash_geometry_n_disks (work->geometry); i++)
     img_storage_unref (work->disks[i]);
@@ -158,7 +175,7 @@ do_write_compressed (
 }
 
 static CrashChangeKind
-kind_of (CrashOp op)
+kind_of (CrashWork *work, CrashOp op)
 {
   switch (op)
     {
@@ -170,7 +187,8 @@ kind_of (CrashOp op)
     case CRASH_OP_DISCARD_ZERO:
       return CRASH_CHANGE_DISCARD_ZERO;
     case CRASH_OP_DISCARD_BACKING:
-      return CRASH_CHANGE_DISCARD_BACKING;
+      /* A snapshot shows through nowhere. */
+      return work->geometry->snapshot_size > 0 ? CRASH_CHANGE_DISCARD_ZERO : CRASH_CHANGE_DISCARD_BACKING;
     default:
       return CRASH_CHANGE_WRITE;
     }
@@ -207,7 +225,7 @@ run_change (
 static gboolean
 do_change (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors, ImgError **error)
 {
-  guint64 change = crash_model_begin (work->model, kind_of (op), first, n_sectors);
+  guint64 change = crash_model_begin (work->model, kind_of (work, op), first, n_sectors);
   gboolean success = run_change (work, op, change, first, n_sectors, error);
 
   crash_model_end (work->model, change, success);
@@ -224,13 +242,23 @@ do_flush (CrashWork *work, ImgError **error)
   return success;
 }
 
+static ImgPreallocate
+pick_preallocation (CrashWork *work)
+{
+  ImgPreallocate mode = (ImgPreallocate) (work->n_grown++ % (IMG_PREALLOCATE_FULL + 1));
+  gboolean is_raw = g_str_equal (work->geometry->format, "raw");
+
+  return is_raw && mode == IMG_PREALLOCATE_METADATA ? IMG_PREALLOCATE_FALLOC : mode;
+}
+
 static gboolean
 do_resize (CrashWork *work, guint64 n_sectors, ImgError **error)
 {
   gboolean shrinks = n_sectors < crash_model_get_size (work->model);
+  ImgPreallocate mode = shrinks ? IMG_PREALLOCATE_OFF : pick_preallocation (work);
   guint64 change = crash_model_begin_resize (work->model, n_sectors);
-  gboolean success = img_image_resize (work->image, n_sectors * CRASH_SECTOR, shrinks,
-                                       IMG_PREALLOCATE_OFF, NULL, error);
+  gboolean success =
+    img_image_resize (work->image, n_sectors * CRASH_SECTOR, shrinks, mode, NULL, error);
 
   crash_model_end (work->model, change, success);
   if (shrinks && !success) /* what is written from now on must not be cut off by it */
@@ -265,7 +293,7 @@ static gboolean
 do_close (CrashWork *work, ImgError **error)
 {
   guint64 started = crash_model_begin_flush (work->model);
-  gboolean success = img_image_close (work->image, error);
+  gboolean success = close_images (work, error);
 
   crash_model_end_flush (work->model, started, success);
   g_clear_pointer (&work->image, img_image_unref);
@@ -273,21 +301,32 @@ do_close (CrashWork *work, ImgError **error)
 }
 
 static void
-assert_closed_well (CrashWork *work)
+assert_one_closed_well (CrashWork *work, const CrashGeometry *geometry, guint disk)
 {
-  CrashPages *image;
+  CrashPages *image = crash_log_get_content (work->log, disk);
   g_autofree char *problem = NULL;
   guint64 n_leaks;
 
+  problem = crash_check_qcow2 (geometry, image, &n_leaks);
+  if (problem != NULL)
+    g_error ("%s: after a close: %s", geometry->name, problem);
+  if (n_leaks != geometry->n_leaked)
+    g_error ("%s: after a close %d clusters are leaked", geometry->name, (int) n_leaks);
+  g_assert_false (crash_image_is_dirty (geometry, image));
+}
+
+static void
+assert_closed_well (CrashWork *work)
+{
   if (work->may_leak || work->may_fail || !g_str_equal (work->geometry->format, "qcow2"))
     return;
-  image = crash_log_get_content (work->log, CRASH_DISK_IMAGE);
-  problem = crash_check_qcow2 (work->geometry, image, &n_leaks);
-  if (problem != NULL)
-    g_error ("%s: after a close: %s", work->geometry->name, problem);
-  if (n_leaks != work->geometry->n_leaked)
-    g_error ("%s: after a close %d clusters are leaked", work->geometry->name, (int) n_leaks);
-  g_assert_false (crash_image_is_dirty (work->geometry, image));
+  assert_one_closed_well (work, work->geometry, CRASH_DISK_IMAGE);
+  if (work->geometry->has_base)
+    {
+      CrashGeometry base = crash_geometry_base (work->geometry);
+
+      assert_one_closed_well (work, &base, CRASH_DISK_BASE);
+    }
 }
 
 gboolean
@@ -321,6 +360,31 @@ do_read (CrashWork *work, guint64 first, guint64 n_sectors, ImgError **error)
   return TRUE;
 }
 
+/* As a commit does it, piece by piece. What the disk shows stays what it is, whenever the power goes off. */
+static gboolean
+do_commit (CrashWork *work, guint64 first, guint64 n_sectors, ImgError **error)
+{
+  guint64 end = work->geometry->size / CRASH_SECTOR; /* of the base */
+  guint64 offset = first * CRASH_SECTOR;
+  gsize length = first < end ? MIN (n_sectors, end - first) * CRASH_SECTOR : 0;
+  g_autofree guint8 *bytes = g_malloc (length + 1);
+  ImgImage *base = img_image_get_backing (work->image);
+
+  return length == 0 || (img_image_read (work->image, offset, bytes, length, NULL, error) &&
+                         img_image_write (base, offset, bytes, length, NULL, error) &&
+                         img_image_flush (base, NULL, error) &&
+                         img_image_discard (work->image, offset, length, IMG_DISCARD_BACKING, NULL, error));
+}
+
+/* Whoever comes when the disk is smaller, or closed, is told so. */
+static gboolean
+may_be_refused (CrashWork *work, CrashOp op, const ImgError *error)
+{
+  return work->may_fail || op == CRASH_OP_WRITE_COMPRESSED ||
+         (work->races && (img_error_matches (error, IMG_CODE_OUT_OF_RANGE) ||
+                          img_error_matches (error, IMG_CODE_CLOSED)));
+}
+
 gboolean
 crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
 {
@@ -349,12 +413,15 @@ crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
     case CRASH_OP_READ:
       success = do_read (work, first, n_sectors, &error);
       break;
+    case CRASH_OP_COMMIT:
+      success = do_commit (work, first, n_sectors, &error);
+      break;
     default:
       success = do_change (work, op, first, n_sectors, &error);
       break;
     }
   g_atomic_int_inc (success ? &work->n_done[op] : &work->n_failed[op]);
-  if (!success && !work->may_fail && op != CRASH_OP_WRITE_COMPRESSED)
+  if (!success && !may_be_refused (work, op, error))
     g_error ("%s: %s at sector %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " sectors: %s",
              work->geometry->name, op_names[op], first, n_sectors,
              error != NULL ? error->text : "failed without an error");
@@ -377,7 +444,12 @@ pick_op (CrashWork *work, CrashRandom *random, gboolean alone)
     return churn[crash_random_below (random, G_N_ELEMENTS (churn))];
   if (crash_random_one_in (random, 2))
     return often[crash_random_below (random, G_N_ELEMENTS (often))];
-  op = (CrashOp) crash_random_below (random, CRASH_N_OPS);
+  op = (CrashOp) crash_random_below (random, work->geometry->has_base ? CRASH_N_OPS : CRASH_OP_COMMIT);
+  /* What a discard would bring up from the base is no value of the model. */
+  if (work->geometry->has_base && op == CRASH_OP_DISCARD_BACKING)
+    op = CRASH_OP_COMMIT;
+  if (op == CRASH_OP_COMMIT && !alone)
+    op = CRASH_OP_FLUSH;
   if (op == CRASH_OP_REOPEN && !alone)
     op = CRASH_OP_FLUSH;
   if ((op == CRASH_OP_RESIZE || op == CRASH_OP_SHRINK) && (!alone || work->keeps_size))
@@ -437,12 +509,29 @@ clip (CrashWork *work, guint64 *first, guint64 *n)
   *n = MIN (*n, total - *first);
 }
 
+static gboolean
+needs_clusters (CrashOp op)
+{
+  return op == CRASH_OP_DISCARD_BACKING || op == CRASH_OP_WRITE_COMPRESSED || op == CRASH_OP_COMMIT;
+}
+
+/* Where the disk ends may be another place by now, and not that of a whole cluster. */
+static void
+clip_to_clusters (CrashWork *work, guint64 *first, guint64 *n)
+{
+  guint64 per_cluster = sectors_per_cluster (work->geometry);
+
+  *n += *first % per_cluster;
+  *first -= *first % per_cluster;
+  *n -= *n % per_cluster;
+}
+
 static void
 pick_range (CrashWork *work, CrashRandom *random, CrashOp op, guint64 *first, guint64 *n)
 {
   gboolean big = sectors_per_cluster (work->geometry) > 128;
 
-  if (op == CRASH_OP_DISCARD_BACKING || op == CRASH_OP_WRITE_COMPRESSED)
+  if (needs_clusters (op))
     pick_clusters (work, random, 2, first, n);
   else if (op == CRASH_OP_WRITE_PART || (big && !crash_random_one_in (random, 4)))
     pick_part (work, random, first, n);
@@ -451,6 +540,8 @@ pick_range (CrashWork *work, CrashRandom *random, CrashOp op, guint64 *first, gu
   else
     pick_across (work, random, first, n);
   clip (work, first, n);
+  if (work->races && needs_clusters (op))
+    clip_to_clusters (work, first, n);
 }
 
 gboolean
@@ -506,6 +597,73 @@ crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps, guint64 see
   return crash_scheduler_trace (scheduler);
 }
 
+/* ---- races ---- */
+
+static void
+sizer_thread (gpointer data)
+{
+  Worker *worker = data;
+
+  for (guint i = 0; i < worker->n_steps; i++)
+    {
+      crash_work_do (worker->work, crash_random_one_in (&worker->random, 2) ? CRASH_OP_SHRINK : CRASH_OP_RESIZE, 0,
+                     0);
+      crash_scheduler_pause ();
+    }
+}
+
+static gint
+count_done (CrashWork *work)
+{
+  gint n = 0;
+
+  for (guint op = 0; op < CRASH_N_OPS; op++)
+    n += g_atomic_int_get (&work->n_done[op]) + g_atomic_int_get (&work->n_failed[op]);
+  return n;
+}
+
+/* Some time in the midst of it. What was complete before is durable, as after a flush. */
+static void
+closer_thread (gpointer data)
+{
+  Worker *worker = data;
+  CrashWork *work = worker->work;
+  g_autoptr (ImgError) error = NULL;
+  gint until = count_done (work) + 1 + (gint) crash_random_below (&worker->random, worker->n_steps * 3);
+  guint64 started;
+
+  while (count_done (work) < until)
+    crash_scheduler_pause ();
+  started = crash_model_begin_flush (work->model);
+  if (!close_images (work, &error))
+    g_error ("%s: cannot close: %s", work->geometry->name, error->text);
+  crash_model_end_flush (work->model, started, TRUE);
+}
+
+void
+crash_work_race (CrashWork *work, guint n_threads, guint n_steps, guint64 seed)
+{
+  g_autoptr (CrashScheduler) scheduler = crash_scheduler_new (seed);
+  g_autofree Worker *workers = g_new (Worker, n_threads);
+
+  g_assert (n_threads > 3); /* so many steps that the image is closed before all are done */
+  work->races = TRUE;
+  crash_log_add_device (work->log, scheduler);
+  for (guint i = 0; i < n_threads; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("racer %u", i);
+      CrashThreadFunc func = i == 0 ? closer_thread : i == 1 ? sizer_thread : worker_thread;
+
+      workers[i] = (Worker) { work, crash_random (seed * 64 + i + 1), n_steps };
+      crash_scheduler_add (scheduler, name, func, &workers[i], FALSE);
+    }
+  crash_scheduler_run (scheduler);
+  work->races = FALSE;
+  g_clear_pointer (&work->image, img_image_unref);
+  assert_closed_well (work);
+  crash_work_open (work);
+}
+
 /* ---- the verdict ---- */
 
 /* Two readings of the metadata, the library's and the tests' own, must come to one verdict. */
@@ -541,16 +699,54 @@ compare_checks (const CrashGeometry *geometry, CrashPages *image, guint64 *n_lea
 
 /* The refcounts of a dirty image may be anything. */
 static char *
-check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolean *leaks)
+check_one (const CrashGeometry *geometry, CrashPages *image, gboolean *leaks)
 {
   guint64 n_leaks = 0;
   char *problem = NULL;
 
-  if (g_str_equal (geometry->format, "qcow2") &&
-      !crash_image_is_dirty (geometry, disks[CRASH_DISK_IMAGE]))
-    problem = compare_checks (geometry, disks[CRASH_DISK_IMAGE], &n_leaks);
-  *leaks = n_leaks > geometry->n_leaked;
+  if (g_str_equal (geometry->format, "qcow2") && !crash_image_is_dirty (geometry, image))
+    problem = compare_checks (geometry, image, &n_leaks);
+  *leaks |= n_leaks > geometry->n_leaked;
   return problem;
+}
+
+char *
+crash_check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolean *leaks)
+{
+  char *problem;
+
+  *leaks = FALSE;
+  problem = check_one (geometry, disks[CRASH_DISK_IMAGE], leaks);
+  if (problem == NULL && geometry->has_base)
+    {
+      CrashGeometry base = crash_geometry_base (geometry);
+
+      problem = check_one (&base, disks[CRASH_DISK_BASE], leaks);
+    }
+  return problem;
+}
+
+/* Whatever is done to the disk, the snapshot is what it was. */
+static char *
+check_snapshot (const CrashGeometry *geometry, CrashPages *const *disks)
+{
+  guint64 n_sectors = geometry->size / CRASH_SECTOR;
+  g_autofree guint8 *bytes = g_malloc (geometry->size);
+  g_autoptr (ImgError) error = NULL;
+  g_autoptr (ImgImage) image = crash_image_open_snapshot (geometry, disks, &error);
+
+  if (image == NULL || !img_image_read (image, 0, bytes, geometry->size, NULL, &error))
+    return g_strdup_printf ("the snapshot cannot be read: %s", error->text);
+  for (guint64 i = 0; i < n_sectors; i++)
+    {
+      guint8 expected[CRASH_SECTOR];
+      gboolean has_data = i < geometry->snapshot_size / CRASH_SECTOR;
+
+      crash_pattern_fill (has_data ? CRASH_VALUE_BACKING : CRASH_VALUE_ZERO, i, expected);
+      if (memcmp (bytes + i * CRASH_SECTOR, expected, CRASH_SECTOR) != 0)
+        return g_strdup_printf ("sector %" G_GUINT64_FORMAT " of the snapshot has changed", i);
+    }
+  return NULL;
 }
 
 /* As long as a bitmap counts as valid nothing has changed since it was. */
@@ -591,9 +787,11 @@ crash_check_disks (const CrashGeometry *geometry,
 
   if (image == NULL)
     return error_to_problem ("cannot be opened", error);
-  problem = check_metadata (geometry, disks, leaks != NULL ? leaks : &ignored);
+  problem = crash_check_metadata (geometry, disks, leaks != NULL ? leaks : &ignored);
   if (problem == NULL)
     problem = crash_model_check_image (model, moment, image);
+  if (problem == NULL && geometry->snapshot_size > 0)
+    problem = check_snapshot (geometry, disks);
   return problem != NULL ? problem : check_bitmaps (geometry, disks, model, image);
 }
 

@@ -25,10 +25,11 @@ typedef enum
   CRASH_OP_DISCARD_BACKING, /* whole clusters */
   CRASH_OP_WRITE_COMPRESSED, /* whole clusters; fails where there is content already */
   CRASH_OP_FLUSH,
-  CRASH_OP_RESIZE,          /* grows by a cluster, up to the largest size */
+  CRASH_OP_RESIZE,          /* grows by a cluster, up to the largest size; each time another preallocation */
   CRASH_OP_SHRINK,          /* by up to three clusters */
   CRASH_OP_REOPEN,          /* closes and opens; alone */
   CRASH_OP_READ,            /* and checks what comes */
+  CRASH_OP_COMMIT,          /* whole clusters move into the backing image, where that is written; alone */
   CRASH_N_OPS,
 } CrashOp;
 
@@ -43,6 +44,8 @@ typedef struct
   gboolean may_fail;      /* faults are injected */
   gboolean may_leak;      /* the image was not closed once, or a fault was injected */
   gboolean keeps_size;    /* random steps do not change the size */
+  gboolean races;         /* the size changes and the image is closed while others use it: they may be too late */
+  guint n_grown;          /* that modulo 4 is the preallocation of the next growth */
   gboolean churns;        /* whole clusters are written, read, discarded and flushed, and little else is done */
   gint n_done[CRASH_N_OPS];
   gint n_failed[CRASH_N_OPS];
@@ -63,6 +66,9 @@ gboolean    crash_work_step   (CrashWork *work, CrashRandom *random, gboolean al
 void        crash_work_steps  (CrashWork *work, CrashRandom *random, guint n_steps);
 /* @n_threads threads of @n_steps steps each, at once, in an order drawn from @seed. Returns the trace. */
 guint64     crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps, guint64 seed);
+/* The same, while another thread changes the size and a last one closes the image in the midst of it. The image is
+ * open again afterwards. */
+void        crash_work_race   (CrashWork *work, guint n_threads, guint n_steps, guint64 seed);
 
 /* A close counts as a flush, and leaves no leak. The image is gone afterwards, whether it worked or not. */
 gboolean    crash_work_close  (CrashWork *work);
@@ -72,6 +78,9 @@ gboolean    crash_work_open   (CrashWork *work);
 /* What the image is now must be what the model allows; NULL if so. */
 char       *crash_work_check  (CrashWork *work) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The tables of what lies on @disks: by the library's check and by the tests' own. */
+char       *crash_check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolean *leaks)
+  G_GNUC_WARN_UNUSED_RESULT;
 /* An image that lies on @disks, opened for reading: its metadata and its content. @leaks is nullable. */
 char       *crash_check_disks   (const CrashGeometry *geometry, CrashPages *const *disks,
                                  CrashModel *model, CrashMoment moment, gboolean *leaks)

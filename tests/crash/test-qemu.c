@@ -120,7 +120,8 @@ main (int argc, char **argv)
 {
   static const char *const disks[] = { "512",       "4k",          "64k",  "growth",
                                        "backing",   "backing-v2",  "data-file",
-                                       "subclusters", "refcount-1-bit", "bitmap" };
+                                       "subclusters", "refcount-1-bit", "bitmap",
+                                       "snapshot",    "snapshot-2-bit", "two" };
   g_autofree char *program = g_find_program_in_path ("qemu-img");
 
   g_test_init (&argc, &argv, NULL);

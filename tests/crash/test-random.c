@@ -3,7 +3,7 @@
  */
 
 /* Random work on one kind of disk, and every state that a power cut can leave of it: first by one thread,
- * then by several at once under the seeded scheduler.
+ * then by several at once under the seeded scheduler, at last while the size changes and the image is closed.
  *
  *   test-random DISK [RUNS [STATES-PER-RUN [FIRST-SEED]]]
  */
@@ -102,6 +102,35 @@ test_at_once (void)
   g_assert_cmpuint (sum.n_states, >=, n_runs * states_per_run / 3);
 }
 
+/* Those that write, one that changes the size and one that closes, all at once. */
+static void
+test_races (void)
+{
+  CrashVerdict sum = { 0 };
+  gint n_done[CRASH_N_OPS] = { 0 };
+  gint n_late = 0;
+
+  for (guint i = 0; i < n_runs; i++)
+    {
+      guint64 seed = first_seed + 2000000 + i;
+      CrashRandom random = crash_random (seed);
+      CrashWork work;
+
+      crash_work_init (&work, geometry, seed);
+      crash_work_steps (&work, &random, 20);
+      for (guint round = 0; round < 3; round++)
+        crash_work_race (&work, N_THREADS + 1, 40, crash_random_next (&random));
+      for (guint op = 0; op < CRASH_N_OPS; op++)
+        n_late += op != CRASH_OP_WRITE_COMPRESSED ? work.n_failed[op] : 0;
+      judge_run (&work, seed, &sum, n_done);
+      crash_work_clear (&work);
+    }
+  print_sum ("races", &sum, n_done);
+  g_test_message ("%d operations came too late", n_late);
+  g_assert_cmpint (n_late, >, 0);
+  g_assert_cmpuint (sum.n_states, >=, n_runs * states_per_run / 4);
+}
+
 /* A run is what its seed says. */
 static void
 test_replays (void)
@@ -138,5 +167,6 @@ main (int argc, char **argv)
   g_test_add_func ("/crash/random/replays", test_replays);
   g_test_add_func ("/crash/random/one-thread", test_one_thread);
   g_test_add_func ("/crash/random/at-once", test_at_once);
+  g_test_add_func ("/crash/random/races", test_races);
   return g_test_run ();
 }
