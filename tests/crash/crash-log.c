@@ -27,6 +27,7 @@ typedef struct
   ImgIo *io;
   CrashEntry *entry; /* nullable */
   guint64 due;       /* the turn of the device before which it is not done */
+  guint64 sequence;
 } Pending;
 
 struct _CrashLog
@@ -48,6 +49,12 @@ struct _CrashLog
   CrashScheduler *scheduler;
   ImgParker *device;
   GArray *pending; /* of Pending */
+  /* While requests are shuffled without one; with the mutex. */
+  GThread *shuffler;
+  gboolean is_shuffling;
+  ImgWaitList arrived;
+  guint64 n_queued;
+  guint64 n_overtaken;
   guint64 n_turns;
 };
 
@@ -300,7 +307,7 @@ finish (Disk *disk, ImgIo *io, CrashEntry *entry)
 static void
 queue (Disk *disk, ImgIo *io, CrashEntry *entry)
 {
-  Pending pending = { disk, io, entry, 0 };
+  Pending pending = { disk, io, entry, 0, 0 };
   CrashLog *log = disk->log;
 
   img_mutex_lock (&log->mutex);
@@ -308,7 +315,9 @@ queue (Disk *disk, ImgIo *io, CrashEntry *entry)
     pending.due = log->n_turns + crash_random_below (&log->random, io->op == IMG_IO_READ
                                                                         ? MAX_READ_DELAY
                                                                         : MAX_DELAY);
+  pending.sequence = log->n_queued++;
   g_array_append_val (log->pending, pending);
+  img_wait_list_wake_all (&log->arrived);
   img_mutex_unlock (&log->mutex);
   if (log->device != NULL)
     img_unpark (log->device);
@@ -318,7 +327,8 @@ static void
 disk_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 {
   Disk *disk = (Disk *) storage;
-  gboolean later = crash_scheduler_current () != NULL && disk->log->scheduler != NULL;
+  gboolean later = disk->log->shuffler != NULL ||
+                   (crash_scheduler_current () != NULL && disk->log->scheduler != NULL);
 
   for (guint i = 0; i < n_ios; i++)
     {
@@ -349,6 +359,17 @@ typedef enum
   DEVICE_WORKS,
 } DeviceState;
 
+static void
+count_overtaken (CrashLog *log, guint64 sequence)
+{
+  for (guint i = 0; i < log->pending->len; i++)
+    if (g_array_index (log->pending, Pending, i).sequence < sequence)
+      {
+        log->n_overtaken++;
+        return;
+      }
+}
+
 /* Any of the requests that are due. */
 static DeviceState
 take_any (CrashLog *log, Pending *pending)
@@ -367,6 +388,7 @@ take_any (CrashLog *log, Pending *pending)
     {
       *pending = g_array_index (log->pending, Pending, chosen);
       g_array_remove_index_fast (log->pending, chosen);
+      count_overtaken (log, pending->sequence);
     }
   img_mutex_unlock (&log->mutex);
   return state;
@@ -402,6 +424,52 @@ crash_log_add_device (CrashLog *log, CrashScheduler *scheduler)
 {
   log->scheduler = scheduler;
   crash_scheduler_add (scheduler, "device", device_thread, log, TRUE);
+}
+
+/* ---- a device without a scheduler ---- */
+
+/* FALSE: it is over. */
+static gboolean
+wait_arrived (CrashLog *log)
+{
+  gboolean goes_on;
+
+  img_mutex_lock (&log->mutex);
+  while (log->pending->len == 0 && log->is_shuffling)
+    img_wait_list_wait (&log->arrived, &log->mutex);
+  goes_on = log->pending->len > 0;
+  img_mutex_unlock (&log->mutex);
+  return goes_on;
+}
+
+static gpointer
+shuffler_thread (gpointer data)
+{
+  CrashLog *log = data;
+  Pending pending;
+
+  while (wait_arrived (log))
+    if (take_any (log, &pending) == DEVICE_WORKS)
+      finish (pending.disk, pending.io, pending.entry);
+  return NULL;
+}
+
+void
+crash_log_start_shuffling (CrashLog *log)
+{
+  log->is_shuffling = TRUE;
+  log->shuffler = g_thread_new ("shuffler", shuffler_thread, log);
+}
+
+guint64
+crash_log_stop_shuffling (CrashLog *log)
+{
+  img_mutex_lock (&log->mutex);
+  log->is_shuffling = FALSE;
+  img_wait_list_wake_all (&log->arrived);
+  img_mutex_unlock (&log->mutex);
+  g_thread_join (g_steal_pointer (&log->shuffler));
+  return log->n_overtaken;
 }
 
 /* ---- disks ---- */

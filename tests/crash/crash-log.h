@@ -61,6 +61,12 @@ const GArray     *crash_log_get_marks   (CrashLog *log); /* of guint64 */
 /* Serves the disks while @scheduler runs. */
 void              crash_log_add_device  (CrashLog *log, CrashScheduler *scheduler);
 
+/* Real threads use the disks: from now on requests are done by a thread of the log, later, in an order drawn from its
+ * seed and from what has arrived. Nobody uses the disks while it begins and ends. */
+void              crash_log_start_shuffling (CrashLog *log);
+/* How often a request was done before one that had come earlier. */
+guint64           crash_log_stop_shuffling (CrashLog *log);
+
 typedef enum
 {
   CRASH_FAULT_BEFORE, /* nothing was done */

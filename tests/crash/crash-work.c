@@ -55,8 +55,8 @@ count_clusters (CrashWork *work)
 }
 
 /* A resize that failed, or was cut off, has happened or has not. */
-static void
-follow_size (CrashWork *work)
+void
+crash_work_follow_size (CrashWork *work)
 {
   crash_model_set_size (work->model, img_image_get_size (work->image) / CRASH_SECTOR);
   count_clusters (work);
@@ -82,7 +82,7 @@ crash_work_open (CrashWork *work)
   if (work->image == NULL && !work->may_fail)
     g_error ("%s: cannot open for writing: %s", work->geometry->name, error->text);
   if (work->image != NULL)
-    follow_size (work);
+    crash_work_follow_size (work);
   return work->image != NULL;
 }
 
@@ -174,8 +174,8 @@ do_write_compressed (
                                      n_sectors * CRASH_SECTOR, NULL, error);
 }
 
-static CrashChangeKind
-kind_of (CrashWork *work, CrashOp op)
+CrashChangeKind
+crash_work_get_kind (CrashWork *work, CrashOp op)
 {
   switch (op)
     {
@@ -225,7 +225,7 @@ run_change (
 static gboolean
 do_change (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors, ImgError **error)
 {
-  guint64 change = crash_model_begin (work->model, kind_of (work, op), first, n_sectors);
+  guint64 change = crash_model_begin (work->model, crash_work_get_kind (work, op), first, n_sectors);
   gboolean success = run_change (work, op, change, first, n_sectors, error);
 
   crash_model_end (work->model, change, success);
@@ -266,27 +266,30 @@ do_resize (CrashWork *work, guint64 n_sectors, ImgError **error)
                      crash_model_begin_resize (work->model,
                                                img_image_get_size (work->image) / CRASH_SECTOR),
                      TRUE);
-  follow_size (work);
+  crash_work_follow_size (work);
   return success;
 }
 
-static gboolean
-do_grow (CrashWork *work, ImgError **error)
-{
-  guint64 n_sectors = crash_model_get_size (work->model) + sectors_per_cluster (work->geometry);
-
-  return n_sectors > max_sectors (work->geometry) || do_resize (work, n_sectors, error);
-}
-
-/* Half of what a new disk has stays. */
-static gboolean
-do_shrink (CrashWork *work, ImgError **error)
+guint64
+crash_work_resize_target (CrashWork *work, CrashOp op)
 {
   guint64 size = crash_model_get_size (work->model);
-  guint64 cut = (1 + size % 3) * sectors_per_cluster (work->geometry);
+  guint64 cluster = sectors_per_cluster (work->geometry);
+  guint64 cut = (1 + size % 3) * cluster;
 
-  return size < work->geometry->size / CRASH_SECTOR / 2 + cut ||
-         do_resize (work, size - cut, error);
+  if (op == CRASH_OP_RESIZE)
+    return size + cluster > max_sectors (work->geometry) ? size : size + cluster;
+  /* Half of what a new disk has stays. */
+  return size < work->geometry->size / CRASH_SECTOR / 2 + cut ? size : size - cut;
+}
+
+/* Nothing happens at the largest and at the smallest size. */
+static gboolean
+do_resize_by (CrashWork *work, CrashOp op, ImgError **error)
+{
+  guint64 target = crash_work_resize_target (work, op);
+
+  return target == crash_model_get_size (work->model) || do_resize (work, target, error);
 }
 
 static gboolean
@@ -315,8 +318,8 @@ assert_one_closed_well (CrashWork *work, const CrashGeometry *geometry, guint di
   g_assert_false (crash_image_is_dirty (geometry, image));
 }
 
-static void
-assert_closed_well (CrashWork *work)
+void
+crash_work_assert_closed_well (CrashWork *work)
 {
   if (work->may_leak || work->may_fail || !g_str_equal (work->geometry->format, "qcow2"))
     return;
@@ -336,7 +339,7 @@ crash_work_close (CrashWork *work)
 
   if (do_close (work, &error))
     {
-      assert_closed_well (work);
+      crash_work_assert_closed_well (work);
       return TRUE;
     }
   if (!work->may_fail)
@@ -397,16 +400,14 @@ crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
       success = do_flush (work, &error);
       break;
     case CRASH_OP_RESIZE:
-      success = do_grow (work, &error);
-      break;
     case CRASH_OP_SHRINK:
-      success = do_shrink (work, &error);
+      success = do_resize_by (work, op, &error);
       break;
     case CRASH_OP_REOPEN:
       success = do_close (work, &error);
       if (success)
         {
-          assert_closed_well (work);
+          crash_work_assert_closed_well (work);
           success = crash_work_open (work);
         }
       break;
@@ -544,13 +545,21 @@ pick_range (CrashWork *work, CrashRandom *random, CrashOp op, guint64 *first, gu
     clip_to_clusters (work, first, n);
 }
 
+CrashOp
+crash_work_pick (CrashWork *work, CrashRandom *random, gboolean alone, guint64 *first, guint64 *n_sectors)
+{
+  CrashOp op = pick_op (work, random, alone);
+
+  pick_range (work, random, op, first, n_sectors);
+  return op;
+}
+
 gboolean
 crash_work_step (CrashWork *work, CrashRandom *random, gboolean alone)
 {
-  CrashOp op = pick_op (work, random, alone);
   guint64 first, n_sectors;
+  CrashOp op = crash_work_pick (work, random, alone, &first, &n_sectors);
 
-  pick_range (work, random, op, &first, &n_sectors);
   return crash_work_do (work, op, first, n_sectors);
 }
 
@@ -660,7 +669,7 @@ crash_work_race (CrashWork *work, guint n_threads, guint n_steps, guint64 seed)
   crash_scheduler_run (scheduler);
   work->races = FALSE;
   g_clear_pointer (&work->image, img_image_unref);
-  assert_closed_well (work);
+  crash_work_assert_closed_well (work);
   crash_work_open (work);
 }
 

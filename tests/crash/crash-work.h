@@ -70,6 +70,15 @@ guint64     crash_work_at_once (CrashWork *work, guint n_threads, guint n_steps,
  * open again afterwards. */
 void        crash_work_race   (CrashWork *work, guint n_threads, guint n_steps, guint64 seed);
 
+/* The parts of it, for a test that does the operations in another way. RESIZE and SHRINK lead to a size, perhaps the
+ * one there is; afterwards, worked or not, the new one is looked up. */
+CrashOp     crash_work_pick   (CrashWork *work, CrashRandom *random, gboolean alone, guint64 *first,
+                               guint64 *n_sectors);
+CrashChangeKind crash_work_get_kind (CrashWork *work, CrashOp op);
+guint64     crash_work_resize_target (CrashWork *work, CrashOp op);
+void        crash_work_follow_size (CrashWork *work);
+void        crash_work_assert_closed_well (CrashWork *work);
+
 /* A close counts as a flush, and leaves no leak. The image is gone afterwards, whether it worked or not. */
 gboolean    crash_work_close  (CrashWork *work);
 /* FALSE only with may_fail. */
