@@ -149,5 +149,13 @@ gboolean imago_image_read (ImagoImage *self,
                            gsize count,
                            GCancellable *cancellable,
                            GError **error);
+/* Takes @task; the memory stays as it is until the answer is on its way. */
+void imago_image_writev_task (ImagoImage *self,
+                              GTask *task,
+                              guint64 offset,
+                              const struct iovec *vectors,
+                              guint n_vectors);
+/* Takes @task. */
+void imago_image_flush_task (ImagoImage *self, GTask *task);
 
 G_END_DECLS

@@ -9,199 +9,57 @@
 #include "imago-image-private.h"
 #include "imago-image-stream.h"
 
-#define IMAGO_TYPE_IMAGE_STREAM (imago_image_stream_get_type ())
+/* ---- the position ---- */
 
-G_DECLARE_FINAL_TYPE (ImagoImageStream, imago_image_stream, IMAGO, IMAGE_STREAM, GInputStream)
-
-/* GInputStream allows one operation at a time, which is what protects the position. */
-struct _ImagoImageStream
+ImagoStreamPlace *
+imago_stream_place_new (ImagoImage *image)
 {
-  GInputStream parent_instance;
+  ImagoStreamPlace *self = g_new0 (ImagoStreamPlace, 1);
 
-  ImagoImage *image;
-  guint64 position; /* never past the end of the disk */
-};
+  g_ref_count_init (&self->ref_count);
+  self->image = g_object_ref (image);
+  return self;
+}
 
-static void imago_image_stream_seekable_init (GSeekableIface *iface);
-
-G_DEFINE_FINAL_TYPE_WITH_CODE (ImagoImageStream,
-                               imago_image_stream,
-                               G_TYPE_INPUT_STREAM,
-                               G_IMPLEMENT_INTERFACE (G_TYPE_SEEKABLE,
-                                                      imago_image_stream_seekable_init))
-
-static gsize
-clamp_count (ImagoImageStream *self, gsize count)
+ImagoStreamPlace *
+imago_stream_place_ref (ImagoStreamPlace *self)
 {
-  guint64 left = imago_image_get_size (self->image) - self->position;
+  g_ref_count_inc (&self->ref_count);
+  return self;
+}
 
+void
+imago_stream_place_unref (ImagoStreamPlace *self)
+{
+  if (self == NULL || !g_ref_count_dec (&self->ref_count))
+    return;
+  g_object_unref (self->image);
+  g_free (self);
+}
+
+/* Brings the position back to the disk first, which may have become smaller. */
+static guint64
+get_size (ImagoStreamPlace *self)
+{
+  guint64 size = imago_image_get_size (self->image);
+
+  self->position = MIN (self->position, size);
+  return size;
+}
+
+gsize
+imago_stream_place_clamp (ImagoStreamPlace *self, gsize count)
+{
+  guint64 left = get_size (self);
+
+  left -= self->position;
   return (gsize) MIN (MIN (count, left), G_MAXSSIZE);
 }
 
-/* ---- reading ---- */
-
-static gssize
-imago_image_stream_read (GInputStream *stream,
-                         void *buffer,
-                         gsize count,
-                         GCancellable *cancellable,
-                         GError **error)
+gboolean
+imago_stream_place_seek (ImagoStreamPlace *self, goffset offset, GSeekType type, GError **error)
 {
-  ImagoImageStream *self = IMAGO_IMAGE_STREAM (stream);
-
-  count = clamp_count (self, count);
-  if (!imago_image_read (self->image, self->position, buffer, count, cancellable, error))
-    return -1;
-  self->position += count;
-  return (gssize) count;
-}
-
-static gssize
-imago_image_stream_skip (GInputStream *stream,
-                         gsize count,
-                         GCancellable *cancellable,
-                         GError **error)
-{
-  ImagoImageStream *self = IMAGO_IMAGE_STREAM (stream);
-
-  if (g_cancellable_set_error_if_cancelled (cancellable, error))
-    return -1;
-  count = clamp_count (self, count);
-  self->position += count;
-  return (gssize) count;
-}
-
-static GTask *
-task_new (GInputStream *stream,
-          gpointer source_tag,
-          const char *name,
-          int io_priority,
-          GCancellable *cancellable,
-          GAsyncReadyCallback callback,
-          gpointer user_data)
-{
-  GTask *task = g_task_new (stream, cancellable, callback, user_data);
-
-  (g_task_set_source_tag) (task, source_tag);
-  g_task_set_name (task, name);
-  g_task_set_priority (task, io_priority);
-  return task;
-}
-
-/* The position moves when the answer is taken, not when a worker has read: an answer comes once,
- * and nothing else happens on the stream meanwhile. The count travels in the task. */
-static void
-imago_image_stream_read_async (GInputStream *stream,
-                               void *buffer,
-                               gsize count,
-                               int io_priority,
-                               GCancellable *cancellable,
-                               GAsyncReadyCallback callback,
-                               gpointer user_data)
-{
-  ImagoImageStream *self = IMAGO_IMAGE_STREAM (stream);
-  GTask *task = task_new (stream, imago_image_stream_read_async, G_STRFUNC, io_priority,
-                          cancellable, callback, user_data);
-
-  count = clamp_count (self, count);
-  g_task_set_task_data (task, GSIZE_TO_POINTER (count), NULL);
-  if (imago_request_is_cancelled (task))
-    return;
-  /* Bytes that were read are handed over, or they would be lost to the stream. */
-  g_task_set_check_cancellable (task, FALSE);
-  imago_image_read_task (self->image, task, self->position, buffer, count);
-}
-
-static gssize
-finish (GInputStream *stream, GAsyncResult *result, GError **error)
-{
-  gsize count;
-
-  g_return_val_if_fail (g_task_is_valid (result, stream), -1);
-
-  if (g_task_propagate_pointer (G_TASK (result), error) == NULL)
-    return -1;
-  count = GPOINTER_TO_SIZE (g_task_get_task_data (G_TASK (result)));
-  IMAGO_IMAGE_STREAM (stream)->position += count;
-  return (gssize) count;
-}
-
-static gssize
-imago_image_stream_read_finish (GInputStream *stream, GAsyncResult *result, GError **error)
-{
-  return finish (stream, result, error);
-}
-
-static void
-deliver_done (GTask *task, gpointer data)
-{
-  g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
-}
-
-static void
-imago_image_stream_skip_async (GInputStream *stream,
-                               gsize count,
-                               int io_priority,
-                               GCancellable *cancellable,
-                               GAsyncReadyCallback callback,
-                               gpointer user_data)
-{
-  GTask *task = task_new (stream, imago_image_stream_skip_async, G_STRFUNC, io_priority,
-                          cancellable, callback, user_data);
-
-  g_task_set_task_data (task, GSIZE_TO_POINTER (clamp_count (IMAGO_IMAGE_STREAM (stream), count)),
-                        NULL);
-  if (imago_request_is_cancelled (task))
-    return;
-  g_task_set_check_cancellable (task, FALSE);
-  imago_lane_push (imago_lane_find (task), task, deliver_done, NULL);
-}
-
-static gssize
-imago_image_stream_skip_finish (GInputStream *stream, GAsyncResult *result, GError **error)
-{
-  return finish (stream, result, error);
-}
-
-static void
-imago_image_stream_close_async (GInputStream *stream,
-                                int io_priority,
-                                GCancellable *cancellable,
-                                GAsyncReadyCallback callback,
-                                gpointer user_data)
-{
-  GTask *task = task_new (stream, imago_image_stream_close_async, G_STRFUNC, io_priority,
-                          cancellable, callback, user_data);
-
-  imago_lane_push (imago_lane_find (task), task, deliver_done, NULL);
-}
-
-static gboolean
-imago_image_stream_close_finish (GInputStream *stream, GAsyncResult *result, GError **error)
-{
-  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
-
-  return g_task_propagate_pointer (G_TASK (result), error) != NULL;
-}
-
-/* ---- seeking ---- */
-
-static goffset
-imago_image_stream_tell (GSeekable *seekable)
-{
-  return (goffset) IMAGO_IMAGE_STREAM (seekable)->position;
-}
-
-static gboolean
-imago_image_stream_can_seek (GSeekable *seekable)
-{
-  return TRUE;
-}
-
-static gboolean
-seek_to (ImagoImageStream *self, goffset offset, GSeekType type, GError **error)
-{
-  guint64 size = imago_image_get_size (self->image);
+  guint64 size = get_size (self);
   guint64 from = type == G_SEEK_CUR ? self->position : type == G_SEEK_END ? size : 0;
   gboolean is_back = offset < 0;
   guint64 distance = is_back ? -(guint64) offset : (guint64) offset;
@@ -216,86 +74,226 @@ seek_to (ImagoImageStream *self, goffset offset, GSeekType type, GError **error)
   return TRUE;
 }
 
-static gboolean
-imago_image_stream_seek (GSeekable *seekable,
-                         goffset offset,
-                         GSeekType type,
-                         GCancellable *cancellable,
-                         GError **error)
+gboolean
+imago_stream_place_truncate (ImagoStreamPlace *self,
+                             goffset size,
+                             GCancellable *cancellable,
+                             GError **error)
 {
-  GInputStream *stream = G_INPUT_STREAM (seekable);
+  if (size < 0)
+    {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                           _("A disk cannot have a negative size"));
+      return FALSE;
+    }
+  return imago_image_resize (self->image, (guint64) size, IMAGO_RESIZE_MAY_SHRINK,
+                             IMAGO_PREALLOCATION_NONE, cancellable, error);
+}
+
+/* ---- tasks ---- */
+
+GTask *
+imago_stream_task_new (gpointer stream,
+                       gpointer source_tag,
+                       const char *name,
+                       int io_priority,
+                       GCancellable *cancellable,
+                       GAsyncReadyCallback callback,
+                       gpointer user_data)
+{
+  GTask *task = g_task_new (stream, cancellable, callback, user_data);
+
+  (g_task_set_source_tag) (task, source_tag);
+  g_task_set_name (task, name);
+  g_task_set_priority (task, io_priority);
+  return task;
+}
+
+static void
+deliver_done (GTask *task, gpointer data)
+{
+  g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+}
+
+void
+imago_stream_task_done (GTask *task)
+{
+  imago_lane_push (imago_lane_find (task), task, deliver_done, NULL);
+}
+
+gboolean
+imago_stream_task_finish (gpointer stream, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
+
+  return g_task_propagate_pointer (G_TASK (result), error) != NULL;
+}
+
+/* ---- the stream with both sides ---- */
+
+#define IMAGO_TYPE_IMAGE_IO_STREAM (imago_image_io_stream_get_type ())
+
+G_DECLARE_FINAL_TYPE (ImagoImageIOStream, imago_image_io_stream, IMAGO, IMAGE_IO_STREAM, GIOStream)
+
+struct _ImagoImageIOStream
+{
+  GIOStream parent_instance;
+
+  ImagoStreamPlace *place;
+  GInputStream *input;
+  GOutputStream *output;
+};
+
+static void imago_image_io_stream_seekable_init (GSeekableIface *iface);
+
+G_DEFINE_FINAL_TYPE_WITH_CODE (ImagoImageIOStream,
+                               imago_image_io_stream,
+                               G_TYPE_IO_STREAM,
+                               G_IMPLEMENT_INTERFACE (G_TYPE_SEEKABLE,
+                                                      imago_image_io_stream_seekable_init))
+
+static GInputStream *
+imago_image_io_stream_get_input (GIOStream *stream)
+{
+  return IMAGO_IMAGE_IO_STREAM (stream)->input;
+}
+
+static GOutputStream *
+imago_image_io_stream_get_output (GIOStream *stream)
+{
+  return IMAGO_IMAGE_IO_STREAM (stream)->output;
+}
+
+static goffset
+imago_image_io_stream_tell (GSeekable *seekable)
+{
+  return (goffset) IMAGO_IMAGE_IO_STREAM (seekable)->place->position;
+}
+
+static gboolean
+imago_image_io_stream_can_seek (GSeekable *seekable)
+{
+  return TRUE;
+}
+
+/* The position must not move under an operation of either side. */
+static gboolean
+begin_pending (ImagoImageIOStream *self, GError **error)
+{
+  if (!g_io_stream_set_pending (G_IO_STREAM (self), error))
+    return FALSE;
+  if (g_input_stream_set_pending (self->input, error))
+    {
+      if (g_output_stream_set_pending (self->output, error))
+        return TRUE;
+      g_input_stream_clear_pending (self->input);
+    }
+  g_io_stream_clear_pending (G_IO_STREAM (self));
+  return FALSE;
+}
+
+static void
+end_pending (ImagoImageIOStream *self)
+{
+  g_output_stream_clear_pending (self->output);
+  g_input_stream_clear_pending (self->input);
+  g_io_stream_clear_pending (G_IO_STREAM (self));
+}
+
+static gboolean
+imago_image_io_stream_seek (GSeekable *seekable,
+                            goffset offset,
+                            GSeekType type,
+                            GCancellable *cancellable,
+                            GError **error)
+{
+  ImagoImageIOStream *self = IMAGO_IMAGE_IO_STREAM (seekable);
   gboolean success;
 
-  if (!g_input_stream_set_pending (stream, error))
+  if (!begin_pending (self, error))
     return FALSE;
   success = !g_cancellable_set_error_if_cancelled (cancellable, error) &&
-            seek_to (IMAGO_IMAGE_STREAM (stream), offset, type, error);
-  g_input_stream_clear_pending (stream);
+            imago_stream_place_seek (self->place, offset, type, error);
+  end_pending (self);
   return success;
 }
 
 static gboolean
-imago_image_stream_can_truncate (GSeekable *seekable)
+imago_image_io_stream_can_truncate (GSeekable *seekable)
 {
-  return FALSE;
+  return imago_image_get_writable (IMAGO_IMAGE_IO_STREAM (seekable)->place->image);
 }
 
 static gboolean
-imago_image_stream_truncate (GSeekable *seekable,
-                             goffset offset,
-                             GCancellable *cancellable,
-                             GError **error)
+imago_image_io_stream_truncate (GSeekable *seekable,
+                                goffset size,
+                                GCancellable *cancellable,
+                                GError **error)
 {
-  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                       _("A stream for reading cannot be truncated"));
-  return FALSE;
+  ImagoImageIOStream *self = IMAGO_IMAGE_IO_STREAM (seekable);
+  gboolean success;
+
+  if (!begin_pending (self, error))
+    return FALSE;
+  success = imago_stream_place_truncate (self->place, size, cancellable, error);
+  end_pending (self);
+  return success;
 }
 
 static void
-imago_image_stream_seekable_init (GSeekableIface *iface)
+imago_image_io_stream_seekable_init (GSeekableIface *iface)
 {
-  iface->tell = imago_image_stream_tell;
-  iface->can_seek = imago_image_stream_can_seek;
-  iface->seek = imago_image_stream_seek;
-  iface->can_truncate = imago_image_stream_can_truncate;
-  iface->truncate_fn = imago_image_stream_truncate;
-}
-
-/* ---- the object ---- */
-
-static void
-imago_image_stream_dispose (GObject *object)
-{
-  g_clear_object (&IMAGO_IMAGE_STREAM (object)->image);
-  G_OBJECT_CLASS (imago_image_stream_parent_class)->dispose (object);
+  iface->tell = imago_image_io_stream_tell;
+  iface->can_seek = imago_image_io_stream_can_seek;
+  iface->seek = imago_image_io_stream_seek;
+  iface->can_truncate = imago_image_io_stream_can_truncate;
+  iface->truncate_fn = imago_image_io_stream_truncate;
 }
 
 static void
-imago_image_stream_class_init (ImagoImageStreamClass *klass)
+imago_image_io_stream_dispose (GObject *object)
 {
-  GInputStreamClass *stream_class = G_INPUT_STREAM_CLASS (klass);
+  ImagoImageIOStream *self = IMAGO_IMAGE_IO_STREAM (object);
 
-  G_OBJECT_CLASS (klass)->dispose = imago_image_stream_dispose;
-  stream_class->read_fn = imago_image_stream_read;
-  stream_class->skip = imago_image_stream_skip;
-  stream_class->read_async = imago_image_stream_read_async;
-  stream_class->read_finish = imago_image_stream_read_finish;
-  stream_class->skip_async = imago_image_stream_skip_async;
-  stream_class->skip_finish = imago_image_stream_skip_finish;
-  stream_class->close_async = imago_image_stream_close_async;
-  stream_class->close_finish = imago_image_stream_close_finish;
+  if (self->place != NULL)
+    self->place->is_dropped = TRUE;
+  G_OBJECT_CLASS (imago_image_io_stream_parent_class)->dispose (object);
 }
 
 static void
-imago_image_stream_init (ImagoImageStream *self)
+imago_image_io_stream_finalize (GObject *object)
+{
+  ImagoImageIOStream *self = IMAGO_IMAGE_IO_STREAM (object);
+
+  g_object_unref (self->input);
+  g_object_unref (self->output);
+  imago_stream_place_unref (self->place);
+  G_OBJECT_CLASS (imago_image_io_stream_parent_class)->finalize (object);
+}
+
+static void
+imago_image_io_stream_class_init (ImagoImageIOStreamClass *klass)
+{
+  GIOStreamClass *stream_class = G_IO_STREAM_CLASS (klass);
+
+  G_OBJECT_CLASS (klass)->dispose = imago_image_io_stream_dispose;
+  G_OBJECT_CLASS (klass)->finalize = imago_image_io_stream_finalize;
+  stream_class->get_input_stream = imago_image_io_stream_get_input;
+  stream_class->get_output_stream = imago_image_io_stream_get_output;
+}
+
+static void
+imago_image_io_stream_init (ImagoImageIOStream *self)
 {
 }
 
-GInputStream *
-imago_image_stream_new (ImagoImage *image)
+GIOStream *
+imago_image_io_stream_new (ImagoImage *image)
 {
-  ImagoImageStream *self = g_object_new (IMAGO_TYPE_IMAGE_STREAM, NULL);
+  ImagoImageIOStream *self = g_object_new (IMAGO_TYPE_IMAGE_IO_STREAM, NULL);
 
-  self->image = g_object_ref (image);
-  return G_INPUT_STREAM (self);
+  self->place = imago_stream_place_new (image);
+  self->input = imago_image_input_stream_new (imago_stream_place_ref (self->place));
+  self->output = imago_image_output_stream_new (imago_stream_place_ref (self->place));
+  return G_IO_STREAM (self);
 }

@@ -265,6 +265,22 @@ imago_image_writev_at (ImagoImage *self,
   return imago_image_call (self, run_writev_at, &call, cancellable, error) != NULL;
 }
 
+void
+imago_image_writev_task (ImagoImage *self,
+                         GTask *task,
+                         guint64 offset,
+                         const struct iovec *vectors,
+                         guint n_vectors)
+{
+  const ImagoImageCall call = {
+    .offset = offset,
+    .max = n_vectors,
+    .data = (gpointer) vectors,
+  };
+
+  start_change (self, task, run_writev_at, &call, NULL);
+}
+
 static gpointer
 run_write_compressed (gpointer data, ImgCancel *cancel, ImgError **error)
 {
@@ -644,6 +660,14 @@ imago_image_flush_async (ImagoImage *self,
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   task = imago_image_task_new (self, imago_image_flush_async, G_STRFUNC, io_priority, cancellable, callback, user_data);
+  start_change (self, task, run_flush, &call, NULL);
+}
+
+void
+imago_image_flush_task (ImagoImage *self, GTask *task)
+{
+  const ImagoImageCall call = { 0 };
+
   start_change (self, task, run_flush, &call, NULL);
 }
 

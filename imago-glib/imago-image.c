@@ -811,5 +811,34 @@ imago_image_create_input_stream (ImagoImage *self)
 {
   g_return_val_if_fail (IMAGO_IS_IMAGE (self), NULL);
 
-  return imago_image_stream_new (self);
+  return imago_image_input_stream_new (imago_stream_place_new (self));
+}
+
+/**
+ * imago_image_create_io_stream:
+ * @self: an #ImagoImage
+ *
+ * Makes a stream that reads and writes the disk from its beginning. It can seek (#GSeekable), and both of
+ * its sides share one position, as those of a #GFileIOStream do. At the end of the disk reads are short,
+ * then empty; writes are short, then fail with %G_IO_ERROR_NO_SPACE. g_seekable_truncate() changes the size
+ * of the disk as imago_image_resize() does, and may make it smaller. If the image was not opened for writing,
+ * writing fails with %IMAGO_ERROR_READ_ONLY.
+ *
+ * Flushing the output side, and closing it or the whole stream, flushes the image. Closing does not close
+ * the image. A stream that is dropped without having been closed does not flush: nothing ever waits for
+ * that; imago_image_flush() or imago_image_close() is still to come.
+ *
+ * Like every stream it is used by one thread at a time, but any number of streams may use one image
+ * at once.
+ *
+ * Returns: (transfer full): a new #GIOStream
+ *
+ * Since: 1.0
+ */
+GIOStream *
+imago_image_create_io_stream (ImagoImage *self)
+{
+  g_return_val_if_fail (IMAGO_IS_IMAGE (self), NULL);
+
+  return imago_image_io_stream_new (self);
 }

@@ -261,6 +261,9 @@ ImagoExtentArray *imago_image_map_extents_finish (ImagoImage   *self,
 IMAGO_AVAILABLE_IN_1_0
 GInputStream *imago_image_create_input_stream (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
 
+IMAGO_AVAILABLE_IN_1_0
+GIOStream *imago_image_create_io_stream (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
+
 /* ---- writing ---- */
 
 IMAGO_AVAILABLE_IN_1_0

@@ -523,6 +523,32 @@ function judge(path, wanted) {
     equal(digestOfFile(`${path}.raw`), GLib.compute_checksum_for_data(GLib.ChecksumType.SHA256, wanted));
 }
 
+tap.test('io-stream', () => withFolder(folder => {
+    const image = openWritable(workCopy(folder));
+    const disk = image.read_bytes(0, image.get_size(), null).toArray();
+    const stream = image.create_io_stream();
+    truth(stream instanceof Gio.IOStream && stream.can_seek() && stream.can_truncate(), 'an IO stream');
+    const source = stream.get_input_stream();
+    const target = stream.get_output_stream();
+    equal(target.write_bytes(encode('first'), null), 5);
+    disk.set(encode('first'));
+    equal(source.read_bytes(100, null).toArray(), disk.slice(5, 105));
+    stream.seek(20000, GLib.SeekType.SET, null);
+    let result = wait(done => target.write_bytes_async(encode('second'), NORMAL, null, done));
+    equal(target.write_bytes_finish(result), 6);
+    disk.set(encode('second'), 20000);
+    equal([stream.tell(), source.tell()], [20006, 20006]);
+    const data = new Gio.DataInputStream({base_stream: source, close_base_stream: false});
+    stream.seek(20000, GLib.SeekType.SET, null);
+    equal(data.read_byte(null), 's'.charCodeAt(0));
+    result = wait(done => target.flush_async(NORMAL, null, done));
+    equal(target.flush_finish(result), true);
+    result = wait(done => stream.close_async(NORMAL, null, done));
+    equal(stream.close_finish(result), true);
+    image.close(null);
+    judge(`${folder}/base.qcow2`, disk);
+}));
+
 tap.test('write-and-close', () => withFolder(folder => {
     const image = openWritable(workCopy(folder));
     equal([image.get_writable(), openDisk().get_writable()], [true, false]);

@@ -679,6 +679,37 @@ def judge(path, wanted):
 
 
 @tap.test
+def io_stream():
+    with Folder() as folder:
+        image = open_writable(work_copy(folder))
+        disk = bytearray(image.read_bytes(0, image.get_size(), None).get_data())
+        stream = image.create_io_stream()
+        tap.true(isinstance(stream, Gio.IOStream) and stream.can_seek() and stream.can_truncate(), 'an IO stream')
+        source, target = stream.get_input_stream(), stream.get_output_stream()
+        tap.equal(target.write_bytes(GLib.Bytes.new(b'first'), None), 5)
+        disk[:5] = b'first'
+        tap.equal(source.read_bytes(100, None).get_data(), bytes(disk[5:105]))
+        stream.seek(20000, GLib.SeekType.SET, None)
+        result = wait(target.write_bytes_async, GLib.Bytes.new(b'second' * 1000), NORMAL, None)
+        tap.equal(target.write_bytes_finish(result), 6000)
+        disk[20000:26000] = b'second' * 1000
+        tap.equal((stream.tell(), source.tell()), (26000, 26000))
+        tap.equal(target.write_all(b'third', None)[1], 5)
+        disk[26000:26005] = b'third'
+        result = wait(target.flush_async, NORMAL, None)
+        tap.equal(target.flush_finish(result), True)
+        stream.seek(0, GLib.SeekType.SET, None)
+        copy = Gio.MemoryOutputStream.new_resizable()
+        result = wait(copy.splice_async, source, Gio.OutputStreamSpliceFlags.CLOSE_TARGET, NORMAL, None)
+        tap.equal(copy.splice_finish(result), len(disk))
+        tap.true(copy.steal_as_bytes().get_data() == disk, 'what was written')
+        result = wait(stream.close_async, NORMAL, None)
+        tap.equal(stream.close_finish(result), True)
+        image.close(None)
+        judge(folder / 'base.qcow2', bytes(disk))
+
+
+@tap.test
 def write_and_close():
     with Folder() as folder:
         image = open_writable(work_copy(folder))
