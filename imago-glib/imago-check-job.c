@@ -118,7 +118,7 @@ imago_check_job_prepare (ImagoJob *job, ImgError **error)
   self->driver = find_driver (self, error);
   if (self->driver == NULL)
     return FALSE;
-  self->core = img_storage_ref (imago_storage_get_core (self->storage));
+  self->core = imago_storage_dup_core (self->storage);
   return TRUE;
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/img-common.h"
 #include "common/img-cancel.h"
+#include "common/img-iov.h"
 #include "common/img-pool.h"
 #include "storage/img-storage.h"
 #include "storage/img-file-storage.h"

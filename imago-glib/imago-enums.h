@@ -30,6 +30,33 @@ typedef enum
 } ImagoStorageFlags;
 
 /**
+ * ImagoStorageOperation:
+ * @IMAGO_STORAGE_OPERATION_NONE: nothing: a request that nobody made
+ * @IMAGO_STORAGE_OPERATION_READ: read a range, which lies inside the storage
+ * @IMAGO_STORAGE_OPERATION_WRITE: write a range; past the end, the storage grows
+ * @IMAGO_STORAGE_OPERATION_WRITE_ZEROES: make a range read as zero; past the end, the storage grows
+ * @IMAGO_STORAGE_OPERATION_DISCARD: give back the space of a range; what it reads as afterwards is not known
+ * @IMAGO_STORAGE_OPERATION_TRUNCATE: make the storage as long as the offset says; what is new reads as zero
+ * @IMAGO_STORAGE_OPERATION_FLUSH: make durable what has been answered before
+ * @IMAGO_STORAGE_OPERATION_QUERY_SIZE: tell how long the storage is
+ *
+ * What an #ImagoStorageRequest asks for.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_STORAGE_OPERATION_NONE,
+  IMAGO_STORAGE_OPERATION_READ,
+  IMAGO_STORAGE_OPERATION_WRITE,
+  IMAGO_STORAGE_OPERATION_WRITE_ZEROES,
+  IMAGO_STORAGE_OPERATION_DISCARD,
+  IMAGO_STORAGE_OPERATION_TRUNCATE,
+  IMAGO_STORAGE_OPERATION_FLUSH,
+  IMAGO_STORAGE_OPERATION_QUERY_SIZE,
+} ImagoStorageOperation;
+
+/**
  * ImagoFormatFlags:
  * @IMAGO_FORMAT_NONE: nothing of what follows
  * @IMAGO_FORMAT_BACKING_FILE: images may have a backing file

@@ -329,7 +329,7 @@ imago_format_probe_async (ImagoStorage *storage,
   g_task_set_priority (task, io_priority);
   if (imago_request_is_cancelled (task))
     return;
-  work.data = img_storage_ref (imago_storage_get_core (storage));
+  work.data = imago_storage_dup_core (storage);
   imago_request_start (task, &work);
 }
 

@@ -10,6 +10,7 @@
 #include <imago-glib/imago-types.h>
 #include <imago-glib/imago-enums.h>
 #include <imago-glib/imago-error.h>
+#include <imago-glib/imago-storage-request.h>
 #include <imago-glib/imago-storage.h>
 #include <imago-glib/imago-file-storage.h>
 #include <imago-glib/imago-memory-storage.h>

@@ -353,7 +353,7 @@ imago_image_open_storage (ImagoStorage *storage,
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   opening = opening_new (options);
-  opening->storage = img_storage_ref (imago_storage_get_core (storage));
+  opening->storage = imago_storage_dup_core (storage);
   opened = imago_request_run (run_open, opening, cancellable, error);
   opening_free (opening);
   return make_image (opened, g_object_ref (storage));
@@ -393,7 +393,7 @@ imago_image_open_storage_async (ImagoStorage *storage,
   g_task_set_priority (task, io_priority);
   g_task_set_task_data (task, g_object_ref (storage), g_object_unref);
   opening = opening_new (options);
-  opening->storage = img_storage_ref (imago_storage_get_core (storage));
+  opening->storage = imago_storage_dup_core (storage);
   start_open (task, opening);
 }
 

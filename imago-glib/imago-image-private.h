@@ -52,6 +52,10 @@ imago_image_state_enter (ImagoImageState *self, ImgEpochTicket *ticket)
   return G_LIKELY (img_epoch_try_enter (&self->epoch, ticket)) ? self->core : NULL;
 }
 
+/* For a call that may block: NULL with @error set if the image is closed, or if the call would wait for ever. */
+ImgImage        *imago_image_state_enter_to_wait (ImagoImageState *self, ImgEpochTicket *ticket,
+                                                  ImgError **error);
+
 static inline void
 imago_image_state_leave (ImagoImageState *self, ImgEpochTicket ticket)
 {

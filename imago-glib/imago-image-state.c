@@ -8,6 +8,7 @@
 
 #include "imago-error-private.h"
 #include "imago-image-private.h"
+#include "imago-storage-hook.h"
 
 typedef struct
 {
@@ -51,7 +52,8 @@ release_core (gpointer data)
 {
   ImgImage *core = data;
 
-  if (img_image_is_writable (core))
+  /* Nothing of the application is called because it dropped an object. */
+  if (img_image_is_writable (core) && !img_image_get_storage (core)->calls_out)
     close_unwatched (core);
   img_image_unref (core);
 }
@@ -198,11 +200,28 @@ begin_closing (ImagoImageState *self)
   finish_closing (self);
 }
 
+/* Whether the requests that closing waits for can come to an end while this thread does. */
+static gboolean
+may_wait_to_close (ImagoImageState *self, ImgError **error)
+{
+  ImgEpochTicket ticket;
+  ImgImage *core = imago_image_state_enter (self, &ticket);
+  gboolean may_wait;
+
+  if (core == NULL)
+    return imago_hook_may_wait_for_all (error);
+  may_wait = imago_hook_may_wait (core, error);
+  imago_image_state_leave (self, ticket);
+  return may_wait;
+}
+
 gboolean
 imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **error)
 {
   gboolean closed;
 
+  if (!may_wait_to_close (self, error))
+    return FALSE;
   begin_closing (self);
   img_cancel_watch (cancel);
   img_mutex_lock (&self->mutex);
@@ -280,13 +299,20 @@ imago_image_set_closed_error (ImgError **error)
   img_error_set (error, IMG_CODE_CLOSED, _("The image was closed"));
 }
 
-static void
-take_closed_error (GError **error)
+ImgImage *
+imago_image_state_enter_to_wait (ImagoImageState *self, ImgEpochTicket *ticket, ImgError **error)
 {
-  ImgError *core_error = NULL;
+  ImgImage *core = imago_image_state_enter (self, ticket);
 
-  imago_image_set_closed_error (&core_error);
-  imago_error_take (error, core_error);
+  if (G_UNLIKELY (core == NULL))
+    {
+      imago_image_set_closed_error (error);
+      return NULL;
+    }
+  if (G_LIKELY (imago_hook_may_wait (core, error)))
+    return core;
+  imago_image_state_leave (self, *ticket);
+  return NULL;
 }
 
 gpointer
@@ -296,14 +322,15 @@ imago_image_call (ImagoImage *self,
                   GCancellable *cancellable,
                   GError **error)
 {
+  ImgError *core_error = NULL;
   ImgEpochTicket ticket;
   gpointer result;
 
   call->state = self->state;
-  call->core = imago_image_state_enter (self->state, &ticket);
+  call->core = imago_image_state_enter_to_wait (self->state, &ticket, &core_error);
   if (call->core == NULL)
     {
-      take_closed_error (error);
+      imago_error_take (error, core_error);
       return NULL;
     }
   result = imago_request_run (run, call, cancellable, error);
@@ -345,13 +372,15 @@ imago_image_call_async (ImagoImage *self,
     .flags = flags,
   };
   QueuedCall *queued;
+  ImgError *core_error = NULL;
   GError *error = NULL;
 
   if (!imago_image_state_hold (self->state))
     {
       if (free_data != NULL)
         free_data (call->data);
-      take_closed_error (&error);
+      imago_image_set_closed_error (&core_error);
+      imago_error_take (&error, core_error);
       imago_request_answer_error (task, error);
       return;
     }

@@ -178,15 +178,13 @@ write_at (ImagoImage *self, guint64 offset, gconstpointer buffer, gsize count, G
   ImgError *core_error = NULL;
   ImgEpochTicket ticket;
   gboolean success = FALSE;
-  ImgImage *core = imago_image_state_enter (self->state, &ticket);
+  ImgImage *core = imago_image_state_enter_to_wait (self->state, &ticket, &core_error);
 
   if (G_LIKELY (core != NULL))
     {
       success = img_image_write (core, offset, buffer, count, NULL, &core_error);
       imago_image_state_leave (self->state, ticket);
     }
-  else
-    imago_image_set_closed_error (&core_error);
   if (G_UNLIKELY (!success))
     imago_error_take (error, core_error);
   return success;

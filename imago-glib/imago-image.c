@@ -534,14 +534,12 @@ imago_image_read (ImagoImage *self,
 
   if (cancellable != NULL)
     return read_cancellable (self, offset, buffer, count, cancellable, error);
-  core = imago_image_state_enter (self->state, &ticket);
+  core = imago_image_state_enter_to_wait (self->state, &ticket, &core_error);
   if (G_LIKELY (core != NULL))
     {
       success = img_image_read (core, offset, buffer, count, NULL, &core_error);
       imago_image_state_leave (self->state, ticket);
     }
-  else
-    imago_image_set_closed_error (&core_error);
   if (G_UNLIKELY (!success))
     imago_error_take (error, core_error);
   return success;

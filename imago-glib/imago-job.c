@@ -9,6 +9,7 @@
 #include "imago-enum-types.h"
 #include "imago-error-private.h"
 #include "imago-job-private.h"
+#include "imago-storage-hook.h"
 #include "imago-request.h"
 
 /* Ten notifications a second at most. */
@@ -385,7 +386,7 @@ begin_job (ImagoJob *self, int priority, ImgError **error)
  * @error: return location for a #GError, or %NULL
  *
  * Does the work and returns when it is done. A job runs once: a second call fails with
- * %IMAGO_ERROR_FAILED.
+ * %IMAGO_ERROR_FAILED. Inside the hook of a storage it fails with %IMAGO_ERROR_WOULD_DEADLOCK.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *
@@ -403,7 +404,8 @@ imago_job_run (ImagoJob *self, GCancellable *cancellable, GError **error)
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
   priv = get_private (self);
-  if (!begin_job (self, G_PRIORITY_DEFAULT, &core_error))
+  if (!imago_hook_may_wait_for_all (&core_error) ||
+      !begin_job (self, G_PRIORITY_DEFAULT, &core_error))
     {
       imago_error_take (error, core_error);
       return FALSE;

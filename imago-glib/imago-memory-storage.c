@@ -97,7 +97,7 @@ imago_memory_storage_class_init (ImagoMemoryStorageClass *klass)
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
   const GParamFlags flags = G_PARAM_WRITABLE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
 
-  klass->parent_class.make_core = imago_memory_storage_make_core;
+  imago_storage_class_set_make_core (&klass->parent_class, imago_memory_storage_make_core);
   object_class->finalize = imago_memory_storage_finalize;
   object_class->set_property = imago_memory_storage_set_property;
 

@@ -71,7 +71,7 @@ imago_null_storage_class_init (ImagoNullStorageClass *klass)
 {
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
 
-  klass->parent_class.make_core = imago_null_storage_make_core;
+  imago_storage_class_set_make_core (&klass->parent_class, imago_null_storage_make_core);
   object_class->set_property = imago_null_storage_set_property;
 
   /**

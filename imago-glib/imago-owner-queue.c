@@ -546,6 +546,32 @@ imago_owner_queue_run (ImagoOwnerQueue *self,
   return finished;
 }
 
+gboolean
+imago_owner_queue_is_here (ImagoOwnerQueue *self)
+{
+  if (!enter (self))
+    return FALSE;
+  leave (self);
+  return TRUE;
+}
+
+/* serve_home () comes to this queue, too, and to others of this thread that a hook may wait for. */
+void
+imago_owner_queue_run_until (ImagoOwnerQueue *self, gboolean (*poll) (gpointer data), gpointer data)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+
+  g_main_context_push_thread_default (context);
+  serve_queue (self);
+  while (!poll (data))
+    {
+      img_park_in_context (context);
+      serve_queue (self);
+      serve_home (home_current ());
+    }
+  g_main_context_pop_thread_default (context);
+}
+
 typedef struct
 {
   gpointer data;

@@ -57,6 +57,12 @@ void             imago_owner_queue_push        (ImagoOwnerQueue *self, ImagoOwne
  * be spared. */
 gboolean         imago_owner_queue_run         (ImagoOwnerQueue *self, ImagoOwnerCall *call,
                                                 ImgCancel *cancel, ImgError **error);
+/* Whether the calling thread is the owner. */
+gboolean         imago_owner_queue_is_here     (ImagoOwnerQueue *self);
+/* In the owner's thread: runs what is in the queue, and goes on until @poll says that it is enough. @poll sees
+ * to it that this thread is woken (img_unpark ()) when it wants to be asked again. */
+void             imago_owner_queue_run_until   (ImagoOwnerQueue *self, gboolean (*poll) (gpointer data),
+                                                gpointer data);
 /* Releases something that belongs to the owner: here and now if this is its thread, else when
  * its context is next iterated (or is freed). Works after close, too. */
 void             imago_owner_queue_release     (ImagoOwnerQueue *self, gpointer data,

@@ -506,7 +506,7 @@ imago_map_policy_add (ImagoMapPolicy *self,
   g_return_if_fail (IMAGO_IS_STORAGE (storage));
 
   entry = g_new0 (MapEntry, 1);
-  entry->storage = img_storage_ref (imago_storage_get_core (storage));
+  entry->storage = imago_storage_dup_core (storage);
   entry->format_name = g_strdup (format_name);
   img_mutex_lock (&self->core->mutex);
   g_hash_table_steal_extended (self->core->entries, name, (gpointer *) &old_name,

@@ -665,7 +665,7 @@ imago_reference_grant (ImagoReference *self, ImagoStorage *storage)
   g_return_if_fail (IMAGO_IS_REFERENCE (self));
   g_return_if_fail (IMAGO_IS_STORAGE (storage));
 
-  answer (self->answer, img_storage_ref (imago_storage_get_core (storage)), NULL, FALSE);
+  answer (self->answer, imago_storage_dup_core (storage), NULL, FALSE);
 }
 
 /**

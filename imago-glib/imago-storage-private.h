@@ -9,28 +9,24 @@
 
 G_BEGIN_DECLS
 
-struct _ImagoStorage
+/* Called when the core is wanted and has not been set: makes it from the properties. Missing, or
+ * NULL when a property is missing: the object is of no use. */
+typedef ImgStorage *(*ImagoStorageMakeCore) (ImagoStorage *self);
+
+static inline void
+imago_storage_class_set_make_core (ImagoStorageClass *klass, ImagoStorageMakeCore make_core)
 {
-  GObject parent_instance;
-
-  ImgStorage *core; /* owned; atomic, constant once it is set */
-  ImgPoolKey *key;
-};
-
-struct _ImagoStorageClass
-{
-  GObjectClass parent_class;
-
-  /* Called when the core is wanted and has not been set: makes it from the properties. Missing, or
-   * NULL when a property is missing: the object is of no use. */
-  ImgStorage *(*make_core) (ImagoStorage *self);
-};
+  klass->make_core = (void (*) (void)) make_core;
+}
 
 /* Takes @core; once, before anybody else sees the object. */
 void          imago_storage_set_core      (ImagoStorage *self, ImgStorage *core);
 /* Borrowed, never NULL. */
 ImgStorage   *imago_storage_get_core      (ImagoStorage *self);
-/* A new object for a storage that the core opened by itself. */
+/* For whoever keeps it longer than a call: keeps an object with a hook, too. */
+ImgStorage   *imago_storage_dup_core      (ImagoStorage *self) G_GNUC_WARN_UNUSED_RESULT;
+ImgPoolKey   *imago_storage_get_key       (ImagoStorage *self);
+/* The object of a storage with a hook, else a new object for a storage that the core opened by itself. */
 ImagoStorage *imago_storage_new_from_core (ImgStorage *core) G_GNUC_WARN_UNUSED_RESULT;
 
 G_END_DECLS

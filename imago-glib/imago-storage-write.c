@@ -84,7 +84,7 @@ start_change (ImagoStorage *self,
     .run = run,
     .data = change,
     .free_data = change_free,
-    .key = self->key,
+    .key = imago_storage_get_key (self),
   };
 
   /* The macro would name the task after this variable. */
@@ -93,7 +93,7 @@ start_change (ImagoStorage *self,
   g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
   *change = *what;
-  change->core = img_storage_ref (imago_storage_get_core (self));
+  change->core = imago_storage_dup_core (self);
   if (change->bytes != NULL)
     g_bytes_ref (change->bytes);
   imago_request_start (task, &work);

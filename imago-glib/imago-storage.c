@@ -13,6 +13,7 @@
 #include "imago-memory-storage.h"
 #include "imago-null-storage.h"
 #include "imago-request.h"
+#include "imago-storage-hook.h"
 #include "imago-storage-private.h"
 #include "imago-window-storage.h"
 
@@ -21,14 +22,15 @@
  * @title: ImagoStorage
  * @short_description: A flat array of bytes
  *
- * #ImagoStorage is what an image is stored in. The subclasses say where the bytes come from.
+ * #ImagoStorage is what an image is stored in. The subclasses say where the bytes come from. You can write one of
+ * your own, in any language; see the chapter [Writing a storage][writing-a-storage].
  */
 
 /**
  * ImagoStorage:
  *
  * A flat array of bytes that an image is stored in: #ImagoFileStorage, #ImagoMemoryStorage,
- * #ImagoNullStorage or #ImagoWindowStorage.
+ * #ImagoNullStorage, #ImagoWindowStorage, or a subclass of your own with a `submit` hook.
  *
  * Bytes past the end of a storage read as zero, as they do for the formats whose files may end
  * early.
@@ -37,16 +39,69 @@
  *
  * Since: 1.0
  */
-G_DEFINE_ABSTRACT_TYPE (ImagoStorage, imago_storage, G_TYPE_OBJECT)
+
+typedef struct
+{
+  ImgStorage *core; /* owned; atomic, constant once it is set */
+  ImgPoolKey *key;
+  char *name;       /* what a subclass of the application was made with; see the properties */
+  gboolean writable;
+} ImagoStoragePrivate;
+
+G_DEFINE_ABSTRACT_TYPE_WITH_PRIVATE (ImagoStorage, imago_storage, G_TYPE_OBJECT)
 
 enum
 {
   PROP_0,
+  PROP_NAME,
   PROP_WRITABLE,
   N_PROPS
 };
 
 static GParamSpec *properties[N_PROPS];
+
+static ImagoStoragePrivate *
+get_private (ImagoStorage *self)
+{
+  return imago_storage_get_instance_private (self);
+}
+
+/* Takes @core, nullable; another thread may have been quicker. */
+static ImgStorage *
+keep_core (ImagoStorage *self, ImgStorage *core)
+{
+  ImagoStoragePrivate *private = get_private (self);
+
+  if (core != NULL && !g_atomic_pointer_compare_and_exchange (&private->core, NULL, core))
+    img_storage_unref (core);
+  return g_atomic_pointer_get (&private->core);
+}
+
+/* NULL for an object that is of no use. */
+static ImgStorage *
+find_core (ImagoStorage *self)
+{
+  ImagoStorageClass *klass = IMAGO_STORAGE_GET_CLASS (self);
+  ImgStorage *core = g_atomic_pointer_get (&get_private (self)->core);
+
+  if (G_LIKELY (core != NULL) || klass->make_core == NULL)
+    return core;
+  return keep_core (self, ((ImagoStorageMakeCore) klass->make_core) (self));
+}
+
+/* The thread where an object is made is the owner of its hook. */
+static void
+imago_storage_constructed (GObject *object)
+{
+  ImagoStorage *self = IMAGO_STORAGE (object);
+  ImagoStorageClass *klass = IMAGO_STORAGE_GET_CLASS (self);
+  ImagoStoragePrivate *private = get_private (self);
+
+  G_OBJECT_CLASS (imago_storage_parent_class)->constructed (object);
+  if (klass->submit != NULL)
+    imago_storage_set_core (
+      self, imago_hook_storage_new (self, private->name, private->writable, klass->is_thread_safe));
+}
 
 static void
 storage_release (gpointer core)
@@ -57,11 +112,15 @@ storage_release (gpointer core)
 static void
 imago_storage_finalize (GObject *object)
 {
-  ImagoStorage *self = IMAGO_STORAGE (object);
+  ImagoStoragePrivate *private = get_private (IMAGO_STORAGE (object));
 
-  if (self->core != NULL)
-    imago_release_later (self->core, storage_release);
-  imago_pool_key_release (self->key);
+  if (private->core != NULL)
+    {
+      imago_hook_storage_close (private->core);
+      imago_release_later (private->core, storage_release);
+    }
+  imago_pool_key_release (private->key);
+  g_free (private->name);
   G_OBJECT_CLASS (imago_storage_parent_class)->finalize (object);
 }
 
@@ -70,8 +129,29 @@ imago_storage_get_property (GObject *object, guint id, GValue *value, GParamSpec
 {
   switch (id)
     {
+    case PROP_NAME:
+      g_value_set_string (value, imago_storage_get_name (IMAGO_STORAGE (object)));
+      break;
     case PROP_WRITABLE:
       g_value_set_boolean (value, imago_storage_get_writable (IMAGO_STORAGE (object)));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
+imago_storage_set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+  ImagoStoragePrivate *private = get_private (IMAGO_STORAGE (object));
+
+  switch (id)
+    {
+    case PROP_NAME:
+      private->name = g_value_dup_string (value);
+      break;
+    case PROP_WRITABLE:
+      private->writable = g_value_get_boolean (value);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -82,56 +162,67 @@ static void
 imago_storage_class_init (ImagoStorageClass *klass)
 {
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  const GParamFlags flags = G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
 
+  object_class->constructed = imago_storage_constructed;
   object_class->finalize = imago_storage_finalize;
   object_class->get_property = imago_storage_get_property;
+  object_class->set_property = imago_storage_set_property;
 
+  /**
+   * ImagoStorage:name:
+   *
+   * The name that messages call the storage by, and that names inside images are resolved relative to. It is given to
+   * a storage of your own when it is made; the others know theirs.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_NAME] =
+    g_param_spec_string ("name", "Name", "What messages call the storage by", NULL, flags);
   /**
    * ImagoStorage:writable:
    *
-   * Whether the storage can be changed: a file that was opened for writing, memory that was made so.
+   * Whether the storage can be changed: a file that was opened for writing, memory that was made so. It is given
+   * to a storage of your own when it is made; the others know.
    *
    * Since: 1.0
    */
   properties[PROP_WRITABLE] =
-    g_param_spec_boolean ("writable", "Writable", "Whether the storage can be changed", FALSE,
-                          G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+    g_param_spec_boolean ("writable", "Writable", "Whether the storage can be changed", FALSE, flags);
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 
 static void
 imago_storage_init (ImagoStorage *self)
 {
-  self->key = imago_pool_key_new ();
+  get_private (self)->key = imago_pool_key_new ();
+}
+
+/**
+ * imago_storage_class_set_thread_safe: (skip)
+ * @klass: a class with a `submit` hook
+ *
+ * Says that `submit` may be called in any thread, and in several at once: it is then called right where a request
+ * comes up, instead of in the main context of the object. For C; call it in the initializer of your class. An object
+ * may be released in any thread then, too.
+ *
+ * Since: 1.0
+ */
+void
+imago_storage_class_set_thread_safe (ImagoStorageClass *klass)
+{
+  g_return_if_fail (IMAGO_IS_STORAGE_CLASS (klass));
+
+  klass->is_thread_safe = TRUE;
 }
 
 void
 imago_storage_set_core (ImagoStorage *self, ImgStorage *core)
 {
-  g_assert (self->core == NULL);
-  self->core = core;
-}
+  ImagoStoragePrivate *private = get_private (self);
 
-/* Takes @core, nullable; another thread may have been quicker. */
-static ImgStorage *
-keep_core (ImagoStorage *self, ImgStorage *core)
-{
-  if (core != NULL && !g_atomic_pointer_compare_and_exchange (&self->core, NULL, core))
-    img_storage_unref (core);
-  return g_atomic_pointer_get (&self->core);
-}
-
-/* NULL for an object that is of no use. */
-static ImgStorage *
-find_core (ImagoStorage *self)
-{
-  ImagoStorageClass *klass =
-    G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_STORAGE, ImagoStorageClass);
-  ImgStorage *core = g_atomic_pointer_get (&self->core);
-
-  if (G_LIKELY (core != NULL) || klass->make_core == NULL)
-    return core;
-  return keep_core (self, klass->make_core (self));
+  g_assert (private->core == NULL);
+  private->core = core;
 }
 
 ImgStorage *
@@ -144,6 +235,18 @@ imago_storage_get_core (ImagoStorage *self)
   g_critical ("A %s was made without the properties or the function that give it its bytes",
               G_OBJECT_TYPE_NAME (self));
   return keep_core (self, img_null_storage_new (0));
+}
+
+ImgStorage *
+imago_storage_dup_core (ImagoStorage *self)
+{
+  return imago_hook_storage_keep (imago_storage_get_core (self));
+}
+
+ImgPoolKey *
+imago_storage_get_key (ImagoStorage *self)
+{
+  return get_private (self)->key;
 }
 
 ImagoStorage *
@@ -159,8 +262,10 @@ imago_storage_new_from_core (ImgStorage *core)
     { "null", imago_null_storage_get_type },
     { "window", imago_window_storage_get_type },
   };
-  ImagoStorage *self = NULL;
+  ImagoStorage *self = imago_hook_storage_get_object (core);
 
+  if (self != NULL)
+    return g_object_ref (self);
   for (guint i = 0; i < G_N_ELEMENTS (types) && self == NULL; i++)
     if (g_str_equal (core->klass->type_name, types[i].type_name))
       self = g_object_new (types[i].get_type (), NULL);
@@ -184,9 +289,12 @@ imago_storage_new_from_core (ImgStorage *core)
 const char *
 imago_storage_get_name (ImagoStorage *self)
 {
+  ImgStorage *core;
+
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), NULL);
 
-  return img_storage_get_name (imago_storage_get_core (self));
+  core = find_core (self);
+  return core != NULL ? img_storage_get_name (core) : NULL;
 }
 
 /**
@@ -318,9 +426,9 @@ imago_storage_query_size_async (ImagoStorage *self,
   if (imago_request_is_cancelled (task))
     return;
   query = g_new0 (SizeQuery, 1);
-  query->core = img_storage_ref (imago_storage_get_core (self));
+  query->core = imago_storage_dup_core (self);
   work.data = query;
-  work.key = self->key;
+  work.key = imago_storage_get_key (self);
   imago_request_start (task, &work);
 }
 
@@ -504,10 +612,10 @@ read_on_worker (ImagoStorage *self, GTask *task, guint64 offset, gsize count)
     .free_data = storage_read_free,
     .free_result = (GDestroyNotify) g_bytes_unref,
     .flags = IMAGO_REQUEST_ABANDON,
-    .key = self->key,
+    .key = imago_storage_get_key (self),
   };
 
-  *read = (StorageRead) { img_storage_ref (imago_storage_get_core (self)), offset, count };
+  *read = (StorageRead) { imago_storage_dup_core (self), offset, count };
   imago_request_start (task, &work);
 }
 

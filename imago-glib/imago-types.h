@@ -14,6 +14,7 @@
 G_BEGIN_DECLS
 
 typedef struct _ImagoStorage ImagoStorage;
+typedef struct _ImagoStorageRequest ImagoStorageRequest;
 typedef struct _ImagoFileStorage ImagoFileStorage;
 typedef struct _ImagoMemoryStorage ImagoMemoryStorage;
 typedef struct _ImagoNullStorage ImagoNullStorage;

@@ -55,10 +55,12 @@ static ImgStorage *
 imago_window_storage_make_core (ImagoStorage *storage)
 {
   ImagoWindowStorage *self = IMAGO_WINDOW_STORAGE (storage);
+  g_autoptr (ImgStorage) base = NULL;
 
   if (self->base == NULL)
     return NULL;
-  return img_window_storage_new (imago_storage_get_core (self->base), self->offset, self->length);
+  base = imago_storage_dup_core (self->base);
+  return img_window_storage_new (base, self->offset, self->length);
 }
 
 static void
@@ -98,7 +100,7 @@ imago_window_storage_class_init (ImagoWindowStorageClass *klass)
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
   const GParamFlags flags = G_PARAM_WRITABLE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
 
-  klass->parent_class.make_core = imago_window_storage_make_core;
+  imago_storage_class_set_make_core (&klass->parent_class, imago_window_storage_make_core);
   object_class->dispose = imago_window_storage_dispose;
   object_class->set_property = imago_window_storage_set_property;
 

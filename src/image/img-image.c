@@ -204,6 +204,20 @@ img_image_get_data_storage (ImgImage *image)
   return img_image_check_ready (image) ? image->data_storage : NULL;
 }
 
+gboolean
+img_image_may_wait (ImgImage *image, ImgError **error)
+{
+  for (ImgImage *layer = image; layer != NULL; layer = img_image_get_backing (layer))
+    {
+      ImgStorage *data_storage = img_image_get_data_storage (layer);
+
+      if (!img_storage_may_wait (img_image_get_storage (layer), error) ||
+          (data_storage != NULL && !img_storage_may_wait (data_storage, error)))
+        return FALSE;
+    }
+  return TRUE;
+}
+
 ImgLayout *
 img_image_get_layout (ImgImage *image)
 {

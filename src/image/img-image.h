@@ -65,6 +65,8 @@ gboolean         img_image_is_ready        (ImgImage *image);
 ImgImage        *img_image_get_backing     (ImgImage *image); /* borrowed; NULL if there is none */
 ImgStorage      *img_image_get_storage     (ImgImage *image);
 ImgStorage      *img_image_get_data_storage (ImgImage *image); /* NULL: no external data file */
+/* img_storage_may_wait () for all that the image lies in. */
+gboolean         img_image_may_wait        (ImgImage *image, ImgError **error);
 ImgLayout       *img_image_get_layout      (ImgImage *image);
 guint64          img_image_get_size        (ImgImage *image);
 

@@ -251,6 +251,12 @@ window_uses_file (ImgStorage *storage, const ImgIdentity *file)
   return img_storage_uses_file (((WindowStorage *) storage)->base, file);
 }
 
+static gboolean
+window_may_wait (ImgStorage *storage, ImgError **error)
+{
+  return img_storage_may_wait (((WindowStorage *) storage)->base, error);
+}
+
 static void
 window_free (ImgStorage *storage)
 {
@@ -266,6 +272,7 @@ static const ImgStorageClass window_class = {
   .get_range = window_get_range,
   .uses_file = window_uses_file,
   .lock = window_lock,
+  .may_wait = window_may_wait,
 };
 
 ImgStorage *
@@ -278,5 +285,6 @@ img_window_storage_new (ImgStorage *base, guint64 offset, guint64 length)
   window->offset = offset;
   window->length = MIN (length, G_MAXUINT64 - offset);
   window->parent.can_write = base->can_write;
+  window->parent.calls_out = base->calls_out;
   return &window->parent;
 }

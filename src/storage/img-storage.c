@@ -6,6 +6,7 @@
 
 #include <glib/gi18n-lib.h>
 
+#include "img-pool.h"
 #include "img-storage.h"
 
 void
@@ -112,28 +113,47 @@ img_io_complete_partly (ImgIo *io, gsize n_done)
   complete (io);
 }
 
-static void
-wait_one (ImgIo *io)
+/* TRUE if @io is done, else its completion wakes this thread. */
+static gboolean
+watch (ImgIo *io)
 {
-  ImgParker *parker = img_parker_ref (img_parker_current ());
-  gpointer nobody = NULL;
+  ImgParker *parker = img_parker_current ();
+  gpointer seen = NULL;
 
-  if (!__atomic_compare_exchange_n (&io->state, &nobody, parker, FALSE, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
-    {
-      img_parker_unref (parker); /* done meanwhile */
-      return;
-    }
-  while (!is_done (io))
+  img_parker_ref (parker);
+  if (__atomic_compare_exchange_n (&io->state, &seen, parker, FALSE, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_ACQUIRE))
+    return FALSE;
+  img_parker_unref (parker); /* done, or watched already */
+  return seen == STATE_DONE;
+}
+
+gboolean
+img_io_poll (ImgIo *ios, guint n_ios)
+{
+  for (guint i = 0; i < n_ios; i++)
+    if (G_UNLIKELY (!is_done (&ios[i])) && !watch (&ios[i]))
+      return FALSE;
+  return TRUE;
+}
+
+/* The pool may have no thread to spare; whoever depends on one asked for it when it took the request. */
+static void
+wait_in_park (ImgIo *ios, guint n_ios)
+{
+  gboolean announced = img_pool_begin_wait (NULL);
+
+  while (!img_io_poll (ios, n_ios))
     img_park ();
+  if (announced)
+    img_pool_end_wait ();
 }
 
 void
 img_io_wait (ImgIo *ios, guint n_ios)
 {
-  for (guint i = 0; i < n_ios; i++)
-    if (G_UNLIKELY (!is_done (&ios[i])))
-      wait_one (&ios[i]);
+  if (G_UNLIKELY (!img_io_poll (ios, n_ios)))
+    wait_in_park (ios, n_ios);
 }
 
 gboolean
@@ -289,4 +309,10 @@ img_storage_uses_file (ImgStorage *storage, const ImgIdentity *file)
     return storage->klass->uses_file (storage, file);
   return img_storage_get_identity (storage, &identity) && identity.device == file->device &&
          identity.inode == file->inode;
+}
+
+gboolean
+img_storage_may_wait (ImgStorage *storage, ImgError **error)
+{
+  return storage->klass->may_wait == NULL || storage->klass->may_wait (storage, error);
 }

@@ -97,6 +97,8 @@ struct _ImgStorageClass
   /* Optional: missing where there is nothing that others could use; as img_storage_lock (). */
   gboolean (*lock)         (ImgStorage *storage, ImgLockRole role, ImgLocking locking,
                             ImgFileLock **lock, ImgError **error);
+  /* Optional: FALSE when a request that the calling thread waited for would never be complete. */
+  gboolean (*may_wait)     (ImgStorage *storage, ImgError **error);
 };
 
 struct _ImgStorage
@@ -105,6 +107,7 @@ struct _ImgStorage
   ImgRefCount ref_count;
   char *name; /* for messages and for resolving relative names; NULL if it has none */
   gboolean can_write;
+  gboolean calls_out; /* the application answers its requests */
 };
 
 /* For implementations. */
@@ -121,6 +124,9 @@ void        img_storage_submit       (ImgStorage *storage, ImgIo *ios, guint n_i
 /* Returns when all are complete; requests are never abandoned, so there is no cancel here. On a pool
  * worker the wait is announced to the pool. */
 void        img_io_wait              (ImgIo *ios, guint n_ios);
+/* Whether all are complete. If not, the calling thread is woken (img_park ()) when one is; one thread waits for a
+ * request. */
+gboolean    img_io_poll              (ImgIo *ios, guint n_ios);
 /* Moves the first error of @ios to @error and frees the others; TRUE if there was none. */
 gboolean    img_io_collect           (ImgIo *ios, guint n_ios, ImgError **error);
 
@@ -147,6 +153,8 @@ gboolean    img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity
  * and with IMG_LOCKING_OFF. One storage may be locked more than once; its locks must get along. */
 gboolean    img_storage_lock         (ImgStorage *storage, ImgLockRole role, ImgLocking locking,
                                       ImgFileLock **lock, ImgError **error);
+/* Whether the calling thread may wait for requests, its own and those of others. */
+gboolean    img_storage_may_wait     (ImgStorage *storage, ImgError **error);
 /* Whether the storage is @file or lies in it. */
 gboolean    img_storage_uses_file    (ImgStorage *storage, const ImgIdentity *file);
 

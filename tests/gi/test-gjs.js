@@ -309,6 +309,110 @@ const RefusingPolicy = GObject.registerClass({
     }
 });
 
+// ---- storages in JavaScript ----
+
+// A Uint8Array of fixed size, with a hook that a test can replace.
+const ShelfStorage = GObject.registerClass(class ShelfStorage extends Imago.Storage {
+    _init(content) {
+        super._init({name: 'shelf', writable: true});
+        this.content = content;
+        this.hook = null;
+        this.later = false;
+    }
+
+    vfunc_submit(request) {
+        if (this.hook !== null)
+            return this.hook(request);
+        if (this.later)
+            GLib.idle_add(GLib.PRIORITY_DEFAULT, () => this.answer(request));
+        else
+            this.answer(request);
+        return true;
+    }
+
+    answer(request) {
+        const offset = request.get_offset();
+        const length = request.get_length();
+        const operation = request.get_operation();
+        if (operation === Imago.StorageOperation.READ) {
+            request.return_bytes(new GLib.Bytes(this.content.subarray(offset, offset + length)));
+        } else if (operation === Imago.StorageOperation.QUERY_SIZE) {
+            request.return_size(this.content.length);
+        } else if (operation === Imago.StorageOperation.WRITE) {
+            this.replace(offset, request.dup_bytes().toArray());
+            request.return_done();
+        } else if (operation === Imago.StorageOperation.WRITE_ZEROES) {
+            equal(request.get_zero_flags(), Imago.ZeroFlags.NONE);
+            this.replace(offset, new Uint8Array(length));
+            request.return_done();
+        } else if (operation === Imago.StorageOperation.FLUSH) {
+            request.return_done();
+        } else {
+            request.return_error(new GLib.Error(Gio.IOErrorEnum, Gio.IOErrorEnum.NOT_SUPPORTED, 'no'));
+        }
+        return GLib.SOURCE_REMOVE;
+    }
+
+    replace(offset, bytes) {
+        if (offset + bytes.length > this.content.length) {
+            const room = new Uint8Array(offset + bytes.length);
+            room.set(this.content);
+            this.content = room;
+        }
+        this.content.set(bytes, offset);
+    }
+});
+
+tap.test('storage-in-javascript', () => {
+    const storage = new ShelfStorage(load(`${DATA}/base.qcow2`));
+    const image = Imago.Image.open_storage(storage, options({writable: true}), null);
+    equal(image.get_storage() === storage, true);
+    image.write_bytes(100, new TextEncoder().encode('in JavaScript'), null);
+    equal(new TextDecoder().decode(image.read_bytes(100, 13, null).toArray()), 'in JavaScript');
+    storage.later = true;
+    let result = wait(done => image.write_bytes_async(7, new TextEncoder().encode('late'), NORMAL, null, done));
+    equal(image.write_bytes_finish(result), true);
+    result = wait(done => image.read_bytes_async(7, 4, NORMAL, null, done));
+    equal(new TextDecoder().decode(image.read_bytes_finish(result).toArray()), 'late');
+    result = wait(done => image.close_async(NORMAL, null, done));
+    equal(image.close_finish(result), true);
+});
+
+tap.test('storage-with-bad-manners', () => {
+    const storage = new ShelfStorage(new Uint8Array(100));
+    equal(storage.query_size(null)[1], 100);
+    storage.hook = () => {
+        throw new GLib.Error(Gio.IOErrorEnum, Gio.IOErrorEnum.NO_SPACE, 'full');
+    };
+    fails(Gio.IOErrorEnum, Gio.IOErrorEnum.NO_SPACE, () => storage.read_bytes(20, 10, null));
+    storage.hook = request => {
+        request.return_bytes(new GLib.Bytes(new Uint8Array(3)));
+        return true;
+    };
+    fails(Imago.Error, Imago.Error.FAILED, () => storage.read_bytes(20, 10, null));
+    storage.hook = request => {
+        request.return_done();
+        return true;
+    };
+    fails(Imago.Error, Imago.Error.FAILED, () => storage.read_bytes(20, 10, null));
+    // Forgotten: the collector has to come first.
+    storage.hook = () => {
+        GLib.idle_add(GLib.PRIORITY_LOW, () => {
+            System.gc();
+            return GLib.SOURCE_REMOVE;
+        });
+        return true;
+    };
+    const result = wait(done => storage.read_bytes_async(20, 10, NORMAL, null, done));
+    const error = fails(Imago.Error, Imago.Error.FAILED, () => storage.read_bytes_finish(result));
+    truth(error.message.includes('dropped'), error.message);
+    storage.hook = null;
+    equal(storage.read_bytes(20, 10, null).get_size(), 10);
+    equal(storage.write_zeroes(90, 20, Imago.ZeroFlags.NONE, null), true);
+    equal(storage.query_size(null)[1], 110);
+    equal(storage.discard(0, 10, null), true);
+});
+
 tap.test('policy-in-javascript', () => {
     const policy = new MemoryPolicy();
     const asked = [Imago.ReferenceRole.BACKING_FILE, 'base.qcow2', 'qcow2', 1, 'base.qcow2'];

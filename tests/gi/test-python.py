@@ -406,6 +406,169 @@ def policy_that_answers_later():
     tap.equal(len(asked), 1)
 
 
+# ---- storages in Python ----
+
+class ShelfStorage(Imago.Storage):
+    """A bytearray, with a hook that a test can replace."""
+
+    def __init__(self, content, hook=None, later=False):
+        super().__init__(name='shelf', writable=True)
+        self.content = bytearray(content)
+        self.hook = hook
+        self.later = later
+        self.threads = set()
+        self.seen = []
+
+    def do_submit(self, request):
+        self.threads.add(threading.current_thread().name)
+        self.seen.append(request.get_operation())
+        if self.hook is not None:
+            return self.hook(request)
+        if self.later:
+            GLib.idle_add(self.answer, request)
+        else:
+            self.answer(request)
+        return True
+
+    def answer(self, request):
+        operation, offset, length = request.get_operation(), request.get_offset(), request.get_length()
+        if operation == Imago.StorageOperation.READ:
+            request.return_bytes(GLib.Bytes.new(bytes(self.content[offset:offset + length])))
+        elif operation == Imago.StorageOperation.QUERY_SIZE:
+            request.return_size(len(self.content))
+        elif operation == Imago.StorageOperation.WRITE:
+            self.replace(offset, request.dup_bytes().get_data())
+            request.return_done()
+        elif operation == Imago.StorageOperation.WRITE_ZEROES:
+            tap.true(request.get_zero_flags() in (Imago.ZeroFlags.NONE, Imago.ZeroFlags.UNMAP))
+            self.replace(offset, bytes(length))
+            request.return_done()
+        elif operation == Imago.StorageOperation.TRUNCATE:
+            del self.content[offset:]
+            self.replace(offset, b'')
+            request.return_done()
+        elif operation == Imago.StorageOperation.FLUSH:
+            request.return_done()
+        else:
+            request.return_error(GLib.Error.new_literal(Gio.io_error_quark(), 'no', Gio.IOErrorEnum.NOT_SUPPORTED))
+        return GLib.SOURCE_REMOVE
+
+    def replace(self, offset, data):
+        self.content.extend(bytes(max(0, offset - len(self.content))))
+        self.content[offset:offset + len(data)] = data
+
+
+def shelf_image(**arguments):
+    storage = ShelfStorage((DATA / 'base.qcow2').read_bytes(), **arguments)
+    return storage, options(writable=True)
+
+
+@tap.test
+def storage_in_python():
+    storage, how = shelf_image()
+    image = Imago.Image.open_storage(storage, how, None)
+    tap.true(image.get_storage() is storage)
+    image.write_bytes(100, GLib.Bytes.new(b'in Python'), None)
+    image.write_zeroes(65536, 65536, Imago.ZeroFlags.UNMAP, None)
+    image.close(None)
+    again = Imago.Image.open_storage(ShelfStorage(storage.content), options(), None)
+    tap.equal(again.read_bytes(100, 9, None).get_data(), b'in Python')
+    tap.equal(again.read_bytes(65536, 65536, None).get_data(), bytes(65536))
+    tap.equal(storage.threads, {threading.current_thread().name}, 'threads of the hook')
+
+
+@tap.test
+def storage_that_answers_later():
+    storage, how = shelf_image(later=True)
+    image = Imago.Image.open_storage_finish(wait(Imago.Image.open_storage_async, storage, how, NORMAL, None))
+    tap.true(image.write_bytes_finish(wait(image.write_bytes_async, 7, GLib.Bytes.new(b'late'), NORMAL, None)))
+    got = image.read_bytes_finish(wait(image.read_bytes_async, 7, 4, NORMAL, None))
+    tap.equal(got.get_data(), b'late')
+    tap.true(image.close_finish(wait(image.close_async, NORMAL, None)))
+    tap.equal(storage.threads, {threading.current_thread().name}, 'threads of the hook')
+
+
+@tap.test
+def storage_for_another_thread():
+    storage, how = shelf_image()
+    results = []
+
+    def work():
+        image = Imago.Image.open_storage(storage, how, None)
+        image.write_bytes(100, GLib.Bytes.new(b'from afar'), None)
+        results.append(image.read_bytes(100, 9, None).get_data())
+        image.close(None)
+        GLib.idle_add(loop.quit)
+
+    loop = GLib.MainLoop()
+    thread = threading.Thread(target=work)
+    thread.start()
+    run(loop)
+    thread.join()
+    tap.equal(results, [b'from afar'])
+    tap.equal(storage.threads, {threading.current_thread().name}, 'threads of the hook')
+
+
+@tap.test
+def storage_with_bad_manners():
+    def raises_theirs(_request):
+        raise GLib.Error.new_literal(Gio.io_error_quark(), 'full', Gio.IOErrorEnum.NO_SPACE)
+
+    def raises_ours(_request):
+        raise ValueError('a bug in the hook')
+
+    def short(request):
+        request.return_bytes(GLib.Bytes.new(b'abc'))
+        return True
+
+    def twice(request):
+        request.return_bytes(GLib.Bytes.new(bytes(10)))
+        request.return_bytes(GLib.Bytes.new(bytes(10)))
+        return True
+
+    def unfilled(request):
+        request.return_done()
+        return True
+
+    def drops(_request):
+        return True
+
+    storage = ShelfStorage(bytes(100))
+    tap.equal(storage.query_size(None)[-1], 100)
+    for hook, text in ((short, '3 bytes instead of 10'), (twice, 'twice'),
+                       (unfilled, 'does not belong'), (drops, 'dropped')):
+        storage.hook = hook
+        error = fails(Imago.Error.FAILED, storage.read_bytes, 20, 10, None)
+        tap.true(text in error.message, error.message)
+        result = wait(storage.read_bytes_async, 20, 10, NORMAL, None)
+        error = fails(Imago.Error.FAILED, storage.read_bytes_finish, result)
+        tap.true(text in error.message, error.message)
+    storage.hook = None
+    tap.true(storage.discard(0, 10, None), 'space that cannot be given back stays')
+    storage.hook = raises_ours
+    fails(Imago.Error.FAILED, storage.read_bytes, 20, 10, None)
+    storage.hook = raises_theirs
+    fails(Gio.IOErrorEnum.NO_SPACE, storage.read_bytes, 20, 10, None, domain=Gio.io_error_quark())
+    tap.expect_background('a bug in the hook')
+
+
+@tap.test
+def storage_that_reads_its_own_image():
+    storage, how = shelf_image()
+    image = Imago.Image.open_storage(storage, how, None)
+    errors = []
+
+    def hook(request):
+        errors.append(fails(Imago.Error.WOULD_DEADLOCK, image.read_bytes, 0, 10, None))
+        return storage.answer(request) or True
+
+    storage.hook = hook
+    image.write_bytes(0, GLib.Bytes.new(b'x'), None)
+    tap.true(len(errors) > 0, 'the hook was called')
+    storage.hook = None
+    image.close(None)
+
+
 @tap.test
 def callback_policy():
     seen = []
