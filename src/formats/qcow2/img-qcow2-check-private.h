@@ -55,6 +55,7 @@ typedef struct
   gboolean is_editing;          /* tables are walked to change them: nothing is counted */
 
   ImgQcow2Counts references;
+  guint64 uncounted;            /* from this cluster on there may be more: what passes the end of the file is in none */
   guint64 n_clusters;           /* of those that are compared: one more than the file has, at most */
 
   /* What the file says. */

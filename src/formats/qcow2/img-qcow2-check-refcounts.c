@@ -232,11 +232,12 @@ refer_block (ImgQcow2Checker *self, guint64 index, ImgError **error)
       if (!img_qcow2_checker_refer (self, offset, self->cluster_size, 1, error))
         return FALSE;
       references = img_qcow2_counts_get (&self->references, cluster);
-      if (references == 1)
+      if (references == 1 && cluster < self->uncounted)
         return TRUE;
-      img_qcow2_checker_corrupt (self, 1, offset,
-                                 _("Refcount block %" PRIu64 " has %" PRIu64 " references"), index,
-                                 references);
+      if (references != 1)
+        img_qcow2_checker_corrupt (self, 1, offset,
+                                   _("Refcount block %" PRIu64 " has %" PRIu64 " references"), index,
+                                   references);
     }
   self->needs_rebuild = TRUE;
   return TRUE;
@@ -249,7 +250,8 @@ check_table_is_alone (ImgQcow2Checker *self)
   guint64 first = self->header->refcount_table_offset >> self->cluster_bits;
 
   for (guint64 i = 0; i < self->header->refcount_table_clusters; i++)
-    if (first + i >= self->n_clusters || img_qcow2_counts_get (&self->references, first + i) != 1)
+    if (first + i >= MIN (self->n_clusters, self->uncounted) ||
+        img_qcow2_counts_get (&self->references, first + i) != 1)
       self->needs_rebuild = TRUE;
 }
 

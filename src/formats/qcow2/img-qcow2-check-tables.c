@@ -92,10 +92,12 @@ check_copied (Walk *walk,
     return TRUE;
   if (!img_qcow2_checker_get_refcount (checker, cluster, &is_known, &refcount, error))
     return FALSE;
-  if (is_known && (refcount == 1) != ((entry & IMG_QCOW2_FLAG_COPIED) != 0))
-    img_qcow2_checker_corrupt (checker, times, cluster << checker->cluster_bits,
-                               _("The COPIED flag of a %s is wrong: entry 0x%" PRIx64
-                                 " refcount=%" PRIu64), what, entry, refcount);
+  if (!is_known || (refcount == 1) == ((entry & IMG_QCOW2_FLAG_COPIED) != 0))
+    return TRUE;
+  checker->result->wrong_flags += times;
+  img_qcow2_checker_corrupt (checker, times, cluster << checker->cluster_bits,
+                             _("The COPIED flag of a %s is wrong: entry 0x%" PRIx64
+                               " refcount=%" PRIu64), what, entry, refcount);
   return TRUE;
 }
 

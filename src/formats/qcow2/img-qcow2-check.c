@@ -71,6 +71,7 @@ img_qcow2_checker_refer (ImgQcow2Checker *self,
                                  _("Reference past the end of the file: offset 0x%" PRIx64
                                    ", %" PRIu64 " bytes"),
                                  offset, length);
+      self->uncounted = MIN (self->uncounted, first);
       return note_past_end (self, offset, length, error);
     }
   end = ((offset + length - 1) >> self->cluster_bits) + 1;
@@ -105,6 +106,7 @@ img_qcow2_checker_init (ImgQcow2Checker *self,
   self->file_size = file_size;
   self->n_file_clusters = img_div_round_up (file_size, self->cluster_size);
   self->n_clusters = self->n_file_clusters;
+  self->uncounted = G_MAXUINT64;
   self->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
   self->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
   self->max_refcount = G_MAXUINT64 >> (64 - (1u << header->refcount_order));

@@ -65,7 +65,8 @@ change_one (Change *self, guint64 cluster, ImgError **error)
   references = MIN (references, checker->max_refcount);
   if (self->raises ? refcount >= references : refcount <= references)
     return TRUE;
-  if (makes_it_worse (self, cluster, refcount, references))
+  if (makes_it_worse (self, cluster, refcount, references) ||
+      (!self->raises && cluster >= checker->uncounted))
     return TRUE;
   img_check_result_say (checker->result, IMG_CHECK_REPAIRED, cluster << checker->cluster_bits,
                         _("Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),

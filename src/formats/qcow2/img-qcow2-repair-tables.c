@@ -28,7 +28,7 @@ may_write (const Editor *self, guint64 offset, gsize n, ImgQcow2Times times)
   guint64 first = offset >> checker->cluster_bits;
   guint64 last = (offset + n * sizeof (guint64) - 1) >> checker->cluster_bits;
 
-  if (last >= checker->n_file_clusters || first == 0)
+  if (last >= MIN (checker->n_file_clusters, checker->uncounted) || first == 0)
     return FALSE;
   for (guint64 i = first; i <= last; i++)
     if (img_qcow2_counts_get (&checker->references, i) != times.all)

@@ -13,7 +13,8 @@
  *    durable, and then the header points to it with one write.
  * 3. Refcounts that are too high are lowered. A flag that says that a cluster is shared may now be wrong;
  *    all that it can lead to is a copy.
- * 4. COPIED flags follow the refcounts, which are durable.
+ * 4. COPIED flags follow the refcounts, which are durable. A flag that step 2 made wrong stays so in a table whose
+ *    cluster is referred to as something else, too.
  * 5. The marks of the header go, when all of that is durable.
  *
  * Of leaks alone, 4 comes before 3, and for the leaked clusters only.
