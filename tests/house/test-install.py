@@ -28,7 +28,7 @@ class Installation:
     def __init__(self, folder):
         # Not the manual: installing it builds it again, and test-docs.py does that.
         subprocess.run([MESON, 'install', '-C', tree.BUILD, '--no-rebuild', '--quiet', '--destdir', folder,
-                        '--tags', 'runtime,bin,devel,typelib,i18n'], check=True, stdout=subprocess.DEVNULL)
+                        '--tags', 'runtime,bin,devel,typelib,i18n,python-runtime,gjs-runtime'], check=True, stdout=subprocess.DEVNULL)
         self.prefix = folder / PREFIX.lstrip('/')
         self.pc = next(self.prefix.rglob('imago-glib-1.0.pc'))
         self.libdir = self.pc.parent.parent
@@ -74,8 +74,9 @@ def files():
                  'include/imago-glib-1.0/imago-glib/imago-version.h',
                  'include/imago-glib-1.0/imago-glib/imago-enum-types.h',
                  f'{library}/libimago-glib-1.0.so', f'{library}/libimago-glib-1.0.so.0',
-                 f'{library}/girepository-1.0/Imago-1.0.typelib', 'share/gir-1.0/Imago-1.0.gir'):
+                 f'{library}/girepository-1.0/Imago-1.0.typelib', 'share/gir-1.0/Imago-1.0.gir', 'share/gjs-1.0/overrides/Imago.js'):
         tap.true(name in found, f'{name} is among {sorted(found)}')
+    tap.true(not PYTHON or any(name.endswith('gi/overrides/Imago.py') for name in found), sorted(found))
     tap.equal([name for name in found if name.endswith('.a') or '-private' in name or 'imago-core' in name], [])
 
 
