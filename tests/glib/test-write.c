@@ -1157,6 +1157,7 @@ test_again_in_use (Fixture *fixture, gconstpointer data)
   ImagoImage *goes = imago_image_open (fixture->file, options, NULL, &error);
 
   g_assert_no_error (error);
+  g_assert_nonnull (stays);
   g_object_unref (goes);
   g_assert_null (open_file (fixture->file, "qcow2", &error));
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_LOCKED);
