@@ -9,9 +9,10 @@
 #include "imago-error-private.h"
 #include "imago-image-private.h"
 
-/* Every change is made by the core and never inline: it may wait for a disk, for a metadata flush, or for
- * another change in the same cluster. Whether it was cancelled is for the core to say, since the disk may
- * have changed by then: a task's own look at its cancellable could hide a success. */
+/* A write in place is tried inline, where the kernel promises not to wait. Every other change is made on a worker:
+ * it may wait for a disk, for a metadata flush, or for another change in the same cluster. Whether it was cancelled
+ * is for the core to say, since the disk may have changed by then: a task's own look at its cancellable could hide
+ * a success. */
 
 G_STATIC_ASSERT ((int) IMAGO_ZERO_UNMAP == (int) IMG_ZERO_UNMAP);
 G_STATIC_ASSERT ((int) IMAGO_PREALLOCATION_NONE == (int) IMG_PREALLOCATE_OFF);
@@ -103,6 +104,57 @@ imago_image_write_bytes (ImagoImage *self,
   return imago_image_call (self, run_write_bytes, &call, cancellable, error) != NULL;
 }
 
+static void
+deliver_written (GTask *task, gpointer data)
+{
+  g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+}
+
+static ImgTryResult
+try_write (ImagoImage *self, ImagoLane *lane, guint64 offset, GBytes *bytes, ImgError **error)
+{
+  gsize count;
+  gconstpointer data = g_bytes_get_data (bytes, &count);
+  ImgEpochTicket ticket;
+  ImgTryResult result;
+  ImgImage *core;
+  gint64 begun;
+
+  core = imago_image_state_enter (self->state, &ticket);
+  if (core == NULL)
+    return IMG_TRY_WOULD_BLOCK; /* the slow way says so */
+  begun = imago_lane_begin (lane, count);
+  result = img_image_try_write (core, offset, data, count, error);
+  imago_lane_end (lane, count, begun);
+  imago_image_state_leave (self->state, ticket);
+  return result;
+}
+
+/* TRUE if @task was taken and will be answered. */
+static gboolean
+write_inline (ImagoImage *self, GTask *task, guint64 offset, GBytes *bytes)
+{
+  ImagoLane *lane = imago_lane_find (task);
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+
+  if (!imago_lane_may_inline (lane, g_bytes_get_size (bytes)))
+    return FALSE;
+  switch (try_write (self, lane, offset, bytes, &core_error))
+    {
+    case IMG_TRY_DONE:
+      imago_lane_push (lane, task, deliver_written, NULL);
+      return TRUE;
+    case IMG_TRY_ERROR:
+      imago_error_take (&error, core_error);
+      imago_request_answer_error (task, error);
+      return TRUE;
+    case IMG_TRY_WOULD_BLOCK:
+    default:
+      return FALSE;
+    }
+}
+
 /**
  * imago_image_write_bytes_async:
  * @self: an #ImagoImage
@@ -138,6 +190,9 @@ imago_image_write_bytes_async (ImagoImage *self,
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   task = imago_image_task_new (self, imago_image_write_bytes_async, G_STRFUNC, io_priority, cancellable, callback, user_data);
+  g_task_set_check_cancellable (task, FALSE);
+  if (imago_request_is_cancelled (task) || write_inline (self, task, offset, bytes))
+    return;
   g_bytes_ref (bytes);
   start_change (self, task, run_write_bytes, &call, bytes_unref_cb);
 }

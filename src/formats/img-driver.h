@@ -78,6 +78,13 @@ typedef enum
   IMG_PREPARE_ERROR,
 } ImgPrepareResult;
 
+typedef enum
+{
+  IMG_WRITE_TRY,      /* what can be written in place, by metadata that is cached; else CLAIM. Never waits. */
+  IMG_WRITE_IN_PLACE, /* what can be written in place; else CLAIM */
+  IMG_WRITE_CLAIMED,
+} ImgWriteMode;
+
 /* What must be in the host bytes around those of the guest before the commit. */
 typedef enum
 {
@@ -285,7 +292,7 @@ struct _ImgLayoutClass
 
   /* The next ones exist in layouts that can be opened writable. */
   ImgPrepareResult (*prepare_write) (ImgLayout *layout, guint64 offset, guint64 length,
-                                     gboolean is_claimed, ImgPlan *plan, ImgError **error);
+                                     ImgWriteMode mode, ImgPlan *plan, ImgError **error);
   /* Optional. @length: a whole cluster, or the end of the disk; claimed. */
   ImgPrepareResult (*prepare_compressed) (ImgLayout *layout, guint64 offset, guint64 length,
                                           gsize stored_length, ImgPlan *plan, ImgError **error);

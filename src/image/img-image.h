@@ -95,6 +95,9 @@ ImgTryResult     img_image_try_read        (ImgImage *image, guint64 offset, gpo
  * The image must have been opened writable; the range must lie inside the disk. When one of these fails
  * each sector of the range has its old or its new content. Nothing is durable before a flush. */
 
+/* Never waits, as img_image_try_read (). WOULD_BLOCK: some of it may have been written; write it all. */
+ImgTryResult     img_image_try_write       (ImgImage *image, guint64 offset, gconstpointer buffer,
+                                            gsize length, ImgError **error);
 gboolean         img_image_writev          (ImgImage *image, guint64 offset,
                                             const struct iovec *iov, guint n_iov, ImgCancel *cancel,
                                             ImgError **error);

@@ -4,9 +4,9 @@
 
 /* The transfer engine: changing the disk.
  *
- * A request asks the layout for one plan after another. A plan in place is carried out at once. The first
- * plan that is not makes the request claim all that is left of it (img-claims.h), rounded to clusters,
- * and ask again, since another request may have changed the map while it waited. Then for each plan:
+ * A request asks the layout for a plan. One in place for all of it, as most are, is carried out at once. Any
+ * other request claims its range (img-claims.h), rounded to clusters, and asks for one plan after another: from
+ * anew, since another request may have changed the map while it waited. For each plan:
  * read what must be copied around the guest's bytes, write all of it in one vectored request, commit.
  * When a write fails, the plan is aborted after it has come back, and no reader ever saw anything.
  *
@@ -256,22 +256,13 @@ write_next (Request *request, guint64 offset, guint64 length, ImgPlan *plan, Img
 {
   const ImgLayoutClass *klass = request->layout->klass;
 
-  for (;;)
-    switch (klass->prepare_write (request->layout, offset, length, request->is_claimed, plan, error))
-      {
-      case IMG_PREPARE_OK:
-        return TRUE;
-      case IMG_PREPARE_CLAIM:
-        request_claim (request, offset, length);
-        break;
-      case IMG_PREPARE_FLUSH:
-        if (!klass->flush (request->layout, error))
-          return FALSE;
-        break;
-      case IMG_PREPARE_UNSUPPORTED:
-      case IMG_PREPARE_ERROR:
-        return FALSE;
-      }
+  ImgPrepareResult result;
+
+  while ((result = klass->prepare_write (request->layout, offset, length, IMG_WRITE_CLAIMED, plan, error)) ==
+         IMG_PREPARE_FLUSH)
+    if (!klass->flush (request->layout, error))
+      return FALSE;
+  return result == IMG_PREPARE_OK;
 }
 
 static gboolean
@@ -294,6 +285,25 @@ write_all (Request *request, guint64 offset, guint64 length, ImgCancel *cancel, 
 
 /* Most requests are one run of clusters in place: no claim, no commit. CLAIM: this one is not. */
 static ImgPrepareResult
+plan_in_place (ImgImage *image,
+               guint64 offset,
+               guint64 length,
+               ImgWriteMode mode,
+               ImgPlan *plan,
+               ImgError **error)
+{
+  ImgLayout *layout = image->layout;
+  ImgPrepareResult result;
+
+  if (G_UNLIKELY (!img_check_change (image, offset, length, error)))
+    return IMG_PREPARE_ERROR;
+  result = layout->klass->prepare_write (layout, offset, length, mode, plan, error);
+  if (result == IMG_PREPARE_OK && (plan->length < length || plan->needs_commit))
+    return IMG_PREPARE_CLAIM;
+  return result;
+}
+
+static ImgPrepareResult
 write_in_place (ImgImage *image,
                 guint64 offset,
                 const struct iovec *iov,
@@ -302,24 +312,55 @@ write_in_place (ImgImage *image,
                 ImgError **error)
 {
   ImgIo io = { .op = IMG_IO_WRITE, .length = length, .iov = iov, .n_iov = n_iov };
-  ImgLayout *layout = image->layout;
-  ImgPrepareResult result = IMG_PREPARE_ERROR;
+  ImgPrepareResult result;
   ImgPlan plan;
   ImgWalk walk;
 
   img_walk_begin (&walk, image, FALSE);
   img_walk_enter (&walk);
-  if (G_LIKELY (img_check_change (image, offset, length, error)))
-    result = layout->klass->prepare_write (layout, offset, length, FALSE, &plan, error);
-  if (result == IMG_PREPARE_OK && (plan.length < length || plan.needs_commit))
-    result = IMG_PREPARE_CLAIM;
+  result = plan_in_place (image, offset, length, IMG_WRITE_IN_PLACE, &plan, error);
   if (G_LIKELY (result == IMG_PREPARE_OK))
     {
       io.offset = plan.host_offset;
-      img_storage_submit (plan.storage, &io, 1);
-      img_io_wait (&io, 1);
-      if (G_UNLIKELY (!img_io_collect (&io, 1, error)))
+      if (G_UNLIKELY (!submit (plan.storage, &io, error)))
         result = IMG_PREPARE_ERROR;
+    }
+  img_walk_end (&walk);
+  return result;
+}
+
+static ImgTryResult
+try_storage (ImgStorage *storage, ImgIo *io, ImgError **error)
+{
+  img_storage_submit (storage, io, 1);
+  if (io->would_block)
+    return IMG_TRY_WOULD_BLOCK;
+  return img_io_collect (io, 1, error) ? IMG_TRY_DONE : IMG_TRY_ERROR;
+}
+
+ImgTryResult
+img_image_try_write (ImgImage *image,
+                     guint64 offset,
+                     gconstpointer buffer,
+                     gsize length,
+                     ImgError **error)
+{
+  struct iovec iov = { (gpointer) buffer, length };
+  ImgIo io = { .op = IMG_IO_WRITE, .flags = IMG_IO_NOWAIT, .length = length, .iov = &iov, .n_iov = 1 };
+  ImgPrepareResult prepared = IMG_PREPARE_CLAIM;
+  ImgTryResult result = IMG_TRY_WOULD_BLOCK;
+  ImgPlan plan;
+  ImgWalk walk;
+
+  img_walk_begin (&walk, image, TRUE);
+  if (length > 0 && img_walk_enter (&walk))
+    prepared = plan_in_place (image, offset, length, IMG_WRITE_TRY, &plan, error);
+  if (prepared == IMG_PREPARE_ERROR)
+    result = IMG_TRY_ERROR;
+  if (prepared == IMG_PREPARE_OK)
+    {
+      io.offset = plan.host_offset;
+      result = try_storage (plan.storage, &io, error);
     }
   img_walk_end (&walk);
   return result;
@@ -346,6 +387,7 @@ img_image_writev (ImgImage *image,
   if (G_LIKELY (result != IMG_PREPARE_CLAIM))
     return result == IMG_PREPARE_OK;
   request_begin (&request, image, iov, n_iov);
+  request_claim (&request, offset, length); /* it has been looked whether it could do without */
   success = img_check_change (image, offset, length, error) &&
             write_all (&request, offset, length, cancel, error);
   request_end (&request);

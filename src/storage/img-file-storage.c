@@ -25,21 +25,12 @@
 #include "img-file-write.h"
 #include "img-iov.h"
 
-/* How a read that must not wait is made. Reading from tmpfs never waits for a device, though it
- * does not know RWF_NOWAIT. */
-typedef enum
-{
-  NOWAIT_FLAG,
-  NOWAIT_PLAIN,
-  NOWAIT_NEVER,
-} NowaitMode;
-
 typedef struct
 {
   ImgStorage parent;
   int fd;
   gboolean is_device;
-  gint nowait_mode; /* atomic; NowaitMode */
+  gint nowait_mode; /* atomic; ImgNowaitMode, of reads */
   ImgFileWriter writer;
 } FileStorage;
 
@@ -137,35 +128,23 @@ read_blocking (FileStorage *file, ImgIo *io)
   read_rest (file, io, (gsize) result);
 }
 
-static NowaitMode
-nowait_without_flag (FileStorage *file)
-{
-#ifdef __linux__
-  struct statfs fs;
-
-  if (fstatfs (file->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
-    return NOWAIT_PLAIN;
-#endif
-  return NOWAIT_NEVER;
-}
-
 static void
 read_nowait (FileStorage *file, ImgIo *io)
 {
-  NowaitMode mode = (NowaitMode) g_atomic_int_get (&file->nowait_mode);
+  ImgNowaitMode mode = (ImgNowaitMode) g_atomic_int_get (&file->nowait_mode);
   ssize_t result;
 
-  if (mode == NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS)
+  if (mode == IMG_NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS)
     {
       img_io_complete_partly (io, 0);
       return;
     }
-  result = read_some (file, io->iov, io->n_iov, io->offset, mode == NOWAIT_FLAG);
+  result = read_some (file, io->iov, io->n_iov, io->offset, mode == IMG_NOWAIT_FLAG);
   if (G_LIKELY (result == (ssize_t) io->length))
     img_io_complete (io, NULL);
-  else if (result < 0 && errno == EOPNOTSUPP && mode == NOWAIT_FLAG)
+  else if (result < 0 && errno == EOPNOTSUPP && mode == IMG_NOWAIT_FLAG)
     {
-      g_atomic_int_set (&file->nowait_mode, (gint) nowait_without_flag (file));
+      g_atomic_int_set (&file->nowait_mode, (gint) img_nowait_without_flag (file->fd));
       read_nowait (file, io);
     }
   else if (result < 0 && errno == EAGAIN)

@@ -14,6 +14,8 @@
 #ifdef __linux__
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #endif
 
 #include "img-bytes.h"
@@ -145,33 +147,57 @@ write_all (ImgFileWriter *writer, const ImgIo *io)
   return write_rest (writer, io, (guint64) result);
 }
 
+ImgNowaitMode
+img_nowait_without_flag (int fd)
+{
+#ifdef __linux__
+  struct statfs fs;
+
+  if (fstatfs (fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+    return IMG_NOWAIT_PLAIN;
+#endif
+  return IMG_NOWAIT_NEVER;
+}
+
+static ssize_t
+write_in_mode (const ImgFileWriter *writer, const ImgIo *io, ImgNowaitMode mode)
+{
+  ssize_t result;
+
+  if (mode == IMG_NOWAIT_PLAIN)
+    return img_file_writer_write_some (writer, io->iov, io->n_iov, io->offset);
+#ifdef RWF_NOWAIT
+  do
+    result = pwritev2 (writer->fd, io->iov, (int) io->n_iov, (off_t) io->offset, RWF_NOWAIT);
+  while (result < 0 && errno == EINTR);
+#else
+  result = -1;
+  errno = EOPNOTSUPP;
+#endif
+  return result;
+}
+
 /* Only inside the file: what lets it grow may have to wait for its turn. */
 int
 img_file_writer_write_nowait (ImgFileWriter *writer, const ImgIo *io, gsize *n_done)
 {
-#ifdef RWF_NOWAIT
+  ImgNowaitMode mode = (ImgNowaitMode) g_atomic_int_get (&writer->nowait_mode);
   ssize_t result;
 
   *n_done = 0;
-  if (g_atomic_int_get (&writer->cannot_nowait) || io->n_iov > IMG_FILE_MAX_VECTORS ||
+  if (mode == IMG_NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS ||
       !img_range_fits (io->offset, io->length, get_size (writer)))
     return EAGAIN;
-  do
-    result = pwritev2 (writer->fd, io->iov, (int) io->n_iov, (off_t) io->offset, RWF_NOWAIT);
-  while (result < 0 && errno == EINTR);
-  if (result < 0 && is_unsupported (errno))
+  result = write_in_mode (writer, io, mode);
+  if (result < 0 && mode == IMG_NOWAIT_FLAG && is_unsupported (errno))
     {
-      g_atomic_int_set (&writer->cannot_nowait, TRUE);
-      return EAGAIN;
+      g_atomic_int_set (&writer->nowait_mode, (gint) img_nowait_without_flag (writer->fd));
+      return img_file_writer_write_nowait (writer, io, n_done);
     }
   if (result < 0)
     return errno;
   *n_done = (gsize) result;
   return *n_done == io->length ? 0 : EAGAIN;
-#else
-  *n_done = 0;
-  return EAGAIN;
-#endif
 }
 
 /* ---- zeroes, discard, reserved space ---- */

@@ -31,6 +31,18 @@ G_BEGIN_DECLS
 #define IMG_FILE_MAX_VECTORS 1024
 #endif
 
+/* How a request that must not wait is made. tmpfs never waits for a device, though it does not know
+ * RWF_NOWAIT. */
+typedef enum
+{
+  IMG_NOWAIT_FLAG,
+  IMG_NOWAIT_PLAIN,
+  IMG_NOWAIT_NEVER,
+} ImgNowaitMode;
+
+/* What is left when the kernel knows no RWF_NOWAIT for the file. */
+ImgNowaitMode img_nowait_without_flag (int fd);
+
 typedef struct
 {
   int fd;
@@ -40,7 +52,7 @@ typedef struct
   gint cannot_punch;  /* atomic, as the next ones */
   gint cannot_zero;
   gint cannot_allocate;
-  gint cannot_nowait; /* write without waiting */
+  gint nowait_mode;   /* ImgNowaitMode, of writes */
   gint flush_error;   /* errno of the first flush that failed: no later one succeeds */
 } ImgFileWriter;
 

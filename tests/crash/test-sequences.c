@@ -29,6 +29,8 @@ can_do (guint op)
 {
   if (op == CRASH_OP_READ)
     return FALSE;
+  if (op == CRASH_OP_COMMIT)
+    return geometry->has_base;
   return op != CRASH_OP_WRITE_COMPRESSED ||
          (g_str_equal (geometry->format, "qcow2") && !geometry->has_data_file);
 }

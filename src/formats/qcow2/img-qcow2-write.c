@@ -244,12 +244,18 @@ check_rest (const ImgQcow2 *self, ImgQcow2Entry first, guint n)
 
 /* Without the turn. CLAIM: it is not as simple as that. */
 static ImgPrepareResult
-prepare_in_place (ImgQcow2 *self, guint64 offset, guint64 length, ImgPlan *plan, ImgError **error)
+prepare_in_place (ImgQcow2 *self,
+                  guint64 offset,
+                  guint64 length,
+                  ImgMapFlags flags,
+                  ImgPlan *plan,
+                  ImgError **error)
 {
   guint64 entry = __atomic_load_n (&self->l1[offset >> self->l1_shift], __ATOMIC_ACQUIRE);
   guint64 table = entry & IMG_QCOW2_OFFSET_MASK;
   guint n = img_qcow2_count_in_slice (self, offset, length);
   ImgQcow2Entry first = { 0 };
+  ImgMapResult result;
   ImgTableView view;
   Run run;
 
@@ -259,10 +265,10 @@ prepare_in_place (ImgQcow2 *self, guint64 offset, guint64 length, ImgPlan *plan,
     return IMG_PREPARE_CLAIM;
   do
     {
-      if (img_table_cache_look (self->tables, offset >> self->slice_shift,
-                                img_qcow2_slice_host (self, table, offset), IMG_MAP_NONE, &view,
-                                error) != IMG_MAP_OK)
-        return IMG_PREPARE_ERROR;
+      result = img_table_cache_look (self->tables, offset >> self->slice_shift,
+                                     img_qcow2_slice_host (self, table, offset), flags, &view, error);
+      if (result != IMG_MAP_OK)
+        return result == IMG_MAP_ERROR ? IMG_PREPARE_ERROR : IMG_PREPARE_CLAIM;
       run = look_for_run (self, &view, offset, length, n, &first);
     }
   while (!img_table_view_end (&view));
@@ -376,7 +382,7 @@ ImgPrepareResult
 img_qcow2_prepare_write (ImgLayout *layout,
                          guint64 offset,
                          guint64 length,
-                         gboolean is_claimed,
+                         ImgWriteMode mode,
                          ImgPlan *plan,
                          ImgError **error)
 {
@@ -385,8 +391,9 @@ img_qcow2_prepare_write (ImgLayout *layout,
 
   if (G_UNLIKELY (!img_qcow2_writer_check (self, error)))
     return IMG_PREPARE_ERROR;
-  if (!is_claimed)
-    return prepare_in_place (self, offset, length, plan, error);
+  if (mode != IMG_WRITE_CLAIMED)
+    return prepare_in_place (self, offset, length, mode == IMG_WRITE_TRY ? IMG_MAP_TRY : IMG_MAP_NONE, plan,
+                             error);
   img_qcow2_quarantine_release (self);
   img_turn_take (&self->writer->turn);
   result = prepare_claimed (self, offset, length, plan, error);

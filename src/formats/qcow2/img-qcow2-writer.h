@@ -214,7 +214,7 @@ ImgTableResult img_qcow2_commit_punch (ImgQcow2 *self, const ImgPlan *plan, ImgE
 /* ---- the layout's functions ---- */
 
 ImgPrepareResult img_qcow2_prepare_write (ImgLayout *layout, guint64 offset, guint64 length,
-                                          gboolean is_claimed, ImgPlan *plan, ImgError **error);
+                                          ImgWriteMode mode, ImgPlan *plan, ImgError **error);
 ImgPrepareResult img_qcow2_prepare_compressed (ImgLayout *layout, guint64 offset, guint64 length,
                                                gsize stored_length, ImgPlan *plan, ImgError **error);
 gboolean         img_qcow2_encode (ImgLayout *layout, const guint8 *plain, guint8 *stored,

@@ -54,7 +54,7 @@ static ImgPrepareResult
 raw_prepare_write (ImgLayout *layout,
                    guint64 offset,
                    guint64 length,
-                   gboolean is_claimed,
+                   ImgWriteMode mode,
                    ImgPlan *plan,
                    ImgError **error)
 {
