@@ -14,12 +14,21 @@
 
 static gint fault_countdown; /* 0: off */
 static gint fault_persists;
+static gint fault_has_struck;
 
 void
 img_alloc_set_fault (guint nth, gboolean persist)
 {
   g_atomic_int_set (&fault_persists, persist);
+  g_atomic_int_set (&fault_has_struck, FALSE);
   g_atomic_int_set (&fault_countdown, (gint) nth);
+}
+
+gboolean
+img_alloc_clear_fault (void)
+{
+  g_atomic_int_set (&fault_countdown, 0);
+  return g_atomic_int_get (&fault_has_struck);
 }
 
 static gboolean
@@ -29,6 +38,7 @@ must_fail (void)
     return FALSE;
   if (!g_atomic_int_dec_and_test (&fault_countdown))
     return FALSE;
+  g_atomic_int_set (&fault_has_struck, TRUE);
   if (g_atomic_int_get (&fault_persists))
     g_atomic_int_set (&fault_countdown, 1);
   return TRUE;

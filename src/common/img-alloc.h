@@ -18,7 +18,9 @@ void     img_free       (gpointer memory);
 
 /* Tests: the @nth allocation from now on fails (1 is the next one), and with @persist all later ones;
  * 0 switches it off. */
-void     img_alloc_set_fault (guint nth, gboolean persist);
+void     img_alloc_set_fault   (guint nth, gboolean persist);
+/* The same as with 0; whether an allocation failed for that since it was set. */
+gboolean img_alloc_clear_fault (void);
 
 typedef guint8 ImgBuffer;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgBuffer, img_free)

@@ -5,7 +5,7 @@
 /* The nth call of the storage fails, for n = 1, 2, … until an operation gets through without meeting the
  * fault; for every operation, errno, effect, once and for good. Afterwards the handle works on, or is
  * poisoned because a flush failed; the file opens, is clean but for leaks, holds what the model allows;
- * and a thousand more operations leave it so.
+ * and a thousand more operations leave it so. The same for the nth allocation of memory.
  *
  *   test-faults DISK
  */
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "crash-work.h"
+#include "img-alloc.h"
 
 #define N_AFTERWARDS 30
 #define N_LATER 100
@@ -40,6 +41,9 @@ typedef enum
   ACTION_READ,
   ACTION_FLUSH,
   ACTION_RESIZE,
+  ACTION_RESIZE_METADATA,
+  ACTION_RESIZE_FALLOC,
+  ACTION_RESIZE_FULL,
   ACTION_SHRINK,
   ACTION_CLOSE,
   ACTION_OPEN,
@@ -49,7 +53,8 @@ typedef enum
 static const char *const action_names[N_ACTIONS] = {
   "write-new",  "write-many", "write-part",         "overwrite-compressed", "write-compressed",
   "zero",       "zero-unmap", "discard",            "discard-to-backing",   "read",
-  "flush",      "resize",     "shrink",             "close",                "open",
+  "flush",      "resize",     "resize-metadata",    "resize-falloc",        "resize-full",
+  "shrink",     "close",      "open",
 };
 
 /* What the image is like when the action comes. */
@@ -140,6 +145,10 @@ act (CrashWork *work, Action action)
       crash_work_do (work, CRASH_OP_FLUSH, 0, 0);
       break;
     case ACTION_RESIZE:
+    case ACTION_RESIZE_METADATA:
+    case ACTION_RESIZE_FALLOC:
+    case ACTION_RESIZE_FULL:
+      work->n_grown = IMG_PREALLOCATE_OFF + (guint) (action - ACTION_RESIZE);
       crash_work_do (work, CRASH_OP_RESIZE, 0, 0);
       break;
     case ACTION_SHRINK:
@@ -225,6 +234,21 @@ use_file (CrashWork *work, guint64 seed, guint n_later)
     crash_pages_free (layers[i]);
 }
 
+/* An image in the state that the action finds. */
+static void
+prepare (CrashWork *work, Action action, Start start, guint64 seed)
+{
+  crash_work_init (work, geometry, seed);
+  if (start != START_EMPTY)
+    fill (work);
+  if (start == START_DIRTY)
+    make_dirty (work);
+  if (action == ACTION_OPEN)
+    crash_work_close (work);
+  work->may_fail = TRUE;
+  work->may_leak = TRUE;
+}
+
 /* FALSE: the operation got through without meeting the fault. */
 static gboolean
 run_fault (Action action, Start start, const CrashFault *fault, guint n_later)
@@ -237,15 +261,7 @@ run_fault (Action action, Start start, const CrashFault *fault, guint n_later)
   gboolean struck;
 
   context = text;
-  crash_work_init (&work, geometry, fault->nth);
-  if (start != START_EMPTY)
-    fill (&work);
-  if (start == START_DIRTY)
-    make_dirty (&work);
-  if (action == ACTION_OPEN)
-    crash_work_close (&work);
-  work.may_fail = TRUE;
-  work.may_leak = TRUE;
+  prepare (&work, action, start, fault->nth);
   crash_log_set_fault (work.log, fault);
   act (&work, action);
   struck = crash_log_has_failed (work.log);
@@ -270,6 +286,55 @@ count_until_through (
   return fault.nth - 1;
 }
 
+/* FALSE: there was memory for all of it. */
+static gboolean
+run_without_memory (Action action, Start start, guint nth, gboolean persists)
+{
+  g_autofree char *text =
+    g_strdup_printf ("%s: %s, %s, allocation %u fails, %s", geometry->name, start_names[start],
+                     action_names[action], nth, persists ? "and all later ones" : "once");
+  gboolean struck;
+  CrashWork work;
+
+  context = text;
+  prepare (&work, action, start, nth);
+  img_alloc_set_fault (nth, persists);
+  act (&work, action);
+  struck = img_alloc_clear_fault ();
+  if (action != ACTION_OPEN || work.image != NULL)
+    use_handle (&work, nth);
+  use_file (&work, nth, N_LATER);
+  crash_work_clear (&work);
+  return struck;
+}
+
+static guint
+count_allocations (Action action, Start start, gboolean persists)
+{
+  guint nth = 1;
+
+  while (run_without_memory (action, start, nth, persists))
+    {
+      nth++;
+      g_assert_cmpuint (nth, <, MAX_CALLS);
+    }
+  return nth - 1;
+}
+
+static void
+test_no_memory (gconstpointer data)
+{
+  Action action = (Action) GPOINTER_TO_INT (data);
+  guint n = 0;
+
+  for (guint start = 0; start < N_STARTS; start++)
+    for (guint persists = 0; persists < 2; persists++)
+      n += count_allocations (action, start, persists);
+  g_test_message ("%s: %u allocations failed", action_names[action], n);
+  if (action == ACTION_OPEN && g_str_equal (geometry->format, "qcow2"))
+    g_assert_cmpuint (n, >, 0);
+}
+
 static void
 test_faults (gconstpointer data)
 {
@@ -282,6 +347,12 @@ test_faults (gconstpointer data)
       for (guint persists = 0; persists < 2; persists++)
         for (guint effect = CRASH_FAULT_BEFORE; effect <= CRASH_FAULT_AFTER; effect++)
           n += count_until_through (action, start, errnos[i], persists, effect);
+  /* Whatever the errno, it is one that a file may answer with. */
+  for (guint start = 0; start < N_STARTS; start++)
+    {
+      n += count_until_through (action, start, EDQUOT, start % 2, CRASH_FAULT_BEFORE);
+      n += count_until_through (action, start, EINTR, FALSE, CRASH_FAULT_HALF);
+    }
   g_test_message ("%s: %u faults met", action_names[action], n);
   /* Some operations only change tables in memory. */
   if (action == ACTION_FLUSH || action == ACTION_CLOSE ||
@@ -299,6 +370,12 @@ main (int argc, char **argv)
       g_autofree char *path = g_strdup_printf ("/crash/faults/%s", action_names[action]);
 
       g_test_add_data_func (path, GINT_TO_POINTER (action), test_faults);
+    }
+  for (guint action = 0; action < N_ACTIONS; action++)
+    {
+      g_autofree char *path = g_strdup_printf ("/crash/no-memory/%s", action_names[action]);
+
+      g_test_add_data_func (path, GINT_TO_POINTER (action), test_no_memory);
     }
   return g_test_run ();
 }
