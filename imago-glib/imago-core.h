@@ -6,10 +6,12 @@
 
 #pragma once
 
-#include "common/img-common.h"
+#include "common/img-alloc.h"
 #include "common/img-cancel.h"
+#include "common/img-common.h"
 #include "common/img-iov.h"
 #include "common/img-pool.h"
+#include "common/img-turn.h"
 #include "storage/img-storage.h"
 #include "storage/img-file-storage.h"
 #include "storage/img-simple-storages.h"

@@ -12,6 +12,7 @@
 #include <imago-glib/imago-error.h>
 #include <imago-glib/imago-storage-request.h>
 #include <imago-glib/imago-storage.h>
+#include <imago-glib/imago-stream-storage.h>
 #include <imago-glib/imago-file-storage.h>
 #include <imago-glib/imago-memory-storage.h>
 #include <imago-glib/imago-null-storage.h>

@@ -7,19 +7,21 @@
 #include <glib/gi18n-lib.h>
 
 #include "imago-error-private.h"
-#include "imago-file-storage-private.h"
 #include "imago-format-private.h"
 #include "imago-image-private.h"
 #include "imago-open-options-private.h"
 #include "imago-reference-policy-private.h"
 #include "imago-reference-private.h"
 #include "imago-storage-private.h"
+#include "imago-stream-core.h"
 
 /* What is asked for, in words of the core: a worker touches no object of the application. */
 typedef struct
 {
-  char *path;          /* this or the storage */
+  char *path;          /* this, or one of the next two */
+  GFile *remote;       /* owned; without a local path. GFiles may be used on any thread. */
   ImgStorage *storage; /* owned */
+  GCancellable *cancellable; /* of a blocking call, in whose thread we are then; nullable */
   ImgFileFlags file_flags;
   char *format_name;
   char *snapshot;
@@ -42,6 +44,7 @@ opening_free (gpointer data)
   Opening *opening = data;
 
   g_free (opening->path);
+  g_clear_object (&opening->remote);
   img_storage_unref (opening->storage);
   g_free (opening->format_name);
   g_free (opening->snapshot);
@@ -147,31 +150,52 @@ check_writing (const Opening *opening, ImgError **error)
   return FALSE;
 }
 
+static ImgStorage *
+open_storage (Opening *opening, ImgError **error)
+{
+  if (opening->storage != NULL)
+    return img_storage_ref (opening->storage);
+  if (opening->path != NULL)
+    return img_file_storage_open (opening->path, opening->file_flags, error);
+  return imago_stream_core_open (opening->remote, opening->options.layout.writable, opening->cancellable,
+                                 error);
+}
+
+/* What messages call it, quoted; NULL if it has no name. */
+static char *
+quote_name (Opening *opening, ImgStorage *storage)
+{
+  g_autofree char *uri = NULL;
+
+  if (opening->remote != NULL)
+    {
+      uri = g_file_get_uri (opening->remote);
+      return img_quote_name (uri);
+    }
+  if (storage == NULL || img_storage_get_name (storage) == NULL)
+    return NULL;
+  return img_quote_name (img_storage_get_name (storage));
+}
+
 static gpointer
 run_open (gpointer data, ImgCancel *cancel, ImgError **error)
 {
   Opening *opening = data;
   g_autoptr (ImgStorage) storage = NULL;
-  ImgImage *image;
+  ImgImage *image = NULL;
   Opened *opened;
 
   if (!check_writing (opening, error))
     return NULL;
-  if (opening->storage != NULL)
-    storage = img_storage_ref (opening->storage);
-  else
-    storage = img_file_storage_open (opening->path, opening->file_flags, error);
-  if (storage == NULL)
-    return NULL;
-  image = open_image (opening, storage, cancel, error);
+  storage = open_storage (opening, error);
+  if (storage != NULL)
+    image = open_image (opening, storage, cancel, error);
   if (image == NULL)
     {
-      g_autofree char *name = NULL;
+      g_autofree char *name = quote_name (opening, storage);
 
-      if (img_storage_get_name (storage) == NULL)
-        return NULL;
-      name = img_quote_name (img_storage_get_name (storage));
-      img_error_prefix (error, _("Cannot open %s: "), name);
+      if (name != NULL)
+        img_error_prefix (error, _("Cannot open %s: "), name);
       return NULL;
     }
   opened = g_new (Opened, 1);
@@ -198,6 +222,17 @@ make_image (Opened *opened, ImagoStorage *storage)
   return self;
 }
 
+static Opening *
+opening_new_for_file (GFile *file, ImagoOpenOptions *options)
+{
+  Opening *opening = opening_new (options);
+
+  opening->path = g_file_get_path (file);
+  if (opening->path == NULL)
+    opening->remote = g_object_ref (file);
+  return opening;
+}
+
 static void
 start_open (GTask *task, Opening *opening)
 {
@@ -214,13 +249,18 @@ start_open (GTask *task, Opening *opening)
 
 /**
  * imago_image_open: (constructor)
- * @file: a local file
+ * @file: a file
  * @options: (nullable): how to open it, or %NULL for the defaults
  * @cancellable: (nullable): a #GCancellable, or %NULL
  * @error: return location for a #GError, or %NULL
  *
  * Opens a disk image, for reading unless #ImagoOpenOptions:writable is set. As long as nothing is changed,
  * nothing is written to the file.
+ *
+ * A @file without a local path, such as one on another machine, is opened as GIO opens it, and stored in
+ * an #ImagoStreamStorage. Names inside it lead nowhere then: give its backing image by
+ * imago_image_set_backing(), or have #ImagoMapPolicy or #ImagoCallbackPolicy answer them. A place that must
+ * be mounted first is not mounted.
  *
  * Without #ImagoOpenOptions:format-name the format is guessed from the first bytes: a file that
  * matches exactly one format is opened as that, one that matches none as raw;
@@ -239,28 +279,24 @@ start_open (GTask *task, Opening *opening)
 ImagoImage *
 imago_image_open (GFile *file, ImagoOpenOptions *options, GCancellable *cancellable, GError **error)
 {
-  ImgError *core_error = NULL;
   Opening *opening;
-  Opened *opened = NULL;
+  Opened *opened;
 
   g_return_val_if_fail (G_IS_FILE (file), NULL);
   g_return_val_if_fail (options == NULL || IMAGO_IS_OPEN_OPTIONS (options), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  opening = opening_new (options);
-  opening->path = imago_file_dup_path (file, &core_error);
-  if (opening->path != NULL)
-    opened = imago_request_run (run_open, opening, cancellable, error);
-  else
-    imago_error_take (error, core_error);
+  opening = opening_new_for_file (file, options);
+  opening->cancellable = cancellable;
+  opened = imago_request_run (run_open, opening, cancellable, error);
   opening_free (opening);
   return make_image (opened, NULL);
 }
 
 /**
  * imago_image_open_async:
- * @file: a local file
+ * @file: a file
  * @options: (nullable): how to open it, or %NULL for the defaults
  * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
  * @cancellable: (nullable): a #GCancellable, or %NULL
@@ -279,9 +315,6 @@ imago_image_open_async (GFile *file,
                         GAsyncReadyCallback callback,
                         gpointer user_data)
 {
-  ImgError *core_error = NULL;
-  GError *error = NULL;
-  Opening *opening;
   GTask *task;
 
   g_return_if_fail (G_IS_FILE (file));
@@ -291,16 +324,7 @@ imago_image_open_async (GFile *file,
   task = g_task_new (NULL, cancellable, callback, user_data);
   g_task_set_source_tag (task, imago_image_open_async);
   g_task_set_priority (task, io_priority);
-  opening = opening_new (options);
-  opening->path = imago_file_dup_path (file, &core_error);
-  if (opening->path != NULL)
-    {
-      start_open (task, opening);
-      return;
-    }
-  opening_free (opening);
-  imago_error_take (&error, core_error);
-  imago_request_answer_error (task, error);
+  start_open (task, opening_new_for_file (file, options));
 }
 
 /**

@@ -15,6 +15,7 @@
 #include "imago-request.h"
 #include "imago-storage-hook.h"
 #include "imago-storage-private.h"
+#include "imago-stream-storage.h"
 #include "imago-window-storage.h"
 
 /**
@@ -260,6 +261,7 @@ imago_storage_new_from_core (ImgStorage *core)
     { "file", imago_file_storage_get_type },
     { "memory", imago_memory_storage_get_type },
     { "null", imago_null_storage_get_type },
+    { "stream", imago_stream_storage_get_type },
     { "window", imago_window_storage_get_type },
   };
   ImagoStorage *self = imago_hook_storage_get_object (core);

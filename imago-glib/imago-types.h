@@ -18,6 +18,7 @@ typedef struct _ImagoStorageRequest ImagoStorageRequest;
 typedef struct _ImagoFileStorage ImagoFileStorage;
 typedef struct _ImagoMemoryStorage ImagoMemoryStorage;
 typedef struct _ImagoNullStorage ImagoNullStorage;
+typedef struct _ImagoStreamStorage ImagoStreamStorage;
 typedef struct _ImagoWindowStorage ImagoWindowStorage;
 typedef struct _ImagoFormat ImagoFormat;
 typedef struct _ImagoReference ImagoReference;

@@ -653,6 +653,25 @@ tap.test('io-stream', () => withFolder(folder => {
     judge(`${folder}/base.qcow2`, disk);
 }));
 
+tap.test('stream-storage', () => withFolder(folder => {
+    const file = workCopy(folder);
+    const memory = Gio.MemoryInputStream.new_from_bytes(file.load_bytes(null)[0]);
+    let image = Imago.Image.open_storage(Imago.StreamStorage.new_for_input(memory), options(), null);
+    const disk = image.read_bytes(0, image.get_size(), null).toArray();
+    equal(digestOf(image), digestOf(Imago.Image.open(file, options(), null)));
+    image = Imago.Image.open_storage(new Imago.StreamStorage({input_stream: memory}), options(), null);
+    equal(image.get_size(), disk.length);
+    for (const storage of [Imago.StreamStorage.new_for_io(file.open_readwrite(null)),
+        new Imago.StreamStorage({io_stream: file.open_readwrite(null)})]) {
+        image = Imago.Image.open_storage(storage, options({writable: true}), null);
+        const result = wait(done => image.write_bytes_async(30000, encode('far away'), NORMAL, null, done));
+        equal(image.write_bytes_finish(result), true);
+        image.close(null);
+    }
+    disk.set(encode('far away'), 30000);
+    judge(`${folder}/base.qcow2`, disk);
+}));
+
 tap.test('write-and-close', () => withFolder(folder => {
     const image = openWritable(workCopy(folder));
     equal([image.get_writable(), openDisk().get_writable()], [true, false]);

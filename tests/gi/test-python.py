@@ -873,6 +873,28 @@ def io_stream():
 
 
 @tap.test
+def stream_storage():
+    content = (DATA / 'base.qcow2').read_bytes()
+    wanted = Imago.Image.open(Gio.File.new_for_path(str(DATA / 'base.qcow2')), None, None)
+    disk = bytearray(wanted.read_bytes(0, wanted.get_size(), None).get_data())
+    memory = Gio.MemoryInputStream.new_from_bytes(GLib.Bytes.new(content))
+    storage = Imago.StreamStorage.new_for_input(memory)
+    tap.equal((storage.get_writable(), storage.query_size(None)[-1]), (False, len(content)))
+    for storage in storage, Imago.StreamStorage(input_stream=memory):
+        image = Imago.Image.open_storage(storage, options(), None)
+        tap.true(image.read_bytes(0, len(disk), None).get_data() == disk, 'the same disk')
+    with Folder() as folder:
+        file = work_copy(folder)
+        for make in Imago.StreamStorage.new_for_io, lambda stream: Imago.StreamStorage(io_stream=stream):
+            image = Imago.Image.open_storage(make(file.open_readwrite(None)), options(writable=True), None)
+            result = wait(image.write_bytes_async, 30000, GLib.Bytes.new(b'far away'), NORMAL, None)
+            tap.equal(image.write_bytes_finish(result), True)
+            image.close(None)
+        disk[30000:30008] = b'far away'
+        judge(folder / 'base.qcow2', bytes(disk))
+
+
+@tap.test
 def write_and_close():
     with Folder() as folder:
         image = open_writable(work_copy(folder))
