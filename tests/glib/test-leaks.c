@@ -122,6 +122,7 @@ open_and_close (Fixture *fixture)
   g_autoptr (GBytes) bytes = imago_image_read_bytes (image, 0, 4096, NULL, &error);
 
   g_assert_no_error (error);
+  g_assert_cmpuint (g_bytes_get_size (bytes), ==, 4096);
   imago_image_close (image, NULL, &error);
   g_assert_no_error (error);
 }
