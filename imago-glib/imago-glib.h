@@ -24,6 +24,7 @@
 #include <imago-glib/imago-create-options.h>
 #include <imago-glib/imago-extent.h>
 #include <imago-glib/imago-snapshot.h>
+#include <imago-glib/imago-batch.h>
 #include <imago-glib/imago-bitmap.h>
 #include <imago-glib/imago-image-info.h>
 #include <imago-glib/imago-image.h>

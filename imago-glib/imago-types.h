@@ -31,6 +31,7 @@ typedef struct _ImagoSnapshot ImagoSnapshot;
 typedef struct _ImagoBitmap ImagoBitmap;
 typedef struct _ImagoImageInfo ImagoImageInfo;
 typedef struct _ImagoImage ImagoImage;
+typedef struct _ImagoBatch ImagoBatch;
 typedef struct _ImagoInspection ImagoInspection;
 typedef struct _ImagoJob ImagoJob;
 typedef struct _ImagoConvertJob ImagoConvertJob;

@@ -391,6 +391,7 @@ run_share (ImgTask *task)
 
 void
 img_pool_run_parallel (ImgPool *pool,
+                       ImgTaskKind kind,
                        guint n_workers,
                        int priority,
                        ImgParallelFunc func,
@@ -403,8 +404,7 @@ img_pool_run_parallel (ImgPool *pool,
   section.n_left = n_workers > 0 ? n_workers - 1 : 0;
   for (guint i = 1; i < n_workers; i++)
     {
-      shares[i] =
-        (Share) { { .run = run_share, .kind = IMG_TASK_CPU, .priority = priority }, &section, i };
+      shares[i] = (Share) { { .run = run_share, .kind = kind, .priority = priority }, &section, i };
       if (!img_pool_push (pool, &shares[i].task, NULL))
         share_done (&section);
     }

@@ -80,7 +80,7 @@ typedef void (*ImgParallelFunc) (gpointer data, guint worker);
 
 /* Runs @func on up to @n_workers threads at once, this one among them, and returns when all have
  * returned. @func takes work from a list of its own until there is none. */
-void     img_pool_run_parallel (ImgPool *pool, guint n_workers, int priority,
+void     img_pool_run_parallel (ImgPool *pool, ImgTaskKind kind, guint n_workers, int priority,
                                 ImgParallelFunc func, gpointer data);
 
 guint    img_pool_get_cpu_limit (ImgPool *pool);

@@ -326,7 +326,7 @@ copy_all (ImgImage *source,
   guint n_threads = options->n_threads > 0 ? options->n_threads : img_pool_get_cpu_limit (pool);
 
   img_mutex_init (&conversion.mutex);
-  img_pool_run_parallel (pool, MIN (n_threads, img_pool_get_cpu_limit (pool)), options->priority,
+  img_pool_run_parallel (pool, IMG_TASK_CPU, MIN (n_threads, img_pool_get_cpu_limit (pool)), options->priority,
                          convert_worker, &conversion);
   img_mutex_clear (&conversion.mutex);
   if (conversion.error != NULL)

@@ -309,6 +309,23 @@ const RefusingPolicy = GObject.registerClass({
     }
 });
 
+tap.test('batch', () => {
+    const image = openDisk();
+    const many = new Imago.Batch({image});
+    equal(many.get_image() === image, true);
+    equal([0, 65536, 4096].map(offset => many.add_read(offset, 512)), [0, 1, 2]);
+    equal(many.get_n_requests(), 3);
+    const result = wait(done => many.run_async(NORMAL, null, done));
+    equal(many.run_finish(result), true);
+    [0, 65536, 4096].forEach((offset, index) => {
+        equal(many.check(index), true);
+        equal(many.dup_bytes(index).equal(image.read_bytes(offset, 512, null)), true);
+    });
+    const refused = Imago.Batch.new(image);
+    refused.add_write(0, new TextEncoder().encode('no'));
+    fails(Imago.Error, Imago.Error.READ_ONLY, () => refused.run(null));
+});
+
 // ---- storages in JavaScript ----
 
 // A Uint8Array of fixed size, with a hook that a test can replace.

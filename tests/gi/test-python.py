@@ -406,6 +406,26 @@ def policy_that_answers_later():
     tap.equal(len(asked), 1)
 
 
+@tap.test
+def batch():
+    image = open_disk()
+    many = Imago.Batch.new(image)
+    tap.true(many.get_image() is image)
+    tap.equal([many.add_read(offset, 512) for offset in (0, 65536, 4096)], [0, 1, 2])
+    tap.equal(many.add_read(1 << 40, 1), 3)
+    tap.equal(many.get_n_requests(), 4)
+    fails(Imago.Error.OUT_OF_RANGE, many.run_finish, wait(many.run_async, NORMAL, None))
+    for index, offset in enumerate((0, 65536, 4096)):
+        tap.true(many.check(index))
+        tap.equal(many.dup_bytes(index).get_data(), image.read_bytes(offset, 512, None).get_data())
+    fails(Imago.Error.OUT_OF_RANGE, many.check, 3)
+    tap.equal(many.dup_bytes(3), None)
+    fails(Imago.Error.FAILED, many.run, None)
+    refused = Imago.Batch.new(image)
+    refused.add_write(0, GLib.Bytes.new(b'no'))
+    fails(Imago.Error.READ_ONLY, refused.run, None)
+
+
 # ---- storages in Python ----
 
 class ShelfStorage(Imago.Storage):

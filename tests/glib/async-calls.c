@@ -701,6 +701,30 @@ finish_storage_flush (TestSubject *subject, GAsyncResult *result, GError **error
   return imago_storage_flush_finish (subject->memory, result, error);
 }
 
+static void
+start_batch (TestSubject *subject,
+             int io_priority,
+             GCancellable *cancellable,
+             GAsyncReadyCallback callback,
+             gpointer user_data)
+{
+  imago_batch_run_async (subject->batch, io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_batch (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GByteArray) wanted = test_pattern_new (TEST_COUNT, 3);
+  g_autoptr (GBytes) bytes = NULL;
+
+  if (!imago_batch_run_finish (subject->batch, result, error))
+    return FALSE;
+  bytes = imago_batch_dup_bytes (subject->batch, 0);
+  g_assert_cmpmem (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), wanted->data, TEST_COUNT);
+  g_assert_true (imago_batch_check (subject->batch, 1, NULL));
+  return TRUE;
+}
+
 const TestCall test_calls[] = {
   { "imago_file_storage_open", NULL, start_file_storage, finish_file_storage, TEST_CALL_ABANDONS },
   { "imago_storage_read_bytes", NULL, start_storage_read, finish_storage_read, TEST_CALL_ABANDONS },
@@ -716,6 +740,7 @@ const TestCall test_calls[] = {
   { "imago_image_map_extents", NULL, start_map_extents, finish_map_extents, TEST_CALL_ABANDONS },
   { "imago_format_probe", NULL, start_probe, finish_probe, TEST_CALL_ABANDONS },
   { "imago_inspect", NULL, start_inspect, finish_inspect, TEST_CALL_ABANDONS },
+  { "imago_batch_run", NULL, start_batch, finish_batch, TEST_CALL_NONE },
   { "imago_job_run", NULL, start_job, finish_job, TEST_CALL_NONE },
   { "imago_image_write_bytes", NULL, start_write_bytes, finish_write_bytes, TEST_CALL_NONE },
   { "imago_image_write_compressed", NULL, start_write_compressed, finish_write_compressed, TEST_CALL_NONE },
@@ -783,7 +808,8 @@ static void
 watch_all (TestSubject *subject)
 {
   gpointer objects[] = { subject->file,  subject->storage, subject->image, subject->deferred,
-                         subject->target, subject->job,    subject->memory, subject->disk };
+                         subject->target, subject->job,    subject->memory, subject->disk,
+                         subject->batch };
 
   for (guint i = 0; i < G_N_ELEMENTS (objects); i++)
     watch (subject, objects[i]);
@@ -813,6 +839,9 @@ test_subject_init (TestSubject *subject)
   subject->bytes = watched_bytes_new (subject, test_pattern_new (TEST_COUNT, 9));
   subject->cluster =
     watched_bytes_new (subject, g_byte_array_new_take (g_malloc0 (65536), 65536));
+  subject->batch = imago_batch_new (subject->disk);
+  imago_batch_add_read (subject->batch, 2 * 65536, TEST_COUNT);
+  imago_batch_add_write (subject->batch, 0, subject->bytes);
   watch_all (subject);
 }
 
@@ -820,6 +849,7 @@ void
 test_subject_drop (TestSubject *subject)
 {
   g_clear_object (&subject->job);
+  g_clear_object (&subject->batch);
   g_clear_object (&subject->image);
   g_clear_object (&subject->deferred);
   g_clear_object (&subject->storage);

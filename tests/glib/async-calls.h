@@ -37,6 +37,7 @@ typedef struct
   ImagoStorage *memory;  /* other memory */
   ImgStorage *memory_core;
   ImagoImage *disk;      /* a qcow2 image that can be written, with data in its first clusters */
+  ImagoBatch *batch;     /* a read and a write of the disk */
   GBytes *bytes;         /* TEST_COUNT of them */
   GBytes *cluster;
 } TestSubject;

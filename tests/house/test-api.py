@@ -27,12 +27,13 @@ NAMESPACE = ElementTree.parse(GIR).getroot().find(f'{CORE}namespace')
 CALLABLES = [CORE + kind for kind in ('constructor', 'method', 'function')]
 # For C only: each does without a copy, or without a switch of threads, what the other languages have to do with.
 C_ONLY = {'imago_image_read_at', 'imago_image_readv_at', 'imago_image_write_at', 'imago_image_writev_at',
-          'imago_storage_request_get_vectors', 'imago_storage_class_set_thread_safe'}
+          'imago_batch_add_read_at', 'imago_storage_request_get_vectors', 'imago_storage_class_set_thread_safe'}
 # Blocking calls without _async, and why: they work on memory of the caller, who would have to keep it until the answer;
 # the twins that take or return GBytes do it.
 WITHOUT_TWIN = {name for name in C_ONLY if name.startswith('imago_image_')}
 # Fallible calls without a GCancellable, and why they need none.
 NEVER_WAITS = {
+    'imago_batch_check': 'tells what has been',
     'imago_file_storage_open_fd': 'looks at a file that is open already',
     'imago_image_set_backing': 'compares two images that are open already',
     'imago_memory_storage_dup_bytes': 'copies memory',

@@ -255,7 +255,7 @@ run_coordinator (ImgTask *task)
 {
   Coordinator *coordinator = (Coordinator *) task;
 
-  img_pool_run_parallel (coordinator->pool, 8, 0, take_all, &coordinator->shared);
+  img_pool_run_parallel (coordinator->pool, IMG_TASK_CPU, 8, 0, take_all, &coordinator->shared);
   counter_add (coordinator->done);
 }
 
@@ -275,7 +275,7 @@ test_parallel (void)
   for (guint i = 0; i < G_N_ELEMENTS (coordinator->shared.seen); i++)
     g_assert_cmpint (coordinator->shared.seen[i], ==, 1);
   coordinator->shared.next = 0;
-  img_pool_run_parallel (pool, 3, 0, take_all, &coordinator->shared);
+  img_pool_run_parallel (pool, IMG_TASK_CPU, 3, 0, take_all, &coordinator->shared);
   g_assert_cmpint (coordinator->shared.seen[999], ==, 2);
   img_pool_free (pool);
 }

@@ -1,0 +1,672 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "imago-batch.h"
+#include "imago-buffer-private.h"
+#include "imago-error-private.h"
+#include "imago-image-private.h"
+
+/* A batch goes through three hands: its owner's, who adds to it; the library's from the start of a run to its
+ * answer; its owner's again, who looks at what came of it. `state` says whose turn it is, so that nothing in
+ * between needs a lock. On workers, threads take one request after the other from a shared counter. */
+
+/* How many requests wait for a storage at once. */
+#define MAX_PARALLEL 32
+
+/**
+ * SECTION:imago-batch
+ * @title: ImagoBatch
+ * @short_description: Many reads and writes in one call
+ *
+ * An #ImagoBatch is a list of reads and writes that an image carries out together. That costs one task and one
+ * callback, however many they are, and those that have to wait for a storage wait at the same time.
+ *
+ * The requests have no order among themselves. One that fails does not keep the others from being tried:
+ * imago_batch_check() tells what became of each.
+ *
+ * A batch is run once. It belongs to one thread until it is run, and again when it has run; nothing may be added
+ * or asked meanwhile.
+ */
+
+/**
+ * ImagoBatch:
+ *
+ * Reads and writes that are carried out in one call.
+ *
+ * Since: 1.0
+ */
+
+typedef struct
+{
+  guint64 offset;
+  gsize count;
+  guint8 *buffer;   /* READ: nullable before it is tried */
+  GBytes *bytes;    /* WRITE: what is to be written; READ: the result, once it has been asked for */
+  ImgError *error;  /* owned */
+  gboolean is_write;
+  gboolean is_borrowed; /* the buffer is the caller's */
+  gboolean is_done;     /* tried, with success or error */
+} Item;
+
+/* Outlives the object on workers. */
+typedef struct
+{
+  gint ref_count; /* atomic */
+  GArray *items;  /* of Item */
+  gint next;      /* atomic: the next one that a worker takes */
+  ImgImage *core; /* borrowed, while it runs */
+  ImgCancel *cancel;
+  int priority;
+} Items;
+
+struct _ImagoBatch
+{
+  GObject parent_instance;
+
+  ImagoImage *image;
+  Items *items;
+  gint state; /* atomic, a State */
+};
+
+typedef enum
+{
+  STATE_OPEN,
+  STATE_RUNNING,
+  STATE_RUN,
+} State;
+
+enum
+{
+  PROP_0,
+  PROP_IMAGE,
+  N_PROPS
+};
+
+static GParamSpec *properties[N_PROPS];
+
+G_DEFINE_FINAL_TYPE (ImagoBatch, imago_batch, G_TYPE_OBJECT)
+
+/* ---- requests ---- */
+
+static void
+item_clear (gpointer data)
+{
+  Item *item = data;
+
+  if (!item->is_borrowed)
+    g_free (item->buffer);
+  g_clear_pointer (&item->bytes, g_bytes_unref);
+  img_error_clear (&item->error);
+}
+
+static void
+items_unref (gpointer data)
+{
+  Items *items = data;
+
+  if (!g_atomic_int_dec_and_test (&items->ref_count))
+    return;
+  g_array_unref (items->items);
+  g_free (items);
+}
+
+static Item *
+get_item (Items *items, guint index)
+{
+  return &g_array_index (items->items, Item, index);
+}
+
+/* FALSE with the item done: there is no memory for it. */
+static gboolean
+make_room (Item *item)
+{
+  if (item->is_write || item->buffer != NULL)
+    return TRUE;
+  item->buffer = imago_buffer_new (item->count, &item->error);
+  item->is_done = item->buffer == NULL;
+  return !item->is_done;
+}
+
+static void
+try_item (ImgImage *core, Item *item)
+{
+  ImgTryResult result;
+
+  if (!make_room (item))
+    return;
+  if (item->is_write)
+    result = img_image_try_write (core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count,
+                                  &item->error);
+  else
+    result = img_image_try_read (core, item->offset, item->buffer, item->count, &item->error);
+  item->is_done = result != IMG_TRY_WOULD_BLOCK;
+}
+
+static void
+run_item (ImgImage *core, Item *item, ImgCancel *cancel)
+{
+  if (img_cancel_check (cancel, &item->error) || !make_room (item))
+    ;
+  else if (item->is_write)
+    img_image_write (core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count, cancel,
+                     &item->error);
+  else
+    img_image_read (core, item->offset, item->buffer, item->count, cancel, &item->error);
+  item->is_done = TRUE;
+}
+
+static void
+run_items (gpointer data, guint worker)
+{
+  Items *items = data;
+  guint index;
+
+  while ((index = (guint) g_atomic_int_add (&items->next, 1)) < items->items->len)
+    if (!get_item (items, index)->is_done)
+      run_item (items->core, get_item (items, index), items->cancel);
+}
+
+static guint
+count_left (Items *items)
+{
+  guint n_left = 0;
+
+  for (guint i = 0; i < items->items->len; i++)
+    n_left += !get_item (items, i)->is_done;
+  return n_left;
+}
+
+static const ImgError *
+find_error (Items *items)
+{
+  for (guint i = 0; i < items->items->len; i++)
+    if (get_item (items, i)->error != NULL)
+      return get_item (items, i)->error;
+  return NULL;
+}
+
+/* An ImagoRequestFunc. */
+static gpointer
+run_batch (gpointer data, ImgCancel *cancel, ImgError **error)
+{
+  ImagoImageCall *call = data;
+  Items *items = call->data;
+
+  items->core = call->core;
+  items->cancel = cancel;
+  g_atomic_int_set (&items->next, 0);
+  img_pool_run_parallel (img_pool_get_default (), IMG_TASK_IO, MIN (count_left (items), MAX_PARALLEL),
+                         items->priority, run_items, items);
+  if (find_error (items) == NULL)
+    return IMAGO_REQUEST_DONE;
+  img_error_propagate (error, img_error_copy (find_error (items)));
+  return NULL;
+}
+
+/* ---- the object ---- */
+
+static void
+imago_batch_finalize (GObject *object)
+{
+  ImagoBatch *self = IMAGO_BATCH (object);
+
+  g_clear_object (&self->image);
+  items_unref (self->items);
+  G_OBJECT_CLASS (imago_batch_parent_class)->finalize (object);
+}
+
+static void
+imago_batch_get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  switch (id)
+    {
+    case PROP_IMAGE:
+      g_value_set_object (value, IMAGO_BATCH (object)->image);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
+imago_batch_set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+  switch (id)
+    {
+    case PROP_IMAGE:
+      IMAGO_BATCH (object)->image = g_value_dup_object (value);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+static void
+imago_batch_class_init (ImagoBatchClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+
+  object_class->finalize = imago_batch_finalize;
+  object_class->get_property = imago_batch_get_property;
+  object_class->set_property = imago_batch_set_property;
+
+  /**
+   * ImagoBatch:image:
+   *
+   * The image that is read and written.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_IMAGE] =
+    g_param_spec_object ("image", "Image", "The image that is read and written", IMAGO_TYPE_IMAGE,
+                         G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS);
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+}
+
+static void
+imago_batch_init (ImagoBatch *self)
+{
+  self->items = g_new0 (Items, 1);
+  self->items->ref_count = 1;
+  self->items->items = g_array_new (FALSE, TRUE, sizeof (Item));
+  g_array_set_clear_func (self->items->items, item_clear);
+}
+
+/**
+ * imago_batch_new:
+ * @image: the image that shall be read and written
+ *
+ * Makes an empty batch.
+ *
+ * Returns: (transfer full): the batch
+ *
+ * Since: 1.0
+ */
+ImagoBatch *
+imago_batch_new (ImagoImage *image)
+{
+  g_return_val_if_fail (IMAGO_IS_IMAGE (image), NULL);
+
+  return g_object_new (IMAGO_TYPE_BATCH, "image", image, NULL);
+}
+
+/**
+ * imago_batch_get_image:
+ * @self: an #ImagoBatch
+ *
+ * Gets the image that is read and written.
+ *
+ * Returns: (transfer none) (nullable): the image; %NULL if the batch was made without one
+ *
+ * Since: 1.0
+ */
+ImagoImage *
+imago_batch_get_image (ImagoBatch *self)
+{
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), NULL);
+
+  return self->image;
+}
+
+static guint
+add_item (ImagoBatch *self, const Item *item)
+{
+  g_array_append_vals (self->items->items, item, 1);
+  return self->items->items->len - 1;
+}
+
+/**
+ * imago_batch_add_read:
+ * @self: an #ImagoBatch that has not been run
+ * @offset: where to begin, in bytes
+ * @count: how many bytes
+ *
+ * Adds a read. Its bytes are what imago_batch_dup_bytes() returns for its number when the batch has run.
+ *
+ * Returns: the number of the request: 0, 1, …
+ *
+ * Since: 1.0
+ */
+guint
+imago_batch_add_read (ImagoBatch *self, guint64 offset, gsize count)
+{
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
+  g_return_val_if_fail (self->state == STATE_OPEN, 0);
+
+  return add_item (self, &(Item) { .offset = offset, .count = count });
+}
+
+/**
+ * imago_batch_add_read_at: (skip)
+ * @self: an #ImagoBatch that has not been run
+ * @offset: where to begin, in bytes
+ * @buffer: memory for @count bytes, which stays valid until the batch has run
+ * @count: how many bytes
+ *
+ * Adds a read into memory of the caller, for C; see imago_batch_add_read(). Even a cancelled run lasts until
+ * nothing touches @buffer any more.
+ *
+ * Returns: the number of the request: 0, 1, …
+ *
+ * Since: 1.0
+ */
+guint
+imago_batch_add_read_at (ImagoBatch *self, guint64 offset, void *buffer, gsize count)
+{
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
+  g_return_val_if_fail (self->state == STATE_OPEN, 0);
+  g_return_val_if_fail (buffer != NULL, 0);
+
+  return add_item (
+    self, &(Item) { .offset = offset, .count = count, .buffer = buffer, .is_borrowed = TRUE });
+}
+
+/**
+ * imago_batch_add_write:
+ * @self: an #ImagoBatch that has not been run
+ * @offset: where to begin, in bytes
+ * @bytes: what to write
+ *
+ * Adds a write; see imago_image_write_bytes().
+ *
+ * Returns: the number of the request: 0, 1, …
+ *
+ * Since: 1.0
+ */
+guint
+imago_batch_add_write (ImagoBatch *self, guint64 offset, GBytes *bytes)
+{
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
+  g_return_val_if_fail (self->state == STATE_OPEN, 0);
+  g_return_val_if_fail (bytes != NULL, 0);
+
+  return add_item (self, &(Item) {
+                           .offset = offset,
+                           .count = g_bytes_get_size (bytes),
+                           .bytes = g_bytes_ref (bytes),
+                           .is_write = TRUE,
+                         });
+}
+
+/**
+ * imago_batch_get_n_requests:
+ * @self: an #ImagoBatch
+ *
+ * Gets how many requests have been added.
+ *
+ * Returns: the number
+ *
+ * Since: 1.0
+ */
+guint
+imago_batch_get_n_requests (ImagoBatch *self)
+{
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
+
+  return self->items->items->len;
+}
+
+/* ---- running ---- */
+
+static gboolean
+begin_run (ImagoBatch *self, int priority, ImgError **error)
+{
+  self->items->priority = priority;
+  if (self->image != NULL && g_atomic_int_compare_and_exchange (&self->state, STATE_OPEN, STATE_RUNNING))
+    return TRUE;
+  img_error_set (error, IMG_CODE_FAILED,
+                 self->image == NULL ? _("The batch has no image") : _("The batch has been run before"));
+  return FALSE;
+}
+
+static void
+end_run (ImagoBatch *self)
+{
+  g_atomic_int_set (&self->state, STATE_RUN);
+}
+
+/**
+ * imago_batch_run:
+ * @self: an #ImagoBatch
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @error: return location for a #GError, or %NULL
+ *
+ * Carries out all requests, and returns when none is in flight any more. A second call fails with
+ * %IMAGO_ERROR_FAILED.
+ *
+ * Returns: %TRUE if all have succeeded, or %FALSE with @error set to the error of the first that has not
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_batch_run (ImagoBatch *self, GCancellable *cancellable, GError **error)
+{
+  ImagoImageCall call = { 0 };
+  ImgError *core_error = NULL;
+  gpointer result;
+
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (!begin_run (self, G_PRIORITY_DEFAULT, &core_error))
+    {
+      imago_error_take (error, core_error);
+      return FALSE;
+    }
+  call.data = self->items;
+  result = imago_image_call (self->image, run_batch, &call, cancellable, error);
+  end_run (self);
+  return result != NULL;
+}
+
+static gsize
+get_total (Items *items)
+{
+  gsize total = 0;
+
+  for (guint i = 0; i < items->items->len && total <= IMAGO_INLINE_MAX; i++)
+    total += MIN (get_item (items, i)->count, IMAGO_INLINE_MAX + 1);
+  return total;
+}
+
+static void
+try_items (ImagoBatch *self, ImagoLane *lane, gsize total)
+{
+  ImgEpochTicket ticket;
+  ImgImage *core = imago_image_state_enter (self->image->state, &ticket);
+  gint64 begun;
+
+  if (core == NULL)
+    return; /* the slow way says so */
+  begun = imago_lane_begin (lane, total);
+  for (guint i = 0; i < self->items->items->len; i++)
+    try_item (core, get_item (self->items, i));
+  imago_lane_end (lane, total, begun);
+  imago_image_state_leave (self->image->state, ticket);
+}
+
+static void
+deliver_batch (GTask *task, gpointer data)
+{
+  ImagoBatch *self = g_task_get_source_object (task);
+  const ImgError *failure = find_error (self->items);
+  GError *error = NULL;
+
+  end_run (self);
+  if (failure == NULL)
+    {
+      g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+      return;
+    }
+  imago_error_take (&error, img_error_copy (failure));
+  g_task_return_error (task, error);
+}
+
+/* TRUE if @task was taken and will be answered. */
+static gboolean
+run_inline (ImagoBatch *self, GTask *task)
+{
+  ImagoLane *lane = imago_lane_find (task);
+  gsize total = get_total (self->items);
+
+  if (!imago_lane_may_inline (lane, total))
+    return FALSE;
+  try_items (self, lane, total);
+  if (count_left (self->items) > 0)
+    return FALSE;
+  imago_lane_push (lane, task, deliver_batch, NULL);
+  return TRUE;
+}
+
+static void
+batch_arrived (GTask *task)
+{
+  end_run (g_task_get_source_object (task));
+}
+
+/**
+ * imago_batch_run_async:
+ * @self: an #ImagoBatch
+ * @io_priority: the priority of the requests, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @callback: (nullable) (scope async): called when none is in flight any more
+ * @user_data: data for @callback
+ *
+ * Starts to carry out all requests; see imago_batch_run(). Those that need not wait are carried out at once, the
+ * others at the same time on the library's workers. @callback runs later, in the thread-default main context of the
+ * caller.
+ *
+ * Cancelling stops what has not begun; the callback comes when the rest has ended.
+ *
+ * Since: 1.0
+ */
+void
+imago_batch_run_async (ImagoBatch *self,
+                       int io_priority,
+                       GCancellable *cancellable,
+                       GAsyncReadyCallback callback,
+                       gpointer user_data)
+{
+  ImagoImageCall call = { .arrived = batch_arrived };
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+  GTask *task;
+
+  g_return_if_fail (IMAGO_IS_BATCH (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  g_task_set_source_tag (task, imago_batch_run_async);
+  g_task_set_priority (task, io_priority);
+  g_task_set_check_cancellable (task, FALSE); /* something may have been written */
+  if (imago_request_is_cancelled (task))
+    return;
+  if (!begin_run (self, io_priority, &core_error))
+    {
+      imago_error_take (&error, core_error);
+      imago_request_answer_error (task, error);
+      return;
+    }
+  if (run_inline (self, task))
+    return;
+  call.data = self->items;
+  g_atomic_int_inc (&self->items->ref_count);
+  imago_image_call_async (self->image, task, run_batch, &call, items_unref, NULL, IMAGO_REQUEST_NONE);
+}
+
+/**
+ * imago_batch_run_finish:
+ * @self: an #ImagoBatch
+ * @result: what the callback was given
+ * @error: return location for a #GError, or %NULL
+ *
+ * Ends what imago_batch_run_async() began.
+ *
+ * Returns: %TRUE if all have succeeded, or %FALSE with @error set to the error of the first that has not
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_batch_run_finish (ImagoBatch *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return g_task_propagate_pointer (G_TASK (result), error) != NULL;
+}
+
+/* ---- what came of it ---- */
+
+static Item *
+find_result (ImagoBatch *self, guint index)
+{
+  if (g_atomic_int_get (&self->state) != STATE_RUN || index >= self->items->items->len)
+    return NULL;
+  return get_item (self->items, index);
+}
+
+/**
+ * imago_batch_check:
+ * @self: an #ImagoBatch
+ * @index: the number of a request
+ * @error: return location for a #GError, or %NULL
+ *
+ * Tells what came of one request. One that has not been run, or does not exist, has failed.
+ *
+ * Returns: %TRUE if it has succeeded, or %FALSE with @error set
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_batch_check (ImagoBatch *self, guint index, GError **error)
+{
+  ImgError *core_error = NULL;
+  Item *item;
+
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  item = find_result (self, index);
+  if (item != NULL && item->is_done && item->error == NULL)
+    return TRUE;
+  if (item != NULL && item->error != NULL)
+    core_error = img_error_copy (item->error);
+  else
+    img_error_set (&core_error, IMG_CODE_FAILED, _("The request has not been run"));
+  imago_error_take (error, core_error);
+  return FALSE;
+}
+
+/**
+ * imago_batch_dup_bytes:
+ * @self: an #ImagoBatch
+ * @index: the number of a request
+ *
+ * Gets what a read that has succeeded has read.
+ *
+ * Returns: (transfer full) (nullable): the bytes; %NULL for a write, for a read into memory of the caller, and
+ *   for what imago_batch_check() calls a failure
+ *
+ * Since: 1.0
+ */
+GBytes *
+imago_batch_dup_bytes (ImagoBatch *self, guint index)
+{
+  Item *item;
+
+  g_return_val_if_fail (IMAGO_IS_BATCH (self), NULL);
+
+  item = find_result (self, index);
+  if (item == NULL || item->is_write || item->is_borrowed || !item->is_done || item->error != NULL)
+    return NULL;
+  if (item->bytes == NULL)
+    item->bytes = g_bytes_new_take (g_steal_pointer (&item->buffer), item->count);
+  return g_bytes_ref (item->bytes);
+}
