@@ -425,6 +425,52 @@ def random_metadata(image, rng):
     image.put64(at, rng.getrandbits(64) & rng.getrandbits(64))
 
 
+# ---- snapshot tables that only a repair of all can mend ----
+
+def set_extra(image, index, length):
+    """What lies behind the fixed part becomes extra data, later entries are empty."""
+    at = image.snapshot_places()[index]
+    image.data += bytes(-len(image.data) % image.cluster)
+    image.put32(at + 36, length)
+    struct.pack_into('>HH', image.data, at + 12, 1, 1)
+    if length < image.cluster:
+        image.data[at + 40 + length:at + 42 + length] = b'in'
+
+
+def snapshot_without_extra(image, index):
+    set_extra(image, index, 0)
+
+
+def snapshot_with_little_extra(image, index):
+    set_extra(image, index, 15)
+
+
+def snapshot_with_most_extra(image, index):
+    set_extra(image, index, 1024)
+
+
+def snapshot_with_too_much_extra(image, index):
+    set_extra(image, index, 1025)
+
+
+def snapshot_beyond_the_table(image, index):
+    set_extra(image, index, 64 << 20)
+
+
+def snapshots_too_many(image, index):
+    """In a new place, where nothing but zeroes follows."""
+    table = image.data[image.snapshot_places()[0]:image.snapshot_places()[-1] + 256]
+    image.data += bytes(-len(image.data) % image.cluster)
+    image.put32(60, 65537 + index)
+    image.put64(64, len(image.data))
+    image.data += table[:(len(table) // 8) * 8] + bytes(65537 * 64)
+    image.data += bytes(-len(image.data) % image.cluster)
+
+
+SNAPSHOT_FAULTS = [snapshot_without_extra, snapshot_with_little_extra, snapshot_with_most_extra,
+                   snapshot_with_too_much_extra, snapshot_beyond_the_table, snapshots_too_many]
+
+
 # ---- sound images ----
 
 def fill(name, size, seed, compressed=True, zeroes=True):

@@ -13,6 +13,7 @@
 #include "qcow2/img-qcow2-check-counts.h"
 #include "qcow2/img-qcow2-check.h"
 #include "qcow2/img-qcow2-repair.h"
+#include "qcow2/img-qcow2-snapshot.h"
 #include "test-storages.h"
 
 /* ---- counts ---- */
@@ -215,6 +216,7 @@ test_messages (void)
 #define CORRUPT 2
 #define INCOMPATIBLE_AT 72
 #define N_DATA 20
+#define N_MOST_DATA 2020 /* leaves less than twice as many refcounts of a block */
 
 typedef struct
 {
@@ -303,21 +305,73 @@ typedef enum
   DAMAGE_BLOCK,     /* no refcount block: the structure is made anew */
   DAMAGE_ENTRIES,   /* reserved bits */
   DAMAGE_MARK,      /* nothing but the mark */
+  DAMAGE_SNAPSHOTS, /* too little and too much extra data */
+  DAMAGE_NO_ROOM,   /* too little extra data; no block has refcounts for a second table of that length */
   N_DAMAGES
 } Damage;
 
-static const char *const damages[N_DAMAGES] = { "refcounts", "block", "entries", "mark" };
+static const char *const damages[N_DAMAGES] = { "refcounts", "block",     "entries",
+                                                "mark",      "snapshots", "no-room" };
+
+/* ---- snapshots ---- */
+
+#define EXTRA 24
+#define TOO_MUCH_EXTRA 1100
+#define VM_STATE_SIZE 77
+#define LONG_NAME 42000 /* eleven clusters */
+#define SIZE (8 * IMG_MIB) /* as many clusters as a refcount block counts for */
+
+static void
+put_bytes (GByteArray *table, guint8 value, gsize length)
+{
+  gsize start = table->len;
+
+  g_byte_array_set_size (table, (guint) (start + length));
+  memset (table->data + start, value, length);
+}
+
+/* Without an L1 table; the id is one letter. */
+static void
+put_snapshot (GByteArray *table, guint32 extra_length, guint16 name_length)
+{
+  put_bytes (table, 0, 8 + 4);
+  qcow2_put_be16 (table, 1);
+  qcow2_put_be16 (table, name_length);
+  put_bytes (table, 0, 16);
+  qcow2_put_be32 (table, VM_STATE_SIZE);
+  qcow2_put_be32 (table, extra_length);
+  if (extra_length >= 8)
+    qcow2_put_be64 (table, VM_STATE_SIZE);
+  if (extra_length > 8)
+    put_bytes (table, 0xee, extra_length - 8);
+  put_bytes (table, 'i', 1);
+  put_bytes (table, 'n', name_length);
+  put_bytes (table, 0, (8 - table->len % 8) % 8);
+}
+
+static guint32
+make_snapshots (Damage damage, GByteArray *table)
+{
+  if (damage == DAMAGE_SNAPSHOTS)
+    {
+      put_snapshot (table, 0, 3);
+      put_snapshot (table, TOO_MUCH_EXTRA, 5);
+      put_snapshot (table, EXTRA, 7);
+      put_snapshot (table, 8, 2);
+      return 4;
+    }
+  if (damage != DAMAGE_NO_ROOM)
+    return 0;
+  put_snapshot (table, 8, LONG_NAME);
+  put_snapshot (table, EXTRA, 7);
+  return 2;
+}
 
 /* Data clusters are filled with their guest number. */
-static ImgStorage *
-new_damaged (Damage damage)
+static void
+fill_data (ImgStorage *storage)
 {
-  g_autoptr (ImgStorage) sound = new_image (N_DATA);
-  ImgStorage *storage = copy_writable (sound);
-  guint64 l1 = peek_be64 (storage, 40);
-  guint64 l2 = peek_be64 (storage, l1) & ~QCOW2_COPIED;
-  guint64 table = peek_be64 (storage, 48);
-  guint64 block = peek_be64 (storage, table);
+  guint64 l2 = peek_be64 (storage, peek_be64 (storage, 40)) & ~QCOW2_COPIED;
   guint8 bytes[CLUSTER];
 
   for (guint i = 0; i < N_DATA; i++)
@@ -326,6 +380,92 @@ new_damaged (Damage damage)
       g_assert_true (img_storage_write (storage, peek_be64 (storage, l2 + i * 8) & ~QCOW2_COPIED,
                                         bytes, sizeof bytes, NULL));
     }
+}
+
+static ImgStorage *
+new_image_with_snapshots (guint64 n_clusters, guint32 n_snapshots, const GByteArray *table)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 12, SIZE, 0);
+  guint32 stored = GUINT32_TO_BE (n_snapshots);
+  g_autoptr (ImgStorage) sound = NULL;
+  ImgStorage *storage;
+  guint64 offset = 0;
+
+  for (guint64 i = 0; i < n_clusters; i++)
+    qcow2_builder_set_entry (builder, i, qcow2_builder_alloc (builder, 1) | QCOW2_COPIED, 0);
+  if (table->len > 0)
+    {
+      offset = qcow2_builder_alloc (builder, img_div_round_up (table->len, CLUSTER));
+      qcow2_builder_write (builder, offset, table->data, table->len);
+    }
+  count_all (builder);
+  sound = qcow2_builder_finish_storage (builder);
+  storage = copy_writable (sound);
+  g_assert_true (img_storage_write (storage, 60, &stored, sizeof stored, NULL));
+  poke_be64 (storage, 64, offset);
+  fill_data (storage);
+  return storage;
+}
+
+static GPtrArray *
+list_snapshots (ImgStorage *storage)
+{
+  g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (storage, NULL, NULL);
+  GPtrArray *list;
+
+  g_assert_nonnull (header);
+  list = img_qcow2_snapshots_list (storage, header, NULL, NULL);
+  g_assert_nonnull (list);
+  return list;
+}
+
+static void
+assert_snapshot (const ImgSnapshotInfo *info, gsize name_length, gboolean has_size)
+{
+  g_assert_cmpstr (info->id, ==, "i");
+  g_assert_cmpuint (strlen (info->name), ==, name_length);
+  g_assert_cmpuint (info->vm_state_size, ==, VM_STATE_SIZE);
+  if (!has_size)
+    g_assert_cmpuint (info->disk_size, ==, SIZE);
+  else
+    g_assert_cmphex (info->disk_size, ==, G_GUINT64_CONSTANT (0xeeeeeeeeeeeeee00));
+}
+
+static void
+assert_snapshots (ImgStorage *storage, Damage damage)
+{
+  g_autoptr (GPtrArray) list = list_snapshots (storage);
+
+  g_assert_cmpuint (list->len, ==,
+                    damage == DAMAGE_SNAPSHOTS ? 4 : damage == DAMAGE_NO_ROOM ? 2 : 0);
+  if (damage == DAMAGE_SNAPSHOTS)
+    {
+      assert_snapshot (g_ptr_array_index (list, 0), 3, FALSE);
+      assert_snapshot (g_ptr_array_index (list, 1), 5, TRUE);
+      assert_snapshot (g_ptr_array_index (list, 2), 7, TRUE);
+      assert_snapshot (g_ptr_array_index (list, 3), 2, FALSE);
+    }
+  else if (damage == DAMAGE_NO_ROOM)
+    {
+      assert_snapshot (g_ptr_array_index (list, 0), LONG_NAME, FALSE);
+      assert_snapshot (g_ptr_array_index (list, 1), 7, TRUE);
+    }
+}
+
+/* ---- damaged images ---- */
+
+static ImgStorage *
+make_damaged (Damage damage)
+{
+  g_autoptr (GByteArray) snapshots = g_byte_array_new ();
+  guint32 n_snapshots = make_snapshots (damage, snapshots);
+  ImgStorage *storage =
+    new_image_with_snapshots (damage == DAMAGE_NO_ROOM ? N_MOST_DATA : N_DATA, n_snapshots, snapshots);
+  guint64 l1 = peek_be64 (storage, 40);
+  guint64 l2 = peek_be64 (storage, l1) & ~QCOW2_COPIED;
+  guint64 table = peek_be64 (storage, 48);
+  guint64 block = peek_be64 (storage, table);
+
   poke_be64 (storage, INCOMPATIBLE_AT, DIRTY);
   switch (damage)
     {
@@ -342,10 +482,23 @@ new_damaged (Damage damage)
       poke_be64 (storage, l2 + 8, peek_be64 (storage, l2 + 8) | ((guint64) 1 << 60));
       break;
     case DAMAGE_MARK:
+    case DAMAGE_SNAPSHOTS:
+    case DAMAGE_NO_ROOM:
     default:
       break;
     }
   return storage;
+}
+
+/* A copy of one that is made once. */
+static ImgStorage *
+new_damaged (Damage damage)
+{
+  static ImgStorage *made[N_DAMAGES];
+
+  if (made[damage] == NULL)
+    made[damage] = make_damaged (damage);
+  return copy_writable (made[damage]);
 }
 
 static void
@@ -371,6 +524,7 @@ static void
 test_repair (gconstpointer data)
 {
   g_autoptr (ImgStorage) storage = new_damaged ((Damage) GPOINTER_TO_UINT (data));
+  guint64 refcount_table = peek_be64 (storage, 48);
   g_auto (ImgCheckResult) first;
   g_auto (ImgCheckResult) second;
   ImgError *error = NULL;
@@ -382,6 +536,9 @@ test_repair (gconstpointer data)
   g_assert_cmpint (first.corruptions_fixed + first.leaks_fixed > 0, ==,
                    GPOINTER_TO_UINT (data) != DAMAGE_MARK);
   assert_repaired (storage);
+  assert_snapshots (storage, (Damage) GPOINTER_TO_UINT (data));
+  if (GPOINTER_TO_UINT (data) == DAMAGE_NO_ROOM)
+    g_assert_cmpuint (peek_be64 (storage, 48), !=, refcount_table);
   g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &second, NULL, &error));
   g_assert_cmpuint (second.n_messages, ==, 0);
   g_assert_cmpuint (second.corruptions_fixed + second.leaks_fixed, ==, 0);
@@ -411,6 +568,7 @@ repair_with_faults (Damage damage, gboolean persists)
       img_storage_unref (&faulty.storage);
       g_assert_true (img_qcow2_repair (base, IMG_REPAIR_ALL, &again, NULL, NULL));
       assert_repaired (base);
+      assert_snapshots (base, damage);
       g_assert_cmpuint (n, <, 1000);
     }
   g_test_message ("%u calls", n - 1);
@@ -422,6 +580,89 @@ test_repair_faults (gconstpointer data)
 {
   repair_with_faults ((Damage) GPOINTER_TO_UINT (data), FALSE);
   repair_with_faults ((Damage) GPOINTER_TO_UINT (data), TRUE);
+}
+
+static gboolean
+repair_as (ImgStorage *storage, ImgRepair wanted, ImgCheckResult *result, ImgError **error)
+{
+  img_check_result_clear (result);
+  img_check_result_init (result);
+  return img_qcow2_repair (storage, wanted, result, NULL, error);
+}
+
+/* Only a repair of all works with more than there may be: others say that there is too much. */
+static void
+assert_only_all (ImgStorage *storage, guint64 n_fixed)
+{
+  g_auto (ImgCheckResult) result = { 0 };
+
+  for (ImgRepair wanted = IMG_REPAIR_NONE; wanted <= IMG_REPAIR_LEAKS; wanted++)
+    {
+      g_autoptr (ImgError) error = NULL;
+
+      g_assert_false (repair_as (storage, wanted, &result, &error));
+      g_assert_true (img_error_matches (error, IMG_CODE_LIMIT_EXCEEDED));
+    }
+  g_assert_true (repair_as (storage, IMG_REPAIR_ALL, &result, NULL));
+  g_assert_cmpuint (result.corruptions_fixed, ==, n_fixed);
+  g_assert_cmpuint (result.leaks_fixed, ==, 0);
+  assert_repaired (storage);
+  g_assert_true (repair_as (storage, IMG_REPAIR_ALL, &result, NULL));
+  g_assert_cmpuint (result.n_messages, ==, 0);
+}
+
+/* By number; then the table stays where it is. */
+static void
+test_too_many_snapshots (void)
+{
+  g_autoptr (GByteArray) table = g_byte_array_new ();
+  g_autoptr (ImgStorage) storage = NULL;
+  g_autoptr (GPtrArray) list = NULL;
+  guint64 offset;
+
+  for (guint i = 0; i < IMG_QCOW2_MAX_SNAPSHOTS + 3; i++)
+    put_snapshot (table, i < 2 ? EXTRA : 16, 1);
+  storage = new_image_with_snapshots (N_DATA, IMG_QCOW2_MAX_SNAPSHOTS + 3, table);
+  offset = peek_be64 (storage, 64);
+  assert_only_all (storage, 3);
+  list = list_snapshots (storage);
+  g_assert_cmpuint (list->len, ==, IMG_QCOW2_MAX_SNAPSHOTS);
+  g_assert_cmpuint (peek_be64 (storage, 64), ==, offset);
+}
+
+/* By size: the first entry ends where no table may reach. */
+static void
+test_too_large_snapshots (void)
+{
+  g_autoptr (GByteArray) table = g_byte_array_new ();
+  g_autoptr (ImgStorage) storage = NULL;
+  g_autoptr (GPtrArray) list = NULL;
+
+  put_snapshot (table, EXTRA, 4);
+  put_snapshot (table, EXTRA, 6);
+  storage = new_image_with_snapshots (N_DATA, 2, table);
+  /* 40 bytes, extra data, 1, 4, padding: then the second entry's length of its extra data. */
+  poke_be64 (storage, peek_be64 (storage, 64) + 72 + 32, IMG_QCOW2_MAX_SNAPSHOT_TABLE);
+  /* Too much extra data in it, and that it has to go. */
+  assert_only_all (storage, 2);
+  list = list_snapshots (storage);
+  g_assert_cmpuint (list->len, ==, 1);
+}
+
+/* Opening a dirty image repairs it, but loses nothing of its snapshots. */
+static void
+test_open_dirty_snapshots (void)
+{
+  static const ImgLayoutOptions writable = { .writable = TRUE };
+  const ImgDriver *driver = img_driver_find ("qcow2");
+  g_autoptr (ImgStorage) storage = new_damaged (DAMAGE_SNAPSHOTS);
+  g_autoptr (ImgError) error = NULL;
+  guint64 offset = peek_be64 (storage, 64);
+
+  g_assert_null (driver->open (storage, &writable, NULL, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_LIMIT_EXCEEDED));
+  g_assert_cmpuint (peek_be64 (storage, 64), ==, offset);
+  g_assert_cmpuint (peek_be64 (storage, INCOMPATIBLE_AT), ==, DIRTY);
 }
 
 static void
@@ -504,6 +745,9 @@ main (int argc, char **argv)
       g_test_add_data_func (faults, GUINT_TO_POINTER (damage), test_repair_faults);
     }
   g_test_add_func ("/qcow2-check/repair/read-only", test_repair_read_only);
+  g_test_add_func ("/qcow2-check/repair/too-many-snapshots", test_too_many_snapshots);
+  g_test_add_func ("/qcow2-check/repair/too-large-snapshots", test_too_large_snapshots);
+  g_test_add_func ("/qcow2-check/open/dirty-snapshots", test_open_dirty_snapshots);
   g_test_add_func ("/qcow2-check/open/dirty", test_open_dirty);
   g_test_add_func ("/qcow2-check/open/beyond-repair", test_open_beyond_repair);
   return g_test_run ();

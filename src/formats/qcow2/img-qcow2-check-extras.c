@@ -14,8 +14,6 @@
 #include "img-qcow2-cursor.h"
 #include "img-qcow2-snapshot.h"
 
-#define SNAPSHOT_LENGTH 40
-#define SNAPSHOT_MIN_EXTRA 16 /* in version 3 */
 #define BITMAP_LENGTH 24
 
 /* ---- snapshots ---- */
@@ -40,35 +38,108 @@ take_strings (ImgQcow2Cursor *cursor,
   return TRUE;
 }
 
-static gboolean
-take_snapshot (ImgQcow2Checker *self, ImgQcow2Cursor *cursor, ImgError **error)
+gboolean
+img_qcow2_checker_is_incomplete (const ImgQcow2Checker *self, guint32 extra_length)
 {
-  guint64 start = cursor->at;
-  const guint8 *bytes = img_qcow2_cursor_take (cursor, SNAPSHOT_LENGTH, error);
-  ImgQcow2CheckedSnapshot snapshot = { NULL };
-  guint32 id_length, name_length, extra_length;
+  return self->header->version >= 3 && extra_length < IMG_QCOW2_SNAPSHOT_MIN_EXTRA;
+}
 
-  if (bytes == NULL)
-    return FALSE;
-  snapshot.l1_offset = img_read_be64 (bytes);
-  snapshot.l1_entries = img_read_be32 (bytes + 8);
-  id_length = img_read_be16 (bytes + 12);
-  name_length = img_read_be16 (bytes + 14);
-  extra_length = img_read_be32 (bytes + 36);
-  if (extra_length > IMG_QCOW2_MAX_SNAPSHOT_EXTRA)
+static gboolean
+check_extra (ImgQcow2Checker *self, guint32 length, ImgError **error)
+{
+  if (length <= IMG_QCOW2_MAX_SNAPSHOT_EXTRA)
+    return TRUE;
+  if (!self->cuts_snapshots)
     {
       img_error_set (error, IMG_CODE_LIMIT_EXCEEDED,
-                     _("Snapshot table: an entry has too much extra data, %u bytes"), extra_length);
+                     _("Snapshot table: an entry has too much extra data, %u bytes"), length);
       return FALSE;
     }
-  if (img_qcow2_cursor_take (cursor, extra_length, error) == NULL ||
+  img_qcow2_checker_corrupt (self, 1, self->header->snapshots_offset,
+                             _("Too much extra metadata in snapshot table entry %u (%u > %u)"),
+                             self->snapshots->len, length, IMG_QCOW2_MAX_SNAPSHOT_EXTRA);
+  self->needs_snapshot_table = TRUE;
+  return TRUE;
+}
+
+/* The entry of which the fixed part has been taken; *overhangs: it ends where no table may reach. */
+static gboolean
+take_rest (ImgQcow2Checker *self,
+           ImgQcow2Cursor *cursor,
+           const guint8 *fixed,
+           gboolean *overhangs,
+           ImgError **error)
+{
+  guint32 id_length = img_read_be16 (fixed + 12);
+  guint32 name_length = img_read_be16 (fixed + 14);
+  ImgQcow2CheckedSnapshot snapshot = { .l1_offset = img_read_be64 (fixed),
+                                       .l1_entries = img_read_be32 (fixed + 8),
+                                       .extra_length = img_read_be32 (fixed + 36),
+                                       .strings_length = id_length + name_length };
+  guint64 rest = (guint64) snapshot.extra_length + snapshot.strings_length;
+
+  if (!check_extra (self, snapshot.extra_length, error))
+    return FALSE;
+  *overhangs =
+    cursor->at + rest > self->header->snapshots_offset + IMG_QCOW2_MAX_SNAPSHOT_TABLE;
+  if (*overhangs)
+    return TRUE;
+  if (!img_qcow2_cursor_skip (cursor, snapshot.extra_length, error) ||
       !take_strings (cursor, &snapshot, id_length, name_length, error))
     return FALSE;
-  if (self->header->version >= 3 && extra_length < SNAPSHOT_MIN_EXTRA)
-    img_qcow2_checker_corrupt (self, 1, self->header->snapshots_offset,
-                               _("Snapshot table entry %u is incomplete"), self->snapshots->len);
+  if (img_qcow2_checker_is_incomplete (self, snapshot.extra_length))
+    {
+      img_qcow2_checker_corrupt (self, 1, self->header->snapshots_offset,
+                                 _("Snapshot table entry %u is incomplete"), self->snapshots->len);
+      self->needs_snapshot_table = TRUE;
+    }
   g_array_append_val (self->snapshots, snapshot);
-  img_qcow2_cursor_align (cursor, start);
+  return TRUE;
+}
+
+static gboolean
+take_snapshots (ImgQcow2Checker *self, ImgQcow2Cursor *cursor, ImgError **error)
+{
+  guint64 n = MIN (self->header->n_snapshots, IMG_QCOW2_MAX_SNAPSHOTS);
+
+  while (self->snapshots->len < n)
+    {
+      guint64 start = cursor->at;
+      const guint8 *fixed = img_qcow2_cursor_take (cursor, IMG_QCOW2_SNAPSHOT_LENGTH, error);
+      gboolean overhangs = FALSE;
+
+      if (fixed == NULL || !take_rest (self, cursor, fixed, &overhangs, error))
+        return FALSE;
+      if (overhangs)
+        {
+          cursor->at = start;
+          break;
+        }
+      img_qcow2_cursor_align (cursor, start);
+    }
+  return TRUE;
+}
+
+/* That there are more snapshots than may be has been refused before, when nothing can be done about it. */
+static gboolean
+check_overhang (ImgQcow2Checker *self, ImgError **error)
+{
+  guint64 n_most = MIN (self->header->n_snapshots, IMG_QCOW2_MAX_SNAPSHOTS);
+  guint64 n_overhanging = self->header->n_snapshots - self->snapshots->len;
+
+  self->n_too_many = self->header->n_snapshots - n_most;
+  self->n_too_far = n_most - self->snapshots->len;
+  if (n_overhanging == 0)
+    return TRUE;
+  if (!self->cuts_snapshots)
+    {
+      img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("Snapshot table: larger than %u MiB"),
+                     (guint) (IMG_QCOW2_MAX_SNAPSHOT_TABLE / IMG_MIB));
+      return FALSE;
+    }
+  img_qcow2_checker_corrupt (self, n_overhanging, self->header->snapshots_offset,
+                             _("%" PRIu64 " snapshots are more than the table may have"),
+                             n_overhanging);
   return TRUE;
 }
 
@@ -81,13 +152,10 @@ img_qcow2_checker_load_snapshots (ImgQcow2Checker *self, ImgError **error)
 
   if (header->n_snapshots == 0)
     return TRUE;
-  if (!img_qcow2_cursor_init (&cursor, self->storage, start,
-                              start + MIN (header->file_size - start, IMG_QCOW2_MAX_SNAPSHOT_TABLE),
-                              _("Snapshot table"), self->cancel, error))
+  if (!img_qcow2_cursor_init (&cursor, self->storage, start, header->file_size,
+                              _("Snapshot table"), self->cancel, error) ||
+      !take_snapshots (self, &cursor, error) || !check_overhang (self, error))
     return FALSE;
-  while (self->snapshots->len < header->n_snapshots)
-    if (!take_snapshot (self, &cursor, error))
-      return FALSE;
   self->snapshot_table_length = cursor.at - start;
   if (self->has_data_file)
     img_qcow2_checker_corrupt (self, 1, start,

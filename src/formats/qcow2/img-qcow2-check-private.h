@@ -33,6 +33,8 @@ typedef struct
   char *name;
   guint64 l1_offset;
   guint64 l1_entries;
+  guint32 extra_length;         /* as the table has it */
+  guint32 strings_length;       /* of id and name there */
 } ImgQcow2CheckedSnapshot;
 
 typedef struct
@@ -52,6 +54,7 @@ typedef struct
   guint64 count_limit;          /* references beyond it are mistakes */
   gboolean skips_refcounts;     /* as if there were no refcount structure: it will be replaced */
   ImgQcow2Counts *past_end;     /* nullable: ones for clusters behind the file that are referred to */
+  gboolean cuts_snapshots;      /* what is too much in the snapshot table is a mistake, not the end */
   gboolean is_editing;          /* tables are walked to change them: nothing is counted */
 
   ImgQcow2Counts references;
@@ -71,6 +74,9 @@ typedef struct
 
   GArray *snapshots;            /* of ImgQcow2CheckedSnapshot */
   guint64 snapshot_table_length;
+  guint64 n_too_many;           /* snapshots beyond the number that a table may have */
+  guint64 n_too_far;            /* others, beyond the size that it may have */
+  gboolean needs_snapshot_table; /* a new one: entries must change */
 } ImgQcow2Checker;
 
 /* img-qcow2-check.c */
@@ -82,8 +88,9 @@ gboolean img_qcow2_checker_run   (ImgQcow2Checker *self, ImgError **error);
 /* References of the bytes [offset, offset + length) to their clusters, @times over. */
 gboolean img_qcow2_checker_refer (ImgQcow2Checker *self, guint64 offset, guint64 length,
                                   guint64 times, ImgError **error);
-/* The header, as far as a check needs it to be right. */
-gboolean img_qcow2_checker_accepts (const ImgQcow2Header *header, ImgError **error);
+/* The header, as far as a check for @repair needs it to be right. */
+gboolean img_qcow2_checker_accepts (const ImgQcow2Header *header, ImgRepair repair,
+                                    ImgError **error);
 void     img_qcow2_checker_corrupt (ImgQcow2Checker *self, guint64 times, guint64 host_offset,
                                     const char *format, ...) G_GNUC_PRINTF (4, 5);
 
@@ -114,6 +121,13 @@ gboolean img_qcow2_checker_edit_tables (ImgQcow2Checker *self, const ImgQcow2Tab
                                         ImgError **error);
 
 /* img-qcow2-check-extras.c: the snapshot table and bitmaps. */
+
+/* Extra data: version 3 asks for a minimum, and QEMU writes all three numbers that are known. */
+#define IMG_QCOW2_SNAPSHOT_LENGTH 40 /* of the fixed part */
+#define IMG_QCOW2_SNAPSHOT_MIN_EXTRA 16
+#define IMG_QCOW2_SNAPSHOT_KNOWN_EXTRA 24
+
+gboolean img_qcow2_checker_is_incomplete   (const ImgQcow2Checker *self, guint32 extra_length);
 gboolean img_qcow2_checker_load_snapshots  (ImgQcow2Checker *self, ImgError **error);
 gboolean img_qcow2_checker_refer_snapshots (ImgQcow2Checker *self, ImgError **error);
 gboolean img_qcow2_checker_walk_bitmaps    (ImgQcow2Checker *self, ImgError **error);

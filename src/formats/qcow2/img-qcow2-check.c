@@ -164,13 +164,14 @@ img_qcow2_checker_run (ImgQcow2Checker *self, ImgError **error)
 }
 
 gboolean
-img_qcow2_checker_accepts (const ImgQcow2Header *header, ImgError **error)
+img_qcow2_checker_accepts (const ImgQcow2Header *header, ImgRepair repair, ImgError **error)
 {
   for (guint i = 0; i < header->problems->len; i++)
     {
       const ImgError *problem = g_ptr_array_index (header->problems, i);
 
-      if (g_ptr_array_find (header->repairable, problem, NULL))
+      if (g_ptr_array_find (header->repairable, problem, NULL) ||
+          (repair == IMG_REPAIR_ALL && problem == header->overhang))
         continue;
       img_error_propagate (error, img_error_copy (problem));
       return FALSE;
@@ -179,17 +180,28 @@ img_qcow2_checker_accepts (const ImgQcow2Header *header, ImgError **error)
 }
 
 gboolean
-img_qcow2_check (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel, ImgError **error)
+img_qcow2_check_for (ImgStorage *storage,
+                     ImgRepair repair,
+                     ImgCheckResult *result,
+                     ImgCancel *cancel,
+                     ImgError **error)
 {
   g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (storage, cancel, error);
   ImgQcow2Checker checker;
   gboolean success;
 
-  if (header == NULL || !img_qcow2_checker_accepts (header, error))
+  if (header == NULL || !img_qcow2_checker_accepts (header, repair, error))
     return FALSE;
   success = img_qcow2_checker_init (&checker, storage, header, header->file_size, result, cancel,
-                                    error) &&
-            img_qcow2_checker_run (&checker, error);
+                                    error);
+  checker.cuts_snapshots = repair == IMG_REPAIR_ALL;
+  success = success && img_qcow2_checker_run (&checker, error);
   img_qcow2_checker_clear (&checker);
   return success;
+}
+
+gboolean
+img_qcow2_check (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel, ImgError **error)
+{
+  return img_qcow2_check_for (storage, IMG_REPAIR_NONE, result, cancel, error);
 }

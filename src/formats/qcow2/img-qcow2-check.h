@@ -15,5 +15,12 @@ gboolean img_qcow2_check (ImgStorage *storage,
                           ImgCheckResult *result,
                           ImgCancel *cancel,
                           ImgError **error);
+/* The same before or after @repair: one of all goes on where only it can help, with a snapshot table beyond
+ * all limits. */
+gboolean img_qcow2_check_for (ImgStorage *storage,
+                              ImgRepair repair,
+                              ImgCheckResult *result,
+                              ImgCancel *cancel,
+                              ImgError **error);
 
 G_END_DECLS

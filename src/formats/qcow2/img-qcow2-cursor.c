@@ -49,16 +49,31 @@ move_window (ImgQcow2Cursor *cursor, ImgError **error)
                            error);
 }
 
+static gboolean
+check_end (const ImgQcow2Cursor *cursor, guint64 length, ImgError **error)
+{
+  if (img_range_fits (cursor->at, length, cursor->end))
+    return TRUE;
+  img_error_set (error, IMG_CODE_CORRUPT, _("%s: ends inside an entry"), cursor->what);
+  return FALSE;
+}
+
+gboolean
+img_qcow2_cursor_skip (ImgQcow2Cursor *cursor, guint64 length, ImgError **error)
+{
+  if (!check_end (cursor, length, error))
+    return FALSE;
+  cursor->at += length;
+  return TRUE;
+}
+
 const guint8 *
 img_qcow2_cursor_take (ImgQcow2Cursor *cursor, gsize length, ImgError **error)
 {
   guint64 skipped = cursor->at - cursor->window_offset;
 
-  if (!img_range_fits (cursor->at, length, cursor->end))
-    {
-      img_error_set (error, IMG_CODE_CORRUPT, _("%s: ends inside an entry"), cursor->what);
-      return NULL;
-    }
+  if (!check_end (cursor, length, error))
+    return NULL;
   if (!img_range_fits (skipped, length, cursor->window_length))
     {
       if (!move_window (cursor, error))

@@ -36,6 +36,8 @@ gboolean img_qcow2_cursor_init (ImgQcow2Cursor *cursor,
 void          img_qcow2_cursor_clear (ImgQcow2Cursor *cursor);
 /* The next @length bytes, valid until the next call. */
 const guint8 *img_qcow2_cursor_take  (ImgQcow2Cursor *cursor, gsize length, ImgError **error);
+/* Passes over any number of bytes. */
+gboolean      img_qcow2_cursor_skip  (ImgQcow2Cursor *cursor, guint64 length, ImgError **error);
 /* What lies before the next multiple of eight bytes, counted from @start. */
 void          img_qcow2_cursor_align (ImgQcow2Cursor *cursor, guint64 start);
 

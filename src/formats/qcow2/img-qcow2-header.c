@@ -269,15 +269,18 @@ img_qcow2_header_check_l1 (const ImgQcow2Header *header,
 static void
 check_snapshots (ImgQcow2Header *header)
 {
+  guint64 n_most = MIN (header->n_snapshots, IMG_QCOW2_MAX_SNAPSHOTS);
   ImgError *error = NULL;
 
-  if (header->n_snapshots > IMG_QCOW2_MAX_SNAPSHOTS)
-    add_problem (header, IMG_CODE_LIMIT_EXCEEDED, _("The image has too many snapshots: %u"),
-                 header->n_snapshots);
+  if (header->n_snapshots > n_most)
+    {
+      add_problem (header, IMG_CODE_LIMIT_EXCEEDED, _("The image has too many snapshots: %u"),
+                   header->n_snapshots);
+      header->overhang = g_ptr_array_index (header->problems, header->problems->len - 1);
+    }
   /* 40 bytes are the least that an entry takes. */
-  else if (header->n_snapshots > 0 &&
-           !check_table_in_file (header, header->snapshots_offset,
-                                 (guint64) header->n_snapshots * 40, _("Snapshot table"), &error))
+  if (n_most > 0 && !check_table_in_file (header, header->snapshots_offset, n_most * 40,
+                                          _("Snapshot table"), &error))
     take_problem (header, error);
 }
 

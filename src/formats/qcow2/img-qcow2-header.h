@@ -117,6 +117,7 @@ typedef struct
   GPtrArray *unknown_features;   /* of char *: incompatible features, by name */
   GPtrArray *problems;           /* of ImgError, most important first */
   GPtrArray *repairable;         /* borrowed from problems: those that a check can work with */
+  const ImgError *overhang;      /* borrowed from problems: more snapshots than may be; nullable */
   gboolean has_refcount_table;   /* in a place where one can be */
 } ImgQcow2Header;
 

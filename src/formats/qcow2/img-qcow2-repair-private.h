@@ -47,6 +47,15 @@ gboolean img_qcow2_repair_rebuild (ImgQcow2Checker *checker, guint64 *end, ImgEr
 /* How many clusters behind the file are worth noting. */
 guint64  img_qcow2_repair_count_past_end (const ImgQcow2Checker *checker);
 
+/* Takes @n clusters behind the end of the file: @checker counts them as referred to. When damaged entries refer
+ * to them, *end becomes a better place for the end, as above, else 0. */
+gboolean img_qcow2_repair_reserve (ImgQcow2Checker *checker, guint64 n, guint64 *end, ImgError **error);
+
+/* img-qcow2-repair-snapshots.c: a new snapshot table. *n_missing: that many clusters in a row were needed, and
+ * none are free that have refcounts; nothing has been done then. */
+gboolean img_qcow2_repair_wants_snapshots (const ImgQcow2Checker *checker);
+gboolean img_qcow2_repair_snapshots (ImgQcow2Checker *checker, guint64 *n_missing, ImgError **error);
+
 void     img_qcow2_refcount_write (guint8 *block, guint64 index, guint order, guint64 value);
 
 G_END_DECLS

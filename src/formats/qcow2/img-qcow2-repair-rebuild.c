@@ -221,6 +221,33 @@ find_room (Plan *self, gboolean *skips, ImgError **error)
 }
 
 gboolean
+img_qcow2_repair_reserve (ImgQcow2Checker *checker, guint64 n, guint64 *end, ImgError **error)
+{
+  guint64 first = checker->n_clusters;
+  guint64 first_past_end = first - checker->n_file_clusters;
+  guint64 excess = 0;
+
+  *end = 0;
+  if (n > checker->past_end->n - MIN (first_past_end, checker->past_end->n))
+    {
+      img_error_set (error, IMG_CODE_LIMIT_EXCEEDED,
+                     _("There is no room for a new snapshot table: %" PRIu64 " clusters"), n);
+      return FALSE;
+    }
+  for (guint64 i = n; i > 0; i--)
+    if (img_qcow2_counts_get (checker->past_end, first_past_end + i - 1) != 0)
+      {
+        *end = (first + i) << checker->cluster_bits;
+        return TRUE;
+      }
+  if (!img_qcow2_counts_grow (&checker->references, first + n, error) ||
+      !img_qcow2_counts_add (&checker->references, first, n, 1, G_MAXINT64, &excess, error))
+    return FALSE;
+  checker->n_clusters = first + n;
+  return TRUE;
+}
+
+gboolean
 img_qcow2_repair_rebuild (ImgQcow2Checker *checker, guint64 *end, ImgError **error)
 {
   Plan plan = { checker };

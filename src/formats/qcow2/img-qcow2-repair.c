@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Repair of refcounts, COPIED flags and entries.
+/* Repair of refcounts, COPIED flags, entries and the snapshot table.
  *
  * No step touches a cluster that anything but the table it belongs to refers to, and none touches guest
  * data. The order makes every moment safe for a crash:
@@ -15,7 +15,14 @@
  *    all that it can lead to is a copy.
  * 4. COPIED flags follow the refcounts, which are durable. A flag that step 2 made wrong stays so in a table whose
  *    cluster is referred to as something else, too.
- * 5. The marks of the header go, when all of that is durable.
+ * 5. A snapshot table with mistakes is replaced. The new one is written whole into clusters that nothing refers
+ *    to, and made durable; then their refcounts, up to here it can only leak; then the header points to it with
+ *    one write, which is durable before 3 and 4 are done again: they let go of the old table. What does not fit
+ *    into a table has no references counted from 2 on: nobody can use such an image before it is repaired. When
+ *    that is all that is wrong, the table stays, and the one write tells the new number.
+ *    Where no refcount block has room for the new table, a new refcount structure that counts clusters for it is
+ *    made first, as in 2.
+ * 6. The marks of the header go, when all of that is durable.
  *
  * Of leaks alone, 4 comes before 3, and for the leaked clusters only.
  *
@@ -40,9 +47,31 @@ typedef struct
   ImgRepair repair;
   ImgCheckResult *result; /* what is said while repairing */
   ImgCancel *cancel;
+  gboolean has_new_snapshots; /* of the last such step */
+  gboolean has_room;
 } Repair;
 
 typedef gboolean (*Step) (Repair *self, ImgQcow2Checker *checker, ImgError **error);
+
+static gboolean
+init_checker (Repair *self,
+              ImgQcow2Checker *checker,
+              ImgQcow2Counts *past_end,
+              const ImgQcow2Header *header,
+              guint64 file_size,
+              ImgCheckResult *found,
+              ImgError **error)
+{
+  gboolean success =
+    img_qcow2_checker_init (checker, self->storage, header, file_size, found, self->cancel, error) &&
+    img_qcow2_counts_init (past_end, img_qcow2_repair_count_past_end (checker), error);
+
+  /* References beyond what the image can count must be seen, too. */
+  checker->count_limit = G_MAXINT64;
+  checker->cuts_snapshots = self->repair == IMG_REPAIR_ALL;
+  checker->past_end = past_end;
+  return success;
+}
 
 /* Runs a step on a checker that has read the whole file. What the checker finds is not said again. */
 static gboolean
@@ -50,19 +79,18 @@ run_step (Repair *self, Step step, ImgError **error)
 {
   g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (self->storage, self->cancel, error);
   g_auto (ImgCheckResult) found;
+  ImgQcow2Counts past_end = { NULL };
   ImgQcow2Checker checker;
   gboolean success;
 
   img_check_result_init (&found);
-  if (header == NULL || !img_qcow2_checker_accepts (header, error))
+  if (header == NULL || !img_qcow2_checker_accepts (header, self->repair, error))
     return FALSE;
-  success = img_qcow2_checker_init (&checker, self->storage, header, header->file_size, &found,
-                                    self->cancel, error);
-  /* References beyond what the image can count must be seen, too. */
-  checker.count_limit = G_MAXINT64;
-  success = success && img_qcow2_checker_run (&checker, error);
+  success = init_checker (self, &checker, &past_end, header, header->file_size, &found, error) &&
+            img_qcow2_checker_run (&checker, error);
   checker.result = self->result;
   success = success && step (self, &checker, error);
+  img_qcow2_counts_clear (&past_end);
   img_qcow2_checker_clear (&checker);
   return success;
 }
@@ -73,10 +101,14 @@ repair_entries (Repair *self, ImgQcow2Checker *checker, ImgError **error)
   return img_qcow2_repair_entries (checker, error) && img_storage_flush (self->storage, error);
 }
 
-/* Counts all but the refcount structure, in a file that ends at *end; the new one goes behind it, or *end
- * becomes a better place. */
+/* Counts all but the refcount structure, in a file that ends at *end; the new one goes behind it and behind
+ * @n_reserved clusters, or *end becomes a better place. */
 static gboolean
-try_rebuild (Repair *self, const ImgQcow2Header *header, guint64 *end, ImgError **error)
+try_rebuild (Repair *self,
+             const ImgQcow2Header *header,
+             guint64 n_reserved,
+             guint64 *end,
+             ImgError **error)
 {
   g_auto (ImgCheckResult) found;
   ImgQcow2Counts past_end = { NULL };
@@ -84,27 +116,24 @@ try_rebuild (Repair *self, const ImgQcow2Header *header, guint64 *end, ImgError 
   gboolean success;
 
   img_check_result_init (&found);
-  success = img_qcow2_checker_init (&checker, self->storage, header, *end, &found, self->cancel,
-                                    error) &&
-            img_qcow2_counts_init (&past_end, img_qcow2_repair_count_past_end (&checker), error);
-  checker.count_limit = G_MAXINT64;
+  success = init_checker (self, &checker, &past_end, header, *end, &found, error);
   checker.skips_refcounts = TRUE;
-  checker.past_end = &past_end;
   success = success && img_qcow2_checker_run (&checker, error);
   checker.result = self->result;
-  success = success && img_qcow2_repair_rebuild (&checker, end, error);
+  success = success && img_qcow2_repair_reserve (&checker, n_reserved, end, error) &&
+            (*end != 0 || img_qcow2_repair_rebuild (&checker, end, error));
   img_qcow2_counts_clear (&past_end);
   img_qcow2_checker_clear (&checker);
   return success;
 }
 
 static gboolean
-rebuild (Repair *self, const ImgQcow2Header *header, ImgError **error)
+rebuild (Repair *self, const ImgQcow2Header *header, guint64 n_reserved, ImgError **error)
 {
   guint64 end = header->file_size;
 
   while (end != 0)
-    if (!try_rebuild (self, header, &end, error))
+    if (!try_rebuild (self, header, n_reserved, &end, error))
       return FALSE;
   return TRUE;
 }
@@ -146,13 +175,43 @@ repair_refcounts (Repair *self, ImgQcow2Checker *checker, ImgError **error)
     return repair_in_place (self, checker, error);
   /* Where the header is taken for a table, it refers to whatever refcount table it names. */
   return self->repair != IMG_REPAIR_ALL || checker->header_is_table ||
-         rebuild (self, checker->header, error);
+         rebuild (self, checker->header, 0, error);
 }
 
 static gboolean
 repair_copied (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
   return img_qcow2_repair_copied (checker, FALSE, error) && img_storage_flush (self->storage, error);
+}
+
+/* Not before the refcounts are right, nor where the header is a table, too; and not where tables pass the end of the
+ * file: what is free cannot be told then. */
+static gboolean
+repair_snapshots (Repair *self, ImgQcow2Checker *checker, ImgError **error)
+{
+  guint64 n_missing = 0;
+
+  self->has_new_snapshots = img_qcow2_repair_wants_snapshots (checker) && !checker->needs_rebuild &&
+                            !checker->has_unreadable && !checker->header_is_table &&
+                            checker->uncounted == G_MAXUINT64;
+  if (!self->has_new_snapshots)
+    return TRUE;
+  if (!img_qcow2_repair_snapshots (checker, &n_missing, error))
+    return FALSE;
+  self->has_room = n_missing == 0;
+  return self->has_room || rebuild (self, checker->header, n_missing, error);
+}
+
+static gboolean
+replace_snapshots (Repair *self, ImgError **error)
+{
+  self->has_room = TRUE;
+  if (!run_step (self, repair_snapshots, error))
+    return FALSE;
+  if (!self->has_room && !run_step (self, repair_snapshots, error))
+    return FALSE;
+  return !self->has_new_snapshots || (run_step (self, repair_refcounts, error) &&
+                                      run_step (self, repair_copied, error));
 }
 
 static gboolean
@@ -162,7 +221,7 @@ repair_once (Repair *self, ImgError **error)
     return run_step (self, repair_refcounts, error);
   return run_step (self, repair_entries, error) &&
          run_step (self, repair_refcounts, error) &&
-         run_step (self, repair_copied, error);
+         run_step (self, repair_copied, error) && replace_snapshots (self, error);
 }
 
 static gboolean
@@ -202,7 +261,7 @@ check_again (Repair *self, ImgCheckResult *found, ImgError **error)
 {
   img_check_result_clear (found);
   img_check_result_init (found);
-  return img_qcow2_check (self->storage, found, self->cancel, error);
+  return img_qcow2_check_for (self->storage, self->repair, found, self->cancel, error);
 }
 
 /* Tables that lay upon the old refcount structure do not any more when it has been replaced, and can then be
@@ -253,15 +312,15 @@ img_qcow2_repair (ImgStorage *storage,
   g_auto (ImgCheckResult) found;
   ImgCheckResult before;
 
+  img_check_result_init (&found);
   if (repair == IMG_REPAIR_NONE)
     return img_qcow2_check (storage, result, cancel, error);
-  img_check_result_init (&found);
   if (!storage->can_write)
     {
       img_error_set (error, IMG_CODE_READ_ONLY, _("The image is not open for writing"));
       return FALSE;
     }
-  if (!img_qcow2_check (storage, &found, cancel, error))
+  if (!img_qcow2_check_for (storage, repair, &found, cancel, error))
     return FALSE;
   before = found; /* for its counts */
   if (!repair_everything (&self, &found, error))

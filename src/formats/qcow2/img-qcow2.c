@@ -169,12 +169,16 @@ static gboolean
 repair_dirty (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
 {
   g_auto (ImgCheckResult) result;
+  g_autoptr (GPtrArray) snapshots = NULL;
 
   img_check_result_init (&result);
   if (!img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_DIRTY) ||
       img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_CORRUPT))
     return TRUE;
-  return img_qcow2_repair (self->parent.storage, IMG_REPAIR_ALL, &result, cancel, error) &&
+  /* What a repair leaves out of a snapshot table that is too large is not lost unasked either. */
+  snapshots = img_qcow2_snapshots_list (self->parent.storage, self->header, cancel, error);
+  return snapshots != NULL &&
+         img_qcow2_repair (self->parent.storage, IMG_REPAIR_ALL, &result, cancel, error) &&
          read_header (self, cancel, error);
 }
 
