@@ -238,22 +238,85 @@ part_of_fill (GByteArray *fill, guint64 position, gsize length)
   return g_bytes_new_take (bytes, length);
 }
 
+/* Space in the image itself; what only a backing image has does not count. */
 static gboolean
-write_compressed (ImagoImage *image, const Request *request, GByteArray *fill, GError **error)
+has_space (const ImagoExtent *extent)
+{
+  guint64 host_offset;
+
+  switch (imago_extent_get_kind (extent))
+    {
+    case IMAGO_EXTENT_DATA:
+    case IMAGO_EXTENT_COMPRESSED:
+      return imago_extent_get_depth (extent) == 0;
+    case IMAGO_EXTENT_ZERO:
+      return imago_extent_get_depth (extent) == 0 &&
+             imago_extent_get_host_offset (extent, &host_offset);
+    case IMAGO_EXTENT_UNALLOCATED:
+    default:
+      return FALSE;
+    }
+}
+
+/* *length becomes what lies before the first space that the image has in the range. */
+static gboolean
+find_unwritten (ImagoImage *image, guint64 offset, guint64 *length, GError **error)
+{
+  guint64 done = 0;
+
+  while (done < *length)
+    {
+      g_autoptr (ImagoExtent) extent =
+        imago_image_map (image, offset + done, *length - done, IMAGO_MAP_NONE, NULL, error);
+
+      if (extent == NULL)
+        return FALSE;
+      if (has_space (extent))
+        *length = done;
+      else
+        done += imago_extent_get_length (extent);
+    }
+  return TRUE;
+}
+
+static gboolean
+write_compressed_part (ImagoImage *image,
+                       const Request *request,
+                       guint64 length,
+                       GByteArray *fill,
+                       GError **error)
 {
   guint64 position = 0;
 
   do
     {
-      gsize n = (gsize) MIN (COMPRESSED_STEP, request->length - position);
+      gsize n = (gsize) MIN (COMPRESSED_STEP, length - position);
       g_autoptr (GBytes) bytes = part_of_fill (fill, position, n);
 
       if (!imago_image_write_compressed (image, request->offset + position, bytes, NULL, error))
         return FALSE;
       position += n;
     }
-  while (position < request->length);
+  while (position < length);
   return TRUE;
+}
+
+/* The library stores clusters that have been written anew. As in qemu-io, it is an error here, which comes when
+ * the clusters before them have been written. */
+static gboolean
+write_compressed (ImagoImage *image, const Request *request, GByteArray *fill, GError **error)
+{
+  guint64 length = request->length;
+
+  if (!find_unwritten (image, request->offset, &length, error))
+    return FALSE;
+  if ((length > 0 || request->length == 0) &&
+      !write_compressed_part (image, request, length, fill, error))
+    return FALSE;
+  if (length == request->length)
+    return TRUE;
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, g_strerror (EIO));
+  return FALSE;
 }
 
 static gboolean

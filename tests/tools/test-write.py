@@ -145,14 +145,19 @@ def test_write_errors():
 
 @test
 def test_write_compressed():
-    """write -c stores clusters compressed, with a file as the source too, and over what is there"""
+    """write -c stores clusters compressed, with a file as the source too, but never over what is there"""
     make_chain()
     with open('pattern', 'wb') as file:
         file.write(b'0123456789')
     both('a.qcow2', 'write -c -s pattern 128k 192k', 'read -v 327000 16')
-    good(IMAGO, 'io', '-c', 'write -c -P 4 128k 64k', '-c', 'write -c -P 5 128k 64k', '-c', 'write -c -P 6 64k 64k', 'a.qcow2')
+    # Zeroes without space are nothing that is there; zeroes with space are.
+    both('a.qcow2', 'write -zu 192k 64k', 'write -c -P 7 192k 64k', 'read -P 7 192k 64k')
+    good(IMAGO, 'io', '-c', 'write -c -P 5 128k 64k', '-c', 'write -P 6 512k 64k', 'a.qcow2')
+    for at in '128k 64k', '64k 128k', '512k 64k', '448k 128k':
+        both('a.qcow2', 'write -c -P 8 ' + at, 'read -P 5 128k 64k', 'read -P 6 512k 64k')
+    both('a.qcow2', 'write -z 512k 64k', 'write -c -P 9 512k 64k', 'read -P 0 512k 64k')
     extents = good('qemu-img', 'map', '--output=json', 'a.qcow2').json()
-    qemu_io('a.qcow2', ['read -P 5 128k 64k', 'read -P 6 64k 64k'], '-r')
+    qemu_io('a.qcow2', ['read -P 5 128k 64k', 'read -P 6 512k 64k'], '-r')
     good('qemu-img', 'check', '-q', 'a.qcow2')
     # Compressed data has no place that a map could tell.
     assert [e for e in extents if e['start'] <= 128 << 10 < e['start'] + e['length'] and 'offset' not in e], extents
