@@ -5,6 +5,7 @@
 
 import shutil
 import struct
+import subprocess
 
 from imagotest import IMAGO, assert_fails, create, equal, good, imago, main, poke, qemu_img, qemu_io, run, test, \
     without_later_keys
@@ -54,6 +55,25 @@ def same(name, status, *options):
         else:
             equal(ours.out, theirs.out)
         equal(bool(ours.err), bool(theirs.err), '%s\n%s' % (ours, theirs))
+
+
+@test
+def test_force_share():
+    """while somebody writes, only -U checks"""
+    make()
+    process = subprocess.Popen([IMAGO, 'io', '-f', 'qcow2', 'a.qcow2'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        process.stdin.write(b'length\n')
+        process.stdin.flush()
+        line = process.stdout.readline()
+        assert b'1 MiB' in line, line
+        same('a.qcow2', 0, '-U')
+        assert_fails(imago('check', 'a.qcow2'), 'is in use')
+        assert_fails(qemu_img('check', 'a.qcow2'), 'lock')
+    finally:
+        process.communicate()
+    equal(process.returncode, 0)
+    same('a.qcow2', 0)
 
 
 @test
