@@ -7,6 +7,8 @@
  * --call=read-at      imago_image_read_at () into one buffer
  * --call=read-bytes   imago_image_read_bytes ()
  * --call=async        imago_image_read_bytes_async (), --depth in flight on a GMainLoop
+ * --call=batch        ImagoBatch: --depth reads in one call, one call after the other on a GMainLoop
+ * --call=write-async  imago_image_write_bytes_async (), --depth in flight on a GMainLoop
  * --call=waits        the same, counting how often the loop's thread went to sleep inside the calls
  * --call=open         imago_image_open (), one read of the last block, imago_image_close ()
  */
@@ -30,6 +32,7 @@ typedef struct
   GMainLoop *loop; /* async */
   guint64 to_start;
   guint n_in_flight;
+  GBytes *block; /* write-async */
   gboolean count_waits;
   long n_waits;
 } Bench;
@@ -47,6 +50,7 @@ open_image (const BenchOptions *options)
   /* As every peer is told the format, so is the library. */
   imago_open_options_set_format_name (open_options,
                                       g_str_has_suffix (options->path, ".raw") ? "raw" : "qcow2");
+  imago_open_options_set_writable (open_options, g_strcmp0 (options->call, "write-async") == 0);
   image = imago_image_open (file, open_options, NULL, &error);
   if (image == NULL)
     bench_fail ("%s", error->message);
@@ -186,6 +190,95 @@ run_async (gpointer data, guint64 count)
   g_main_loop_run (self->loop);
 }
 
+/* ---- batches ---- */
+
+static void submit_batch (Bench *self);
+
+static void
+batch_cb (GObject *object, GAsyncResult *result, gpointer user_data)
+{
+  Bench *self = user_data;
+  ImagoBatch *batch = IMAGO_BATCH (object);
+  g_autoptr (GError) error = NULL;
+
+  if (!imago_batch_run_finish (batch, result, &error))
+    bench_fail ("%s", error->message);
+  for (guint i = 0; i < imago_batch_get_n_requests (batch); i++)
+    {
+      g_autoptr (GBytes) bytes = imago_batch_dup_bytes (batch, i);
+
+      add_bytes (self, bytes, NULL);
+    }
+  if (self->to_start > 0)
+    submit_batch (self);
+  else
+    g_main_loop_quit (self->loop);
+}
+
+static void
+submit_batch (Bench *self)
+{
+  g_autoptr (ImagoBatch) batch = imago_batch_new (self->image);
+
+  for (guint i = 0; i < self->options->depth && self->to_start > 0; i++, self->to_start--)
+    imago_batch_add_read (batch, bench_sequence_next (&self->sequence), self->options->block_size);
+  imago_batch_run_async (batch, G_PRIORITY_DEFAULT, NULL, batch_cb, self);
+}
+
+static void
+run_batches (gpointer data, guint64 count)
+{
+  Bench *self = data;
+
+  if (count == 0)
+    return;
+  self->to_start = count;
+  submit_batch (self);
+  g_main_loop_run (self->loop);
+}
+
+/* ---- writes ---- */
+
+static void submit_write (Bench *self);
+
+static void
+write_cb (GObject *object, GAsyncResult *result, gpointer user_data)
+{
+  Bench *self = user_data;
+  g_autoptr (GError) error = NULL;
+
+  if (!imago_image_write_bytes_finish (IMAGO_IMAGE (object), result, &error))
+    bench_fail ("%s", error->message);
+  self->result.n_requests++;
+  self->n_in_flight--;
+  if (self->to_start > 0)
+    submit_write (self);
+  else if (self->n_in_flight == 0)
+    g_main_loop_quit (self->loop);
+}
+
+static void
+submit_write (Bench *self)
+{
+  self->to_start--;
+  self->n_in_flight++;
+  imago_image_write_bytes_async (self->image, bench_sequence_next (&self->sequence), self->block,
+                                 G_PRIORITY_DEFAULT, NULL, write_cb, self);
+}
+
+static void
+run_writes (gpointer data, guint64 count)
+{
+  Bench *self = data;
+
+  if (count == 0)
+    return;
+  self->to_start = count;
+  while (self->n_in_flight < self->options->depth && self->to_start > 0)
+    submit_write (self);
+  g_main_loop_run (self->loop);
+}
+
 /* ---- */
 
 static void
@@ -197,6 +290,10 @@ choose_call (Bench *self, const char *call)
     self->run = run_read_bytes;
   else if (strcmp (call, "async") == 0)
     self->run = run_async;
+  else if (strcmp (call, "batch") == 0)
+    self->run = run_batches;
+  else if (strcmp (call, "write-async") == 0)
+    self->run = run_writes;
   else if (strcmp (call, "waits") == 0)
     {
       self->run = run_async;
@@ -217,6 +314,8 @@ main (int argc, char **argv)
   bench_options_init (&options, &argc, &argv);
   choose_call (&self, options.call);
   self.buffer = g_malloc (options.block_size);
+  memset (self.buffer, 0x5a, options.block_size);
+  self.block = g_bytes_new (self.buffer, options.block_size);
   self.loop = g_main_loop_new (NULL, FALSE);
   if (self.run != run_open)
     self.image = open_image (&options);
@@ -233,6 +332,7 @@ main (int argc, char **argv)
   if (self.image != NULL)
     close_image (self.image);
   g_main_loop_unref (self.loop);
+  g_bytes_unref (self.block);
   g_free (self.buffer);
   g_free (options.call);
   return 0;

@@ -80,10 +80,10 @@ class WritePeer(Peer):
 
 
 class QemuWrites(WritePeer):
-    """qemu-img bench -w at depth 1, without a flush; it prints its own time."""
+    """qemu-img bench -w without a flush; it prints its own time."""
 
-    def __init__(self, path, mode, count, block, stride):
-        command = ["qemu-img", "bench", "-w", "-f", "qcow2", "-c", count, "-d", 1, "-s", block]
+    def __init__(self, path, mode, count, block, stride, depth):
+        command = ["qemu-img", "bench", "-w", "-f", "qcow2", "-c", count, "-d", depth, "-s", block]
         command += ["-S", stride, "-i", mode, "-t", "writeback", path]
         super().__init__(f"qemu-img bench -w, {mode}", command, count)
 
