@@ -11,6 +11,8 @@
 #define DEFAULT_IO_LIMIT 64
 #define IDLE_USEC (5 * G_USEC_PER_SEC)
 
+typedef struct _Worker Worker;
+
 struct _ImgPool
 {
   guint limit[IMG_TASK_N_KINDS];
@@ -22,17 +24,21 @@ struct _ImgPool
   guint n_threads;
   guint64 next_sequence;
   gboolean closing;
-  ImgWaitList idle;
+  Worker *idle;    /* the last one first: its memory is still in the caches */
+  guint n_seeking; /* workers that have been called and have not looked at the queues since */
   ImgWaitList finished;
 };
 
 /* What the worker on this thread is doing. */
-typedef struct
+struct _Worker
 {
   ImgPool *pool;
   ImgTaskKind kind;
   guint wait_depth;
-} Worker;
+  ImgParker *parker; /* borrowed: of the thread */
+  gboolean is_seeking;
+  Worker *next_idle;
+};
 
 static __thread Worker *current_worker;
 
@@ -119,18 +125,28 @@ key_limit (ImgPool *pool, ImgTaskKind kind)
 
 static gpointer worker_thread (gpointer data);
 
-/* With the mutex held: makes sure that somebody will look at the queues. */
+/* With the mutex held: takes a worker off the idle list. */
+static void
+call_worker (ImgPool *pool)
+{
+  Worker *worker = pool->idle;
+
+  pool->idle = worker->next_idle;
+  pool->n_seeking++;
+  worker->is_seeking = TRUE;
+  img_unpark (worker->parker);
+}
+
+/* With the mutex held: calls one more worker. */
 static gboolean
 ensure_worker (ImgPool *pool)
 {
   guint limit = pool->limit[IMG_TASK_IO] + pool->limit[IMG_TASK_CPU] + pool->n_waiting;
   GThread *thread;
 
-  /* Who has been woken is off the list, though he may not run yet: a second task needs a second
-   * worker. */
-  if (pool->idle.parkers != NULL)
+  if (pool->idle != NULL)
     {
-      img_wait_list_wake_one (&pool->idle);
+      call_worker (pool);
       return TRUE;
     }
   if (pool->n_threads >= MIN (limit, DEFAULT_IO_LIMIT + pool->limit[IMG_TASK_CPU]))
@@ -140,7 +156,17 @@ ensure_worker (ImgPool *pool)
     return pool->n_threads > pool->n_waiting;
   g_thread_unref (thread);
   pool->n_threads++;
+  pool->n_seeking++;
   return TRUE;
+}
+
+/* With the mutex held: makes sure that somebody will look at the queues. One who is on the way is enough: if it
+ * leaves something there, it calls the next. Waking as many as there are tasks would have them stumble over each
+ * other where tasks are short. */
+static gboolean
+invite_worker (ImgPool *pool)
+{
+  return pool->n_seeking > 0 || ensure_worker (pool);
 }
 
 static void
@@ -152,7 +178,7 @@ gate_opened_cb (gpointer data)
   img_mutex_lock (&pool->mutex);
   pool->n_held--;
   enqueue (pool, task);
-  ensure_worker (pool);
+  invite_worker (pool);
   img_wait_list_wake_all (&pool->finished);
   img_mutex_unlock (&pool->mutex);
 }
@@ -219,31 +245,79 @@ release (ImgPool *pool, ImgTaskKind kind, ImgPoolKey *key)
       if (link != NULL)
         {
           enqueue (pool, link->data);
-          img_wait_list_wake_one (&pool->idle);
+          invite_worker (pool);
         }
     }
 }
 
 /* ---- threads ---- */
 
-static gboolean
-wait_for_task (ImgPool *pool)
+/* With the mutex held. */
+static void
+leave_idle_list (ImgPool *pool, Worker *worker)
 {
-  return img_wait_list_wait_until (&pool->idle, &pool->mutex, g_get_monotonic_time () + IDLE_USEC);
+  Worker **link = &pool->idle;
+
+  while (*link != worker)
+    link = &(*link)->next_idle;
+  *link = worker->next_idle;
+}
+
+/* FALSE when nobody has called it in time. */
+static gboolean
+wait_for_call (ImgPool *pool, Worker *worker)
+{
+  gint64 deadline = g_get_monotonic_time () + IDLE_USEC;
+  gboolean in_time = TRUE;
+
+  worker->next_idle = pool->idle;
+  pool->idle = worker;
+  while (!worker->is_seeking && in_time && !pool->closing)
+    {
+      img_mutex_unlock (&pool->mutex);
+      in_time = img_park_until (deadline);
+      img_mutex_lock (&pool->mutex);
+    }
+  if (!worker->is_seeking)
+    leave_idle_list (pool, worker);
+  return worker->is_seeking;
+}
+
+static gboolean
+has_work (ImgPool *pool)
+{
+  for (guint kind = 0; kind < IMG_TASK_N_KINDS; kind++)
+    if (pool->queue[kind].length > 0 && has_room (pool, kind))
+      return TRUE;
+  return FALSE;
+}
+
+static ImgTask *
+look_for_task (ImgPool *pool, Worker *worker)
+{
+  ImgTask *task = take_task (pool);
+
+  if (!worker->is_seeking)
+    return task;
+  worker->is_seeking = FALSE;
+  pool->n_seeking--;
+  if (task != NULL && has_work (pool))
+    invite_worker (pool);
+  return task;
 }
 
 static gpointer
 worker_thread (gpointer data)
 {
   ImgPool *pool = data;
-  Worker worker = { pool, IMG_TASK_IO, 0 };
+  Worker worker = { pool, IMG_TASK_IO, 0, img_parker_current (), TRUE, NULL };
   gboolean timed_out = FALSE;
 
   current_worker = &worker;
   img_mutex_lock (&pool->mutex);
   for (;;)
     {
-      ImgTask *task = take_task (pool);
+      ImgTask *task = look_for_task (pool, &worker);
 
       if (task != NULL)
         {
@@ -260,7 +334,7 @@ worker_thread (gpointer data)
       else if (timed_out || pool->closing)
         break; /* looked at the queues once more after the time was up: nothing was missed */
       else
-        timed_out = !wait_for_task (pool);
+        timed_out = !wait_for_call (pool, &worker);
     }
   pool->n_threads--;
   img_wait_list_wake_all (&pool->finished);
@@ -279,7 +353,7 @@ img_pool_push (ImgPool *pool, ImgTask *task, ImgError **error)
   task->pool = pool;
   task->sequence = pool->next_sequence++;
   enqueue (pool, task);
-  taken = ensure_worker (pool);
+  taken = invite_worker (pool);
   if (!taken)
     g_queue_unlink (&pool->queue[task->kind], &task->link);
   img_mutex_unlock (&pool->mutex);
@@ -306,7 +380,8 @@ img_pool_free (ImgPool *pool)
 {
   img_mutex_lock (&pool->mutex);
   pool->closing = TRUE;
-  img_wait_list_wake_all (&pool->idle);
+  for (Worker *worker = pool->idle; worker != NULL; worker = worker->next_idle)
+    img_unpark (worker->parker);
   while (pool->n_threads > 0 || pool->n_held > 0)
     img_wait_list_wait (&pool->finished, &pool->mutex);
   img_mutex_unlock (&pool->mutex);

@@ -8,6 +8,7 @@
  * --call=read-bytes   imago_image_read_bytes ()
  * --call=async        imago_image_read_bytes_async (), --depth in flight on a GMainLoop
  * --call=batch        ImagoBatch: --depth reads in one call, one call after the other on a GMainLoop
+ * --call=batch-at     the same, into memory of the program
  * --call=write-async  imago_image_write_bytes_async (), --depth in flight on a GMainLoop
  * --call=waits        the same, counting how often the loop's thread went to sleep inside the calls
  * --call=open         imago_image_open (), one read of the last block, imago_image_close ()
@@ -32,7 +33,8 @@ typedef struct
   GMainLoop *loop; /* async */
   guint64 to_start;
   guint n_in_flight;
-  GBytes *block; /* write-async */
+  GBytes *block;  /* write-async */
+  guint8 *blocks; /* batch-at */
   gboolean count_waits;
   long n_waits;
 } Bench;
@@ -207,7 +209,10 @@ batch_cb (GObject *object, GAsyncResult *result, gpointer user_data)
     {
       g_autoptr (GBytes) bytes = imago_batch_dup_bytes (batch, i);
 
-      add_bytes (self, bytes, NULL);
+      if (self->blocks != NULL)
+        bench_result_add (&self->result, self->blocks + i * self->options->block_size, self->options->block_size);
+      else
+        add_bytes (self, bytes, NULL);
     }
   if (self->to_start > 0)
     submit_batch (self);
@@ -221,7 +226,11 @@ submit_batch (Bench *self)
   g_autoptr (ImagoBatch) batch = imago_batch_new (self->image);
 
   for (guint i = 0; i < self->options->depth && self->to_start > 0; i++, self->to_start--)
-    imago_batch_add_read (batch, bench_sequence_next (&self->sequence), self->options->block_size);
+    if (self->blocks != NULL)
+      imago_batch_add_read_at (batch, bench_sequence_next (&self->sequence),
+                               self->blocks + i * self->options->block_size, self->options->block_size);
+    else
+      imago_batch_add_read (batch, bench_sequence_next (&self->sequence), self->options->block_size);
   imago_batch_run_async (batch, G_PRIORITY_DEFAULT, NULL, batch_cb, self);
 }
 
@@ -292,6 +301,11 @@ choose_call (Bench *self, const char *call)
     self->run = run_async;
   else if (strcmp (call, "batch") == 0)
     self->run = run_batches;
+  else if (strcmp (call, "batch-at") == 0)
+    {
+      self->run = run_batches;
+      self->blocks = g_malloc (self->options->block_size * self->options->depth);
+    }
   else if (strcmp (call, "write-async") == 0)
     self->run = run_writes;
   else if (strcmp (call, "waits") == 0)
@@ -333,6 +347,7 @@ main (int argc, char **argv)
     close_image (self.image);
   g_main_loop_unref (self.loop);
   g_bytes_unref (self.block);
+  g_free (self.blocks);
   g_free (self.buffer);
   g_free (options.call);
   return 0;
