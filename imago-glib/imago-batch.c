@@ -99,7 +99,7 @@ item_clear (gpointer data)
   Item *item = data;
 
   if (!item->is_borrowed)
-    g_free (item->buffer);
+    imago_buffer_free (item->buffer, item->count);
   g_clear_pointer (&item->bytes, g_bytes_unref);
   img_error_clear (&item->error);
 }
@@ -667,6 +667,6 @@ imago_batch_dup_bytes (ImagoBatch *self, guint index)
   if (item == NULL || item->is_write || item->is_borrowed || !item->is_done || item->error != NULL)
     return NULL;
   if (item->bytes == NULL)
-    item->bytes = g_bytes_new_take (g_steal_pointer (&item->buffer), item->count);
+    item->bytes = imago_buffer_to_bytes (g_steal_pointer (&item->buffer), item->count);
   return g_bytes_ref (item->bytes);
 }

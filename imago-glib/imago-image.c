@@ -486,8 +486,8 @@ run_read_bytes (gpointer data, ImgCancel *cancel, ImgError **error)
   if (buffer == NULL)
     return NULL;
   if (img_image_read (call->core, call->offset, buffer, call->length, cancel, error))
-    return g_bytes_new_take (buffer, call->length);
-  g_free (buffer);
+    return imago_buffer_to_bytes (buffer, call->length);
+  imago_buffer_free (buffer, call->length);
   return NULL;
 }
 
@@ -692,10 +692,10 @@ read_bytes_inline (ImagoImage *self, GTask *task, guint64 offset, gsize count)
   result = try_read (self, lane, offset, buffer, count, &core_error);
   if (G_LIKELY (result == IMG_TRY_DONE))
     {
-      imago_lane_push (lane, task, deliver_bytes, g_bytes_new_take (buffer, count));
+      imago_lane_push (lane, task, deliver_bytes, imago_buffer_to_bytes (buffer, count));
       return TRUE;
     }
-  g_free (buffer);
+  imago_buffer_free (buffer, count);
   if (result == IMG_TRY_WOULD_BLOCK)
     return FALSE;
   imago_error_take (&error, core_error);

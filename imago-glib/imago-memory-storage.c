@@ -181,8 +181,8 @@ copy_bytes (ImgStorage *core, ImgError **error)
   if (buffer == NULL)
     return NULL;
   if (img_storage_read (core, 0, buffer, size, error))
-    return g_bytes_new_take (buffer, size);
-  g_free (buffer);
+    return imago_buffer_to_bytes (buffer, size);
+  imago_buffer_free (buffer, size);
   return NULL;
 }
 

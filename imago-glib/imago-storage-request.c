@@ -358,7 +358,7 @@ copy_vectors (ImagoStorageRequest *self)
       part = img_iov_cursor_next (&cursor, length - done);
       memcpy (buffer + done, part.iov_base, part.iov_len);
     }
-  return g_bytes_new_take (buffer, length);
+  return imago_buffer_to_bytes (buffer, length);
 }
 
 /**

@@ -499,8 +499,8 @@ run_read (gpointer data, ImgCancel *cancel, ImgError **error)
   if (buffer == NULL)
     return NULL;
   if (img_storage_read (read->core, read->offset, buffer, read->count, error))
-    return g_bytes_new_take (buffer, read->count);
-  g_free (buffer);
+    return imago_buffer_to_bytes (buffer, read->count);
+  imago_buffer_free (buffer, read->count);
   return NULL;
 }
 
@@ -593,10 +593,10 @@ read_inline (ImgStorage *core, GTask *task, guint64 offset, gsize count)
   imago_lane_end (lane, count, begun);
   if (G_LIKELY (result == IMG_TRY_DONE))
     {
-      imago_lane_push (lane, task, deliver_bytes, g_bytes_new_take (buffer, count));
+      imago_lane_push (lane, task, deliver_bytes, imago_buffer_to_bytes (buffer, count));
       return TRUE;
     }
-  g_free (buffer);
+  imago_buffer_free (buffer, count);
   if (result == IMG_TRY_WOULD_BLOCK)
     return FALSE;
   imago_error_take (&error, core_error);

@@ -76,6 +76,11 @@ def source_root():
     return os.environ['IMAGO_SOURCE_ROOT']
 
 
+def plain_environment():
+    """For programs of others: a sanitizer's runtime that is preloaded for our code is nothing for them."""
+    return {name: value for name, value in os.environ.items() if name != 'LD_PRELOAD'}
+
+
 def build_root():
     return os.environ['IMAGO_BUILD_ROOT']
 

@@ -27,7 +27,8 @@ def example(*arguments):
 
 
 def quiet(command, **options):
-    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, **options).stdout
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True,
+                          env=tap.plain_environment(), **options).stdout
 
 
 def needs(*programs):

@@ -35,7 +35,7 @@ class Display:
             tap.skip('the typelib of GTK 4 missing')
         read, write = os.pipe()
         self.server = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '800x600x24', '-nolisten',
-                                        'tcp'], pass_fds=[write], stderr=subprocess.DEVNULL)
+                                        'tcp'], env=tap.plain_environment(), pass_fds=[write], stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as numbers:
             self.name = ':' + numbers.readline().strip()
@@ -53,9 +53,9 @@ class Display:
 
     def colours(self, picture):
         """Takes a picture of the screen and returns how many colours are in it."""
-        subprocess.run(['import', '-window', 'root', picture], env=self.environment(), check=True)
+        subprocess.run(['import', '-window', 'root', picture], env=dict(tap.plain_environment(), DISPLAY=self.name), check=True)
         return int(subprocess.run(['convert', picture, '-format', '%k', 'info:'], capture_output=True, text=True,
-                                  check=True).stdout)
+                                  env=tap.plain_environment(), check=True).stdout)
 
 
 @tap.test

@@ -57,7 +57,8 @@ class Scratch:
 
 
 def check_with_qemu(path):
-    result = subprocess.run(['qemu-img', 'check', '-f', 'qcow2', path], capture_output=True, text=True)
+    result = subprocess.run(['qemu-img', 'check', '-f', 'qcow2', path], env=tap.plain_environment(),
+                            capture_output=True, text=True)
     tap.equal(result.returncode, 0, result.stdout + result.stderr)
 
 
@@ -161,7 +162,8 @@ def slices_write():
             tap.raises(TypeError, disk.__delitem__, slice(0, 4))
         check_with_qemu(scratch.path)
         raw = scratch.path + '.raw'
-        subprocess.run(['qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', scratch.path, raw], check=True)
+        subprocess.run(['qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', scratch.path, raw],
+                       env=tap.plain_environment(), check=True)
         tap.equal(pathlib.Path(raw).read_bytes(), bytes(wanted), 'what qemu-img reads')
 
 
@@ -332,7 +334,8 @@ def awaits():
 def awaits_beside_the_rest_of_asyncio():
     async def main():
         tap.equal(await asyncio.wait_for(asyncio.sleep(0.01, 'slept'), 10), 'slept')
-        process = await asyncio.create_subprocess_exec('cat', stdin=-1, stdout=-1)
+        process = await asyncio.create_subprocess_exec('cat', stdin=-1, stdout=-1,
+                                                       env=tap.plain_environment())
         output, _ = await process.communicate(b'x' * 100000)
         tap.equal(len(output), 100000)
         tap.equal(await asyncio.to_thread(threading.current_thread) is threading.main_thread(), False)

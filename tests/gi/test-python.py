@@ -846,9 +846,7 @@ def open_writable(file, **properties):
 
 
 def qemu_img(*args, **kwargs):
-    # A sanitizer's runtime that is preloaded for our code is nothing for others.
-    env = {name: value for name, value in os.environ.items() if name != 'LD_PRELOAD'}
-    return subprocess.run(['qemu-img', *args], env=env, **kwargs)
+    return subprocess.run(['qemu-img', *args], env=tap.plain_environment(), **kwargs)
 
 
 def judge(path, wanted):

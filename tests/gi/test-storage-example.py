@@ -16,12 +16,10 @@ import tap  # noqa: E402
 COMMAND = sys.argv[1:]
 TEXT = 'über alle Berge ' * 5000  # longer than a cluster
 MIB = 1024 * 1024
-# Only the interpreter of the example needs a preloaded runtime.
-PLAIN = {name: value for name, value in os.environ.items() if name != 'LD_PRELOAD'}
 
 
 def qemu(*arguments):
-    return subprocess.run(['qemu-img', *map(str, arguments)], env=PLAIN, capture_output=True, text=True, timeout=50)
+    return subprocess.run(['qemu-img', *map(str, arguments)], env=tap.plain_environment(), capture_output=True, text=True, timeout=50)
 
 
 @tap.test

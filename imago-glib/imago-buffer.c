@@ -1,0 +1,110 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "imago-buffer-private.h"
+
+/* Kept buffers have a size of 2^n, so that one fits for its neighbours. */
+#define MIN_KEPT_BITS 17
+#define MAX_KEPT_BITS 22
+#define MAX_KEPT_TOTAL ((gsize) 4 * 1024 * 1024)
+#define MAX_KEPT_EACH 4
+
+static ImgMutex mutex = IMG_MUTEX_INIT;
+static guint8 *kept[MAX_KEPT_BITS + 1][MAX_KEPT_EACH]; /* from the front; with the mutex, as is the next one */
+static gsize kept_total;
+
+/* The power of two that holds @count bytes; 0 if such buffers are not kept. */
+static guint
+kept_bits (gsize count)
+{
+  if (count < (gsize) 1 << MIN_KEPT_BITS || count > (gsize) 1 << MAX_KEPT_BITS)
+    return 0;
+  return g_bit_storage (count - 1);
+}
+
+static guint8 *
+take_kept (guint bits)
+{
+  guint8 *buffer = NULL;
+
+  img_mutex_lock (&mutex);
+  for (guint i = MAX_KEPT_EACH; i > 0 && buffer == NULL; i--)
+    buffer = g_steal_pointer (&kept[bits][i - 1]);
+  if (buffer != NULL)
+    kept_total -= (gsize) 1 << bits;
+  img_mutex_unlock (&mutex);
+  return buffer;
+}
+
+static gboolean
+keep (guint8 *buffer, guint bits)
+{
+  guint i = 0;
+
+  img_mutex_lock (&mutex);
+  while (i < MAX_KEPT_EACH && kept[bits][i] != NULL)
+    i++;
+  if (kept_total + ((gsize) 1 << bits) > MAX_KEPT_TOTAL)
+    i = MAX_KEPT_EACH;
+  if (i < MAX_KEPT_EACH)
+    {
+      kept[bits][i] = buffer;
+      kept_total += (gsize) 1 << bits;
+    }
+  img_mutex_unlock (&mutex);
+  return i < MAX_KEPT_EACH;
+}
+
+guint8 *
+imago_buffer_new (gsize count, ImgError **error)
+{
+  guint bits = kept_bits (count);
+  guint8 *buffer = bits != 0 ? take_kept (bits) : NULL;
+
+  if (buffer == NULL)
+    buffer = g_try_malloc (bits != 0 ? (gsize) 1 << bits : MAX (count, 1));
+  if (G_UNLIKELY (buffer == NULL))
+    img_error_set (error, IMG_CODE_NO_MEMORY, _("Out of memory: cannot allocate %zu bytes"), count);
+  return buffer;
+}
+
+void
+imago_buffer_free (guint8 *buffer, gsize count)
+{
+  guint bits = kept_bits (count);
+
+  if (buffer != NULL && (bits == 0 || !keep (buffer, bits)))
+    g_free (buffer);
+}
+
+typedef struct
+{
+  guint8 *buffer;
+  gsize count;
+} Lent;
+
+static void
+lent_free (gpointer data)
+{
+  Lent *lent = data;
+
+  imago_buffer_free (lent->buffer, lent->count);
+  g_free (lent);
+}
+
+GBytes *
+imago_buffer_to_bytes (guint8 *buffer, gsize count)
+{
+  Lent *lent;
+
+  if (kept_bits (count) == 0)
+    return g_bytes_new_take (buffer, count);
+  lent = g_new (Lent, 1);
+  *lent = (Lent) { buffer, count };
+  return g_bytes_new_with_free_func (buffer, count, lent_free, lent);
+}
