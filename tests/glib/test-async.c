@@ -477,12 +477,15 @@ add (const char *function, const char *variant, const char *situation, gconstpoi
   g_test_add_data_func (path, data, func);
 }
 
+static GPtrArray *rows; /* of Row */
+
 static void
 add_row (const TestStarter *starter, const TestCall *call)
 {
   Row *row = g_new (Row, 1);
 
   *row = (Row) { starter, call };
+  g_ptr_array_add (rows, row);
   for (guint i = 0; i < G_N_ELEMENTS (situations); i++)
     add (call->function, call->variant, situations[i].name, row, situations[i].func);
 }
@@ -514,8 +517,10 @@ int
 main (int argc, char **argv)
 {
   guint n_rows = 0;
+  int result;
 
   g_test_init (&argc, &argv, NULL);
+  rows = g_ptr_array_new_with_free_func (g_free);
 
   for (guint i = 0; i < G_N_ELEMENTS (test_starters); i++)
     {
@@ -531,5 +536,7 @@ main (int argc, char **argv)
   g_test_add_func ("/glib/async/fairness", test_fairness);
   g_test_message ("%u functions, %u ways to call them, %u situations each",
                   (guint) G_N_ELEMENTS (test_starters), n_rows, (guint) G_N_ELEMENTS (situations));
-  return g_test_run ();
+  result = g_test_run ();
+  g_ptr_array_unref (rows);
+  return result;
 }
