@@ -74,7 +74,7 @@ class Images:
             self._make_plain()
         if "zlib" in wanted:
             self._make_zlib()
-        if wanted & {"write", "threads", "allocate"}:
+        if wanted & {"write", "write-async", "threads", "allocate"}:
             self._make_written()
         if wanted & {"open", "check"}:
             self._make_sizes()
