@@ -321,6 +321,20 @@ serve_home (gpointer data)
     serve_queue (g_ptr_array_index (queues, i));
 }
 
+/* Calls wake this thread from now on, if the queue is still open. */
+static void
+move_home (ImagoOwnerQueue *self)
+{
+  Home *home = home_current ();
+
+  if (g_atomic_pointer_get (&self->home) == home)
+    return;
+  img_mutex_lock (&homes_mutex);
+  if (self->home != NULL)
+    set_home (self, home);
+  img_mutex_unlock (&homes_mutex);
+}
+
 /* ---- the source ---- */
 
 typedef struct
@@ -333,16 +347,9 @@ static gboolean
 queue_source_prepare (GSource *source, int *timeout)
 {
   ImagoOwnerQueue *queue = ((QueueSource *) source)->queue;
-  Home *home = home_current ();
 
-  /* The context is iterated on another thread than before: that one must be woken from now on. */
-  if (g_atomic_pointer_get (&queue->home) != home)
-    {
-      img_mutex_lock (&homes_mutex);
-      if (queue->home != NULL)
-        set_home (queue, home);
-      img_mutex_unlock (&homes_mutex);
-    }
+  /* The context may be iterated on another thread than before. */
+  move_home (queue);
   *timeout = -1;
   return count_calls (queue) > 0;
 }
@@ -555,21 +562,18 @@ imago_owner_queue_is_here (ImagoOwnerQueue *self)
   return TRUE;
 }
 
-/* serve_home () comes to this queue, too, and to others of this thread that a hook may wait for. */
+/* This queue, which lives here now, and others of this thread that a hook may wait for: inside of a server, parking
+ * does not serve. */
 void
 imago_owner_queue_run_until (ImagoOwnerQueue *self, gboolean (*poll) (gpointer data), gpointer data)
 {
-  g_autoptr (GMainContext) context = g_main_context_new ();
-
-  g_main_context_push_thread_default (context);
-  serve_queue (self);
+  move_home (self);
+  serve_home (home_current ());
   while (!poll (data))
     {
-      img_park_in_context (context);
-      serve_queue (self);
+      img_park ();
       serve_home (home_current ());
     }
-  g_main_context_pop_thread_default (context);
 }
 
 typedef struct

@@ -209,6 +209,13 @@ complete (HookOp *op)
 
 static void run_steps (HookOp *op);
 
+/* GLib has this since 2.74 only. */
+static Turn
+exchange_turn (HookOp *op, Turn turn)
+{
+  return (Turn) __atomic_exchange_n (&op->turn, (gint) turn, __ATOMIC_ACQ_REL);
+}
+
 /* From whatever thread. */
 static void
 step_answered (gpointer data, guint64 size, ImgError *error)
@@ -219,7 +226,7 @@ step_answered (gpointer data, guint64 size, ImgError *error)
   op->error = error;
   if (op->size != NULL)
     *op->size = size;
-  if (g_atomic_int_exchange (&op->turn, TURN_ANSWERED) == TURN_STARTED)
+  if (exchange_turn (op, TURN_ANSWERED) == TURN_STARTED)
     run_steps (op);
   if (call != NULL)
     imago_owner_call_finish (call);
@@ -360,7 +367,7 @@ run_steps (HookOp *op)
     {
       g_atomic_int_set (&op->turn, TURN_ASKING);
       start_step (op);
-      if (g_atomic_int_exchange (&op->turn, TURN_STARTED) != TURN_ANSWERED)
+      if (exchange_turn (op, TURN_STARTED) != TURN_ANSWERED)
         return;
       g_atomic_int_set (&op->turn, TURN_ANSWERED);
     }
