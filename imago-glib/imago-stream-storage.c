@@ -82,6 +82,8 @@ imago_stream_storage_dispose (GObject *object)
 
   g_clear_object (&self->input);
   g_clear_object (&self->io);
+  if (self->owner != NULL)
+    imago_owner_queue_close (self->owner);
   g_clear_pointer (&self->owner, imago_owner_queue_unref);
   G_OBJECT_CLASS (imago_stream_storage_parent_class)->dispose (object);
 }

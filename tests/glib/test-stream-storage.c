@@ -560,6 +560,53 @@ test_no_place (Fixture *fixture, gconstpointer data)
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_REFERENCE_DENIED);
 }
 
+static void
+set_flag_cb (gpointer flag)
+{
+  g_atomic_int_set ((gint *) flag, TRUE);
+}
+
+static void
+stream_freed_cb (gpointer flag, GObject *where_it_was)
+{
+  set_flag_cb (flag);
+}
+
+static gboolean
+never_cb (gpointer data)
+{
+  return G_SOURCE_CONTINUE;
+}
+
+/* Nothing of a storage stays in the main context where it was made. */
+static void
+test_lets_go (void)
+{
+  GMainContext *context = g_main_context_new ();
+  g_autoptr (GSource) source = g_timeout_source_new_seconds (1000);
+  GInputStream *stream = g_memory_input_stream_new_from_data ("seven!", 7, NULL);
+  gint stream_is_freed = FALSE;
+  gint context_is_freed = FALSE;
+  g_autoptr (GBytes) bytes = NULL;
+  ImagoStorage *storage;
+
+  g_object_weak_ref (G_OBJECT (stream), stream_freed_cb, &stream_is_freed);
+  g_source_set_callback (source, never_cb, &context_is_freed, set_flag_cb);
+  g_source_attach (source, context);
+  g_main_context_push_thread_default (context);
+  storage = imago_stream_storage_new_for_input (stream);
+  bytes = imago_storage_read_bytes (storage, 0, 7, NULL, NULL);
+  g_assert_cmpmem (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), "seven!", 7);
+  g_object_unref (stream);
+  g_object_unref (storage);
+  while (!g_atomic_int_get (&stream_is_freed))
+    g_main_context_iteration (context, FALSE);
+  g_main_context_pop_thread_default (context);
+  g_main_context_unref (context);
+  while (!g_atomic_int_get (&context_is_freed))
+    g_thread_yield (); /* a worker may be in the middle of it */
+}
+
 int
 main (int argc, char **argv)
 {
@@ -581,5 +628,6 @@ main (int argc, char **argv)
   ADD ("pool-of-one", test_pool_of_one);
   ADD ("backing", test_backing);
   ADD ("no-place", test_no_place);
+  g_test_add_func ("/stream-storage/lets-go", test_lets_go);
   return g_test_run ();
 }
