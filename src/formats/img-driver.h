@@ -191,6 +191,7 @@ typedef struct
   gboolean has_data_file;
   gboolean has_raw_data_file;
   gboolean may_have_compressed; /* the format can hold compressed units */
+  gboolean may_have_bitmaps;    /* the format can hold persistent bitmaps */
   GPtrArray *bitmaps;           /* of ImgBitmapInfo; NULL: none */
 } ImgDescription;
 
@@ -241,6 +242,16 @@ typedef struct
   gboolean writable;         /* the storage must be, too; an image that was not closed is repaired */
 } ImgLayoutOptions;
 
+/* What a new image takes in its files, beside and for what is on the disk. Bytes. */
+typedef struct
+{
+  guint64 metadata;   /* with all of the disk allocated */
+  guint64 disk_size;  /* in whole units */
+  guint64 unit;       /* data takes whole ones */
+  gboolean is_full;   /* units take their space with or without data */
+  gboolean has_bitmaps;
+} ImgFootprint;
+
 struct _ImgDriver
 {
   const char *name;  /* the word of the command line: "qcow2" */
@@ -261,6 +272,12 @@ struct _ImgDriver
    * options name one. Nothing is durable before both have been flushed. */
   gboolean   (*create)  (ImgStorage *storage, const ImgCreateOptions *options,
                          ImgStorage *data_storage, ImgCancel *cancel, ImgError **error);
+  /* Optional: how much room that would take. Names of files make no difference; of the options only those are
+   * checked that the numbers depend on. */
+  gboolean   (*measure) (const ImgCreateOptions *options, ImgFootprint *footprint, ImgError **error);
+  /* Optional: the room for what @bitmaps, an array of ImgBitmapInfo, say of a disk of @disk_size bytes. */
+  gboolean   (*measure_bitmaps) (const ImgFootprint *footprint, guint64 disk_size,
+                                 const GPtrArray *bitmaps, guint64 *length, ImgError **error);
   /* Optional: counts what is wrong with the metadata. Works on images that open () refuses as damaged. Fails
    * only when there is no verdict. */
   gboolean   (*check)   (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel,

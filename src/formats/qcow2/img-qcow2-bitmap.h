@@ -17,4 +17,11 @@ gboolean img_qcow2_bitmaps_list (ImgStorage *storage,
                                  ImgCancel *cancel,
                                  ImgError **error);
 
+/* See ImgDriver.measure_bitmaps. */
+gboolean img_qcow2_measure_bitmaps (const ImgFootprint *footprint,
+                                    guint64 disk_size,
+                                    const GPtrArray *bitmaps,
+                                    guint64 *length,
+                                    ImgError **error);
+
 G_END_DECLS

@@ -199,7 +199,7 @@ count_refcounts (Shape *shape)
 }
 
 static gboolean
-measure (Shape *shape, ImgError **error)
+count_clusters (Shape *shape, ImgError **error)
 {
   gboolean extended_l2 = shape->options->extended_l2;
 
@@ -218,6 +218,12 @@ measure (Shape *shape, ImgError **error)
   shape->l1_at = 1 + shape->n_table + shape->n_blocks;
   shape->l2_at = shape->l1_at + shape->n_l1;
   shape->data_at = shape->l2_at + shape->n_l2;
+  return TRUE;
+}
+
+static gboolean
+check_limits (const Shape *shape, ImgError **error)
+{
   if (shape->n_table << shape->cluster_bits > IMG_QCOW2_MAX_REFCOUNT_TABLE_SIZE)
     return refuse (error, _("The disk is too large to be preallocated with clusters so small and "
                             "refcounts so wide"));
@@ -226,24 +232,54 @@ measure (Shape *shape, ImgError **error)
   return TRUE;
 }
 
+/* Without what depends on the names of files. */
 static gboolean
 shape_init (Shape *shape, const ImgCreateOptions *options, ImgError **error)
 {
   guint refcount_bits = options->refcount_bits != 0 ? options->refcount_bits : 16;
 
   *shape = (Shape) { .options = options };
-  if (!check_version (options, error) || !check_geometry (options, error) ||
-      !check_files (options, error))
+  if (!check_version (options, error) || !check_geometry (options, error))
     return FALSE;
   shape->version = options->version != 0 ? options->version : 3;
   shape->cluster_bits =
     options->cluster_size != 0 ? (guint) g_bit_nth_lsf (options->cluster_size, -1) : 16;
   shape->refcount_order = (guint) g_bit_nth_lsf (refcount_bits, -1);
   shape->size = img_align_up (MIN (options->size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  return TRUE;
+}
+
+static gboolean
+shape_for_creation (Shape *shape, const ImgCreateOptions *options, ImgError **error)
+{
+  if (!shape_init (shape, options, error) || !check_files (options, error))
+    return FALSE;
   shape->has_data_file = options->data_file_name != NULL;
   /* A raw data file has no holes that only the image knows of. */
   shape->preallocated = options->preallocate != IMG_PREALLOCATE_OFF || options->raw_data_file;
-  return measure (shape, error);
+  return count_clusters (shape, error) && check_limits (shape, error);
+}
+
+/* As if all clusters were allocated in one file. Larger than any file can be is a number too. */
+gboolean
+img_qcow2_measure (const ImgCreateOptions *options, ImgFootprint *footprint, ImgError **error)
+{
+  Shape shape;
+
+  if (!shape_init (&shape, options, error))
+    return FALSE;
+  shape.preallocated = TRUE;
+  if (!count_clusters (&shape, error))
+    return FALSE;
+  *footprint = (ImgFootprint) {
+    .metadata = (shape.n_clusters - shape.n_data) << shape.cluster_bits,
+    .disk_size = shape.n_data << shape.cluster_bits,
+    .unit = (guint64) 1 << shape.cluster_bits,
+    .is_full = options->preallocate == IMG_PREALLOCATE_FALLOC ||
+               options->preallocate == IMG_PREALLOCATE_FULL,
+    .has_bitmaps = shape.version >= 3,
+  };
+  return TRUE;
 }
 
 /* ---- the header ---- */
@@ -628,7 +664,7 @@ img_qcow2_create (ImgStorage *storage,
   Shape shape;
 
   g_assert ((data_storage != NULL) == (options->data_file_name != NULL));
-  if (!shape_init (&shape, options, error))
+  if (!shape_for_creation (&shape, options, error))
     return FALSE;
   header = build_header (&shape, error);
   return header != NULL &&

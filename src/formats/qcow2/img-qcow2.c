@@ -319,6 +319,7 @@ describe_header (const ImgQcow2Header *header, ImgDescription *description)
   description->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
   description->has_raw_data_file = (autoclear & IMG_QCOW2_AUTOCLEAR_RAW_DATA_FILE) != 0;
   description->may_have_compressed = !description->has_data_file;
+  description->may_have_bitmaps = header->version >= 3;
 }
 
 static gboolean
@@ -422,6 +423,8 @@ const ImgDriver img_qcow2_driver = {
   .inspect = qcow2_inspect,
   .open = qcow2_open,
   .create = img_qcow2_create,
+  .measure = img_qcow2_measure,
+  .measure_bitmaps = img_qcow2_measure_bitmaps,
   .check = img_qcow2_check,
   .repair = img_qcow2_repair,
 };

@@ -180,6 +180,25 @@ raw_inspect (ImgStorage *storage, ImgFindings *findings, ImgCancel *cancel, ImgE
 
 /* ---- creating ---- */
 
+static gboolean
+check_new_size (guint64 asked, guint64 *size, ImgError **error)
+{
+  *size = img_align_up (MIN (asked, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  if (*size <= IMG_MAX_SIZE)
+    return TRUE;
+  img_error_set (error, IMG_CODE_INVALID_OPTION, _("A disk cannot have %" PRIu64 " bytes"), asked);
+  return FALSE;
+}
+
+/* What has no data counts too: it lies in the file, as a hole where the file system has such. */
+static gboolean
+raw_measure (const ImgCreateOptions *options, ImgFootprint *footprint, ImgError **error)
+{
+  *footprint = (ImgFootprint) { .unit = SECTOR_SIZE, .is_full = TRUE };
+  return img_create_check_plain (options, error) &&
+         check_new_size (options->size, &footprint->disk_size, error);
+}
+
 /* A device keeps what it holds, unless space was asked for: all of it is the disk, whatever wrote it. */
 static gboolean
 raw_create (ImgStorage *storage,
@@ -188,8 +207,8 @@ raw_create (ImgStorage *storage,
             ImgCancel *cancel,
             ImgError **error)
 {
-  guint64 size = img_align_up (MIN (options->size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
   gboolean is_fresh;
+  guint64 size;
 
   if (!img_create_check_plain (options, error))
     return FALSE;
@@ -199,12 +218,8 @@ raw_create (ImgStorage *storage,
                      _("A raw image has no metadata to preallocate"));
       return FALSE;
     }
-  if (size > IMG_MAX_SIZE)
-    {
-      img_error_set (error, IMG_CODE_INVALID_OPTION, _("A disk cannot have %" PRIu64 " bytes"),
-                     options->size);
-      return FALSE;
-    }
+  if (!check_new_size (options->size, &size, error))
+    return FALSE;
   if (!img_create_empty (storage, size, &is_fresh, error))
     return FALSE;
   return options->preallocate == IMG_PREALLOCATE_OFF || size == 0 ||
@@ -223,4 +238,5 @@ const ImgDriver img_raw_driver = {
   .inspect = raw_inspect,
   .open = raw_open,
   .create = raw_create,
+  .measure = raw_measure,
 };
