@@ -264,6 +264,29 @@ GInputStream *imago_image_create_input_stream (ImagoImage *self) G_GNUC_WARN_UNU
 IMAGO_AVAILABLE_IN_1_0
 GIOStream *imago_image_create_io_stream (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
 
+IMAGO_AVAILABLE_IN_1_0
+gssize imago_image_splice (ImagoImage    *self,
+                           GOutputStream *stream,
+                           guint64        offset,
+                           guint64        length,
+                           GCancellable  *cancellable,
+                           GError       **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_splice_async (ImagoImage         *self,
+                               GOutputStream      *stream,
+                               guint64             offset,
+                               guint64             length,
+                               int                 io_priority,
+                               GCancellable       *cancellable,
+                               GAsyncReadyCallback callback,
+                               gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gssize imago_image_splice_finish (ImagoImage   *self,
+                                  GAsyncResult *result,
+                                  GError      **error);
+
 /* ---- writing ---- */
 
 IMAGO_AVAILABLE_IN_1_0

@@ -670,6 +670,20 @@ tap.test('io-stream', () => withFolder(folder => {
     judge(`${folder}/base.qcow2`, disk);
 }));
 
+tap.test('splice', () => {
+    const image = Imago.Image.open(Gio.File.new_for_path(`${DATA}/base.qcow2`), options(), null);
+    const size = image.get_size();
+    const disk = image.read_bytes(0, size, null).toArray();
+    const copies = [Gio.MemoryOutputStream.new_resizable(), Gio.MemoryOutputStream.new_resizable()];
+    equal(image.splice(copies[0], 0, size, null), size);
+    const result = wait(done => image.splice_async(copies[1], 0, size, NORMAL, null, done));
+    equal(image.splice_finish(result), size);
+    for (const copy of copies) {
+        copy.close(null);
+        equal(copy.steal_as_bytes().toArray(), disk);
+    }
+});
+
 tap.test('stream-storage', () => withFolder(folder => {
     const file = workCopy(folder);
     const memory = Gio.MemoryInputStream.new_from_bytes(file.load_bytes(null)[0]);

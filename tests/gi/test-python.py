@@ -891,6 +891,29 @@ def io_stream():
 
 
 @tap.test
+def splice():
+    with Folder() as folder:
+        image = Imago.Image.open(Gio.File.new_for_path(str(DATA / 'base.qcow2')), options(), None)
+        size = image.get_size()
+        disk = image.read_bytes(0, size, None).get_data()
+        target = Gio.File.new_for_path(str(folder / 'copy.raw'))
+        stream = target.create(Gio.FileCreateFlags.NONE, None)
+        done = 0
+        while part := image.splice(stream, done, 30000, None):
+            done += part
+        stream.close(None)
+        tap.equal(done, size)
+        tap.true((folder / 'copy.raw').read_bytes() == disk, 'the copy')
+        memory = Gio.MemoryOutputStream.new_resizable()
+        result = wait(image.splice_async, memory, 0, size, NORMAL, None)
+        tap.equal(image.splice_finish(result), size)
+        memory.close(None)
+        tap.true(memory.steal_as_bytes().get_data() == disk, 'the second copy')
+        image.close(None)
+        fails(Imago.Error.CLOSED, image.splice, memory, 0, size, None)
+
+
+@tap.test
 def stream_storage():
     content = (DATA / 'base.qcow2').read_bytes()
     wanted = Imago.Image.open(Gio.File.new_for_path(str(DATA / 'base.qcow2')), None, None)

@@ -725,6 +725,30 @@ finish_batch (TestSubject *subject, GAsyncResult *result, GError **error)
   return TRUE;
 }
 
+static void
+start_splice (TestSubject *subject,
+              int io_priority,
+              GCancellable *cancellable,
+              GAsyncReadyCallback callback,
+              gpointer user_data)
+{
+  g_autoptr (GOutputStream) stream = g_memory_output_stream_new_resizable ();
+
+  watch (subject, stream);
+  imago_image_splice_async (subject->image, stream, 7, TEST_COUNT, io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_splice (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  gssize n = imago_image_splice_finish (subject->image, result, error);
+
+  if (n < 0)
+    return FALSE;
+  g_assert_cmpint (n, ==, TEST_COUNT);
+  return TRUE;
+}
+
 const TestCall test_calls[] = {
   { "imago_file_storage_open", NULL, start_file_storage, finish_file_storage, TEST_CALL_ABANDONS },
   { "imago_storage_read_bytes", NULL, start_storage_read, finish_storage_read, TEST_CALL_ABANDONS },
@@ -736,6 +760,7 @@ const TestCall test_calls[] = {
   { "imago_image_query_info", NULL, start_query_info, finish_query_info, TEST_CALL_ABANDONS },
   { "imago_image_list_snapshots", NULL, start_list_snapshots, finish_list_snapshots, TEST_CALL_ABANDONS },
   { "imago_image_read_bytes", NULL, start_read_bytes, finish_read_bytes, TEST_CALL_ABANDONS },
+  { "imago_image_splice", NULL, start_splice, finish_splice, TEST_CALL_NONE },
   { "imago_image_map", NULL, start_map, finish_map, TEST_CALL_ABANDONS },
   { "imago_image_map_extents", NULL, start_map_extents, finish_map_extents, TEST_CALL_ABANDONS },
   { "imago_format_probe", NULL, start_probe, finish_probe, TEST_CALL_ABANDONS },

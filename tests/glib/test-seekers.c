@@ -145,6 +145,11 @@ side_truncate (GSeekable *seekable, goffset size, GCancellable *cancellable, GEr
   guint before = seeker->bytes->len;
 
   g_assert_true (side_can_truncate (seekable));
+  if (success && seeker->refuses_to_grow && (guint) size > before)
+    {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, "Only shorter");
+      success = FALSE;
+    }
   if (success)
     {
       g_byte_array_set_size (seeker->bytes, (guint) size);

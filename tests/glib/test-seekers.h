@@ -16,6 +16,7 @@ typedef struct
   gint fails_at;       /* this call fails, counted down from it, and all that follow; 0: none does */
   gboolean cannot_seek;
   gboolean cannot_truncate;
+  gboolean refuses_to_grow; /* when it is truncated */
   gsize ends_at;       /* reading ends here although the size is larger; 0: it does not */
 
   gint n_calls;        /* atomic, as the next one */
