@@ -20,6 +20,7 @@
 
 typedef struct
 {
+  ToolOpen open;
   const char *filename;
   ImagoRepair repair;
   gboolean json;
@@ -180,7 +181,7 @@ can_check (const char *format)
 }
 
 static int
-run (const Wanted *wanted, const ToolOpen *how)
+check (const Wanted *wanted)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoStorage) storage = NULL;
@@ -188,7 +189,7 @@ run (const Wanted *wanted, const ToolOpen *how)
   g_autofree char *format = NULL;
   ImagoCheckResult *result;
 
-  storage = tool_open_storage (wanted->filename, how, &format, NULL, &error);
+  storage = tool_open_storage (wanted->filename, &wanted->open, &format, NULL, &error);
   if (storage == NULL)
     {
       tool_open_print_error (wanted->filename, error);
@@ -201,7 +202,7 @@ run (const Wanted *wanted, const ToolOpen *how)
     }
   job = imago_check_job_new (storage, format);
   imago_check_job_set_repair (job, wanted->repair);
-  imago_check_job_set_force_share (job, how->force_share);
+  imago_check_job_set_force_share (job, wanted->open.force_share);
   if (!imago_job_run (IMAGO_JOB (job), NULL, &error))
     {
       tool_error (_ ("Check failed: %s"), error->message);
@@ -217,91 +218,55 @@ run (const Wanted *wanted, const ToolOpen *how)
 }
 
 static gboolean
-parse_repair (const char *text, ImagoRepair *repair)
+take_repair (const char *text, gpointer settings)
 {
+  Wanted *wanted = settings;
+
   if (g_str_equal (text, "leaks"))
-    *repair = IMAGO_REPAIR_LEAKS;
+    wanted->repair = IMAGO_REPAIR_LEAKS;
   else if (g_str_equal (text, "all"))
-    *repair = IMAGO_REPAIR_ALL;
+    wanted->repair = IMAGO_REPAIR_ALL;
   else
     {
-      tool_usage_error ("check", _ ("Unknown option value for -r (expecting 'leaks' or 'all'): %s"),
-                        text);
+      tool_command_misuse (_ ("Unknown option value for -r (expecting 'leaks' or 'all'): %s"), text);
       return FALSE;
     }
   return TRUE;
 }
 
-static gboolean
-take_option (int option, const char *value, Wanted *wanted)
+static int
+run (gpointer settings, int n_operands, char **operands)
 {
-  switch (option)
-    {
-    case 'q':
-      wanted->quiet = TRUE;
-      return TRUE;
-    case 'r':
-      return parse_repair (value, &wanted->repair);
-    case 'T': /* a cache mode: there is no cache but the system's */
-      return TRUE;
-    case TOOL_OPTION_OUTPUT:
-      return tool_option_output (value, &wanted->json);
-    default:
-      return FALSE;
-    }
+  Wanted *wanted = settings;
+
+  wanted->open.writable = wanted->repair != IMAGO_REPAIR_NONE;
+  wanted->filename = tool_command_get_file (n_operands, operands);
+  return wanted->filename != NULL ? check (wanted) : EXIT_FAILURE;
 }
 
-int
-cmd_check (int argc, char **argv)
-{
-  static const struct option options[] = {
-    TOOL_COMMON_OPTIONS,
-    { "format", required_argument, NULL, 'f' },
-    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
-    { "quiet", no_argument, NULL, 'q' },
-    { "repair", required_argument, NULL, 'r' },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "check",
-    "[-f FORMAT] [-r leaks|all] [-q] [-U] [--output=human|json] FILE",
-    _ ("Looks for errors in the metadata of an image, and repairs it. Opens FILE and nothing else.\n"
-       "\n"
-       "  -f, --format FORMAT     the format of FILE\n"
-       "  -r, --repair leaks|all  what is repaired: space that nothing uses is given back, or all that can "
-       "be\n"
-       "                          repaired; the data of the disk stays as it is\n"
-       "  -q, --quiet             print findings only, no summary\n"
-       "      --output=human|json how to print it\n"
-       "  -U, --force-share       check it even if somebody may be writing to it\n"
-       "\n"
-       "The exit status is 0 for a sound image, 2 if there are errors that endanger data, 3 if "
-       "space\n"
-       "is wasted but nothing is wrong otherwise, 63 if images of the format cannot be checked, "
-       "and\n"
-       "1 if the check could not be completed."),
-  };
-  Wanted wanted = { 0 };
-  ToolOpen how = { 0 };
-  int option;
+static const ToolOption options[] = {
+  TOOL_CALL ('r', "repair", N_ ("leaks|all"), take_repair,
+             N_ ("what is repaired: space that nothing uses is given back, or all that can be "
+                 "repaired; the data of the disk stays as it is")),
+  TOOL_COMMON_FORMAT (Wanted, open),
+  TOOL_COMMON_FORCE_SHARE (Wanted, open),
+  TOOL_COMMON_OPENING (Wanted, open),
+  TOOL_COMMON_OUTPUT (Wanted, json),
+  TOOL_COMMON_QUIET (Wanted, quiet),
+  TOOL_COMMON_SOURCE_CACHE ('T', "source-cache"),
+  TOOL_OPTIONS_END,
+};
 
-  while ((option = getopt_long (argc, argv, "hf:qr:T:U", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &how))
-      {
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_TAKEN:
-        break;
-      case TOOL_OPTION_UNKNOWN:
-        if (!take_option (option, optarg, &wanted))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
-
-  how.writable = wanted.repair != IMAGO_REPAIR_NONE;
-  wanted.filename = tool_option_file (argc, argv, &usage);
-  return wanted.filename != NULL ? run (&wanted, &how) : EXIT_FAILURE;
-}
+const ToolCommand tool_command_check = {
+  .name = "check",
+  .operands = N_ ("FILE"),
+  .summary = N_ ("look for errors in an image"),
+  .description = N_ ("Looks for errors in the metadata of an image, and repairs it. Opens FILE and "
+                     "nothing else."),
+  .notes = N_ ("The exit status is 0 for a sound image, 2 if there are errors that endanger data, 3 "
+               "if space is wasted but nothing is wrong otherwise, 63 if images of the format "
+               "cannot be checked, and 1 if the check could not be completed."),
+  .options = options,
+  .settings_size = sizeof (Wanted),
+  .run = run,
+};

@@ -28,88 +28,6 @@ typedef struct
   const char *size;
 } Create;
 
-static const ToolUsage *
-get_usage (void)
-{
-  static ToolUsage usage = { "create", "[OPTION…] FILE [SIZE]", NULL };
-
-  usage.help =
-    _("Creates an empty disk in a new file, which replaces one of that name.\n"
-      "\n"
-      "  -f FORMAT               the format of the new image; raw if not given\n"
-      "  -b FILE                 the backing file: what shows through where nothing was written\n"
-      "  -F FORMAT               the format of the backing file\n"
-      "  -u                      do not open the backing file\n"
-      "  -o LIST                 options of the format, such as cluster_size=4k; -o help lists them\n"
-      "  -q                      print nothing but errors\n"
-      "  --references=WHICH      which files the backing file may refer to: deny, same-dir\n"
-      "                          (the default) or any\n"
-      "\n"
-      "SIZE may have a suffix k, M, G, T, P or E; without it the disk is as large as the backing "
-      "image.");
-  return &usage;
-}
-
-/* ---- the command line ---- */
-
-static gboolean
-add_list (Create *create, const char *list)
-{
-  if (!tool_create_options_is_list (list))
-    {
-      tool_error (_("Invalid option list: %s"), list);
-      return FALSE;
-    }
-  g_ptr_array_add (create->lists, (gpointer) list);
-  return TRUE;
-}
-
-static ToolOptionResult
-take_option (Create *create, int option)
-{
-  switch (option)
-    {
-    case 'b':
-      create->backing_name = optarg;
-      return TOOL_OPTION_TAKEN;
-    case 'F':
-      create->backing_format = optarg;
-      return TOOL_OPTION_TAKEN;
-    case 'u':
-      create->unchecked = TRUE;
-      return TOOL_OPTION_TAKEN;
-    case 'q':
-      create->quiet = TRUE;
-      return TOOL_OPTION_TAKEN;
-    case 'o':
-      return add_list (create, optarg) ? TOOL_OPTION_TAKEN : TOOL_OPTION_FAILED;
-    default:
-      return tool_option_common (option, optarg, get_usage (), &create->open);
-    }
-}
-
-static ToolOptionResult
-parse_arguments (Create *create, int argc, char **argv)
-{
-  static const struct option options[] = { TOOL_COMMON_OPTIONS, { NULL, 0, NULL, 0 } };
-  ToolOptionResult result = TOOL_OPTION_TAKEN;
-  int option;
-
-  while (result == TOOL_OPTION_TAKEN &&
-         (option = getopt_long (argc, argv, ":hf:b:F:uo:q", options, NULL)) != -1)
-    result = take_option (create, option);
-  if (result != TOOL_OPTION_TAKEN)
-    return result;
-  if (optind < argc)
-    create->filename = argv[optind++];
-  if (optind < argc)
-    create->size = argv[optind++];
-  if (optind == argc)
-    return TOOL_OPTION_TAKEN;
-  tool_usage_error ("create", _("Unexpected argument: %s"), argv[optind]);
-  return TOOL_OPTION_FAILED;
-}
-
 /* ---- options ---- */
 
 static ImagoFormat *
@@ -131,7 +49,7 @@ find_format (const Create *create)
 static gboolean
 wants_help (const Create *create)
 {
-  for (guint i = 0; i < create->lists->len; i++)
+  for (guint i = 0; create->lists != NULL && i < create->lists->len; i++)
     if (tool_create_options_is_help (g_ptr_array_index (create->lists, i)))
       return TRUE;
   return FALSE;
@@ -145,12 +63,8 @@ take_size (const Create *create, ToolCreateOptions *options)
 
   if (create->size == NULL)
     return TRUE;
-  if (!tool_parse_size (create->size, &size))
-    {
-      tool_error (_("Invalid image size specified. You may use k, M, G, T, P or E suffixes for"));
-      tool_error (_("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."));
-      return FALSE;
-    }
+  if (!tool_option_size (create->size, _("image size"), &size))
+    return FALSE;
   if (tool_create_options_get (options, "size") != NULL)
     {
       tool_error (_("%s: The image size must be specified only once"), create->filename);
@@ -209,7 +123,7 @@ look_at_backing (const Create *create, ToolCreateOptions *options)
 static gboolean
 collect_options (const Create *create, ToolCreateOptions *options, const char *format_name)
 {
-  for (guint i = 0; i < create->lists->len; i++)
+  for (guint i = 0; create->lists != NULL && i < create->lists->len; i++)
     if (!tool_create_options_parse (options, g_ptr_array_index (create->lists, i), create->filename))
       return FALSE;
   if (!take_size (create, options) || !take_backing (create, options, format_name) ||
@@ -257,7 +171,7 @@ create_image (const Create *create, ToolCreateOptions *options, const char *form
 }
 
 static int
-run (Create *create)
+create_file (const Create *create)
 {
   ImagoFormat *format = find_format (create);
   g_autoptr (ToolCreateOptions) options = NULL;
@@ -271,10 +185,7 @@ run (Create *create)
       return EXIT_SUCCESS;
     }
   if (create->filename == NULL)
-    {
-      tool_usage_error ("create", _("Expecting image file name"));
-      return EXIT_FAILURE;
-    }
+    return tool_command_misuse (_("Expecting image file name"));
   if (!collect_options (create, options, imago_format_get_name (format)))
     return EXIT_FAILURE;
   if (!create->quiet)
@@ -283,17 +194,61 @@ run (Create *create)
                                                                         : EXIT_FAILURE;
 }
 
-int
-cmd_create (int argc, char **argv)
-{
-  Create create = { .lists = g_ptr_array_new () };
-  ToolOptionResult result = parse_arguments (&create, argc, argv);
-  int status = EXIT_FAILURE;
+/* ---- the command line ---- */
 
-  if (result == TOOL_OPTION_HELP)
-    status = EXIT_SUCCESS;
-  else if (result == TOOL_OPTION_TAKEN)
-    status = run (&create);
-  g_ptr_array_unref (create.lists);
-  return status;
+static gboolean
+check_lists (const Create *create)
+{
+  for (guint i = 0; create->lists != NULL && i < create->lists->len; i++)
+    {
+      const char *list = g_ptr_array_index (create->lists, i);
+
+      if (!tool_create_options_is_list (list))
+        {
+          tool_error (_("Invalid option list: %s"), list);
+          return FALSE;
+        }
+    }
+  return TRUE;
 }
+
+static int
+run (gpointer settings, int n_operands, char **operands)
+{
+  Create *create = settings;
+
+  if (!check_lists (create))
+    return EXIT_FAILURE;
+  if (n_operands > 2)
+    return tool_command_misuse (_("Unexpected argument: %s"), operands[2]);
+  create->filename = n_operands > 0 ? operands[0] : NULL;
+  create->size = n_operands > 1 ? operands[1] : NULL;
+  return create_file (create);
+}
+
+static const ToolOption options[] = {
+  TOOL_STRING ('f', "format", N_("FORMAT"), Create, open.format,
+               N_("the format of the new image; raw if not given")),
+  TOOL_STRING ('b', "backing", N_("FILE"), Create, backing_name,
+               N_("the backing file: what shows through where nothing was written")),
+  TOOL_STRING ('F', "backing-format", N_("FORMAT"), Create, backing_format,
+               N_("the format of the backing file")),
+  TOOL_FLAG ('u', "backing-unsafe", Create, unchecked, N_("do not open the backing file")),
+  TOOL_LIST ('o', "options", N_("LIST"), Create, lists,
+             N_("options of the format, such as cluster_size=4k; -o help lists them")),
+  TOOL_COMMON_OPENING (Create, open),
+  TOOL_COMMON_QUIET (Create, quiet),
+  TOOL_OPTIONS_END,
+};
+
+const ToolCommand tool_command_create = {
+  .name = "create",
+  .operands = N_("FILE [SIZE]"),
+  .summary = N_("make an image of an empty disk"),
+  .description = N_("Creates an empty disk in a new file, which replaces one of that name."),
+  .notes = N_("SIZE may have a suffix k, M, G, T, P or E; without it the disk is as large as the "
+              "backing image."),
+  .options = options,
+  .settings_size = sizeof (Create),
+  .run = run,
+};

@@ -91,51 +91,38 @@ print_text (GListModel *formats)
     }
 }
 
-int
-cmd_formats (int argc, char **argv)
+typedef struct
 {
-  static const struct option options[] = {
-    { "help", no_argument, NULL, 'h' },
-    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "formats",
-    "[--output=human|json]",
-    _ ("Lists the formats and what images of each can have.\n"
-       "\n"
-       "  --output=human|json     how to print it"),
-  };
+  gboolean json;
+} Settings;
+
+static int
+run (gpointer user_data, int n_operands, char **operands)
+{
+  Settings *settings = user_data;
   g_autoptr (GListModel) formats = NULL;
-  ToolOpen unused = { 0 };
-  gboolean json = FALSE;
-  int option;
 
-  while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &unused))
-      {
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (!tool_option_output (optarg, &json))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_TAKEN:
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
-
-  if (optind != argc)
-    {
-      tool_usage_error (usage.command, _ ("Unexpected argument '%s'"), argv[optind]);
-      return EXIT_FAILURE;
-    }
+  if (n_operands != 0)
+    return tool_command_misuse (_ ("Unexpected argument '%s'"), operands[0]);
 
   formats = imago_format_list ();
-  if (json)
+  if (settings->json)
     print_json (formats);
   else
     print_text (formats);
   return EXIT_SUCCESS;
 }
+
+static const ToolOption options[] = {
+  TOOL_COMMON_OUTPUT (Settings, json),
+  TOOL_OPTIONS_END,
+};
+
+const ToolCommand tool_command_formats = {
+  .name = "formats",
+  .summary = N_ ("list the formats"),
+  .description = N_ ("Lists the formats and what images of each can have."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .run = run,
+};

@@ -363,7 +363,7 @@ open_image (const char *filename, Settings *settings, GError **error)
 }
 
 static int
-run (const char *filename, Settings *settings)
+show (const char *filename, Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = open_image (filename, settings, &error);
@@ -380,50 +380,29 @@ run (const char *filename, Settings *settings)
   return EXIT_FAILURE;
 }
 
-int
-cmd_info (int argc, char **argv)
+static int
+run (gpointer settings, int n_operands, char **operands)
 {
-  static const struct option options[] = {
-    TOOL_COMMON_OPTIONS,
-    { "format", required_argument, NULL, 'f' },
-    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
-    { "backing-chain", no_argument, NULL, TOOL_OPTION_OTHER },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "info",
-    "[-f FORMAT] [-U] [--backing-chain] [--output=human|json] [--references=deny|same-dir|any] "
-    "FILE",
-    _("Describes an image. Opens no other file unless --backing-chain is given.\n"
-       "\n"
-       "  -f, --format=FORMAT     the format of FILE (default: what it looks like)\n"
-       "  --backing-chain         describe the images below it too\n"
-       "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
-       "  --output=human|json     how to print it\n"
-       "  -U, --force-share       read it though somebody may be writing to it"),
-  };
-  Settings settings = { 0 };
-  const char *filename;
-  int option;
+  const char *filename = tool_command_get_file (n_operands, operands);
 
-  while ((option = getopt_long (argc, argv, "hf:U", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &settings.open))
-      {
-      case TOOL_OPTION_TAKEN:
-        break;
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (option == TOOL_OPTION_OTHER)
-          settings.chain = TRUE;
-        else if (!tool_option_output (optarg, &settings.json))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
-
-  filename = tool_option_file (argc, argv, &usage);
-  return filename != NULL ? run (filename, &settings) : EXIT_FAILURE;
+  return filename != NULL ? show (filename, settings) : EXIT_FAILURE;
 }
+
+static const ToolOption options[] = {
+  TOOL_FLAG (0, "backing-chain", Settings, chain, N_("describe the images below it too")),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_FORCE_SHARE (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_COMMON_OUTPUT (Settings, json),
+  TOOL_OPTIONS_END,
+};
+
+const ToolCommand tool_command_info = {
+  .name = "info",
+  .operands = N_("FILE"),
+  .summary = N_("describe an image"),
+  .description = N_("Describes an image. Opens no other file unless --backing-chain is given."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .run = run,
+};

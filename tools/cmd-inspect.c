@@ -185,7 +185,7 @@ print_text (const char *filename, ImagoInspection *inspection)
 /* ---- the command ---- */
 
 static int
-run (const char *filename, gboolean json)
+inspect (const char *filename, gboolean json)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (GFile) file = g_file_new_for_path (filename);
@@ -204,46 +204,35 @@ run (const char *filename, gboolean json)
   return is_suspicious (inspection) ? EXIT_SUSPICIOUS : EXIT_SUCCESS;
 }
 
-int
-cmd_inspect (int argc, char **argv)
+typedef struct
 {
-  static const struct option options[] = {
-    { "help", no_argument, NULL, 'h' },
-    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "inspect",
-    "[--output=human|json] FILE",
-    _("Says of which formats a file can be, what other files it wants and what is odd about it.\n"
-       "Opens FILE and nothing else, whatever it contains.\n"
-       "\n"
-       "  --output=human|json     how to print it\n"
-       "\n"
-       "The exit status is 0 for a file of one format, complete in itself and without a problem;\n"
-       "2 if it refers to other files, matches several formats, has unknown features or problems;\n"
-       "1 if it cannot be read."),
-  };
-  ToolOpen unused = { 0 };
-  gboolean json = FALSE;
-  const char *filename;
-  int option;
+  gboolean json;
+} Settings;
 
-  while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &unused))
-      {
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (!tool_option_output (optarg, &json))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_TAKEN:
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
+static int
+run (gpointer user_data, int n_operands, char **operands)
+{
+  Settings *settings = user_data;
+  const char *filename = tool_command_get_file (n_operands, operands);
 
-  filename = tool_option_file (argc, argv, &usage);
-  return filename != NULL ? run (filename, json) : EXIT_FAILURE;
+  return filename != NULL ? inspect (filename, settings->json) : EXIT_FAILURE;
 }
+
+static const ToolOption options[] = {
+  TOOL_COMMON_OUTPUT (Settings, json),
+  TOOL_OPTIONS_END,
+};
+
+const ToolCommand tool_command_inspect = {
+  .name = "inspect",
+  .operands = N_("FILE"),
+  .summary = N_("say what a file is and wants, without opening any other"),
+  .description = N_("Says of which formats a file can be, what other files it wants and what is odd "
+                    "about it. Opens FILE and nothing else, whatever it contains."),
+  .notes = N_("The exit status is 0 for a file of one format, complete in itself and without a "
+              "problem; 2 if it refers to other files, matches several formats, has unknown "
+              "features or problems; 1 if it cannot be read."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .run = run,
+};

@@ -17,65 +17,33 @@
 typedef struct
 {
   ToolOpen open;
-  GPtrArray *commands; /* of const char *: the -c options */
+  GPtrArray *commands; /* of const char *: the -c options, if any */
   gboolean read_only;
   gboolean writes_through;
   gboolean ignores_discard;
+  int aio;
 } Settings;
 
-static gboolean
-is_one_of (const char *value, const char *const *words, const char *what)
+enum
 {
-  if (g_strv_contains (words, value))
-    return TRUE;
+  CACHE_BACK,
+  CACHE_THROUGH,
+};
 
-  tool_error (_("Invalid %s option: %s"), what, value);
-  return FALSE;
-}
+/* How the kernel is asked makes no difference to what is read and written. */
+static const ToolChoice cache_modes[] = {
+  { "writeback", CACHE_BACK },      { "none", CACHE_BACK },          { "off", CACHE_BACK },
+  { "unsafe", CACHE_BACK },         { "writethrough", CACHE_THROUGH },
+  { "directsync", CACHE_THROUGH },  { NULL, 0 },
+};
 
-/* The options of qemu-io. Those that only say how the kernel is asked make no difference to what is
- * read and written. */
-static gboolean
-take_option (int option, const char *value, Settings *settings)
-{
-  static const char *const cache_modes[] = { "writeback",  "writethrough", "none", "off",
-                                             "directsync", "unsafe",       NULL };
-  static const char *const aio_modes[] = { "threads", "native", "io_uring", NULL };
-  static const char *const discard_modes[] = { "ignore", "off", "unmap", "on", NULL };
+static const ToolChoice discard_modes[] = {
+  { "ignore", TRUE }, { "off", TRUE }, { "unmap", FALSE }, { "on", FALSE }, { NULL, 0 },
+};
 
-  switch (option)
-    {
-    case 'c':
-      g_ptr_array_add (settings->commands, (gpointer) value);
-      return TRUE;
-    case 'r':
-      settings->read_only = TRUE;
-      return TRUE;
-    case 'n':
-    case 'k':
-      return TRUE;
-    case 't':
-      settings->writes_through =
-        g_str_equal (value, "writethrough") || g_str_equal (value, "directsync");
-      return is_one_of (value, cache_modes, "cache");
-    case 'i':
-      return is_one_of (value, aio_modes, "aio");
-    case 'd':
-      settings->ignores_discard = g_str_equal (value, "ignore") || g_str_equal (value, "off");
-      return is_one_of (value, discard_modes, "discard");
-    case 's':
-      tool_option_refuse ("-s", _("changes cannot be thrown away; make an overlay for them"));
-      return FALSE;
-    case 'C':
-      tool_option_refuse ("-C", _("what is read is not copied into the image"));
-      return FALSE;
-    case 'm':
-      tool_option_refuse ("-m", _("memory is always aligned as needed"));
-      return FALSE;
-    default:
-      return FALSE;
-    }
-}
+static const ToolChoice aio_modes[] = {
+  { "threads", 0 }, { "native", 0 }, { "io_uring", 0 }, { NULL, 0 },
+};
 
 /* Strings are kept as qemu-io has them, prompt included: scripts cut them. */
 static gboolean
@@ -128,7 +96,7 @@ end_session (IoSession *session)
 }
 
 static int
-run (const char *filename, Settings *settings)
+run_session (const char *filename, Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = NULL;
@@ -150,80 +118,51 @@ run (const char *filename, Settings *settings)
     }
 
   session.image = image;
-  ok = settings->commands->len > 0 ? run_commands (&session, settings->commands)
+  ok = settings->commands != NULL ? run_commands (&session, settings->commands)
                                    : run_script (&session);
   ok = end_session (&session) && ok;
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-int
-cmd_io (int argc, char **argv)
+static int
+run (gpointer settings, int n_operands, char **operands)
 {
-  static const struct option options[] = {
-    TOOL_COMMON_OPTIONS,
-    { "version", no_argument, NULL, 'V' },
-    { "cmd", required_argument, NULL, 'c' },
-    { "format", required_argument, NULL, 'f' },
-    { "read-only", no_argument, NULL, 'r' },
-    { "snapshot", no_argument, NULL, 's' },
-    { "nocache", no_argument, NULL, 'n' },
-    { "copy-on-read", no_argument, NULL, 'C' },
-    { "misalign", no_argument, NULL, 'm' },
-    { "native-aio", no_argument, NULL, 'k' },
-    { "aio", required_argument, NULL, 'i' },
-    { "cache", required_argument, NULL, 't' },
-    { "discard", required_argument, NULL, 'd' },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    tool_is_qemu_io () ? NULL : "io",
-    "[-c COMMAND]… [-f FORMAT] [-r] [-U] [--references=deny|same-dir|any] [FILE]",
-    _("Reads and writes an image, command by command: from -c options, or from the standard input.\n"
-       "The command \"help\" lists the commands.\n"
-       "\n"
-       "  -c, --cmd=COMMAND       run this command; can be repeated\n"
-       "  -f, --format=FORMAT     the format of FILE (default: what it looks like; without -r its suffix\n"
-       "                          must agree)\n"
-       "  -r, --read-only         open the image for reading only\n"
-       "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
-       "  -t MODE                 writethrough, directsync: flush after each change; otherwise what is\n"
-       "                          written is durable after \"flush\" and at the end\n"
-       "  -d MODE                 ignore, off: let \"discard\" do nothing; unmap, on (default)\n"
-       "  -n, -k, -i MODE, -U     accepted; what they ask for makes no difference\n"
-       "  -V, --version           show the version\n"
-       "\n"
-       "The exit status is 1 if a command failed or a pattern did not match."),
-  };
-  g_autoptr (GPtrArray) commands = g_ptr_array_new ();
-  Settings settings = { .commands = commands };
-  int option;
+  if (n_operands > 1)
+    return tool_command_misuse (_("Expecting one image file name"));
 
-  while ((option = getopt_long (argc, argv, "hVc:f:UrsnCmki:t:d:", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &settings.open))
-      {
-      case TOOL_OPTION_TAKEN:
-        break;
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (option == 'V')
-          {
-            printf ("imago io (imago-glib) %s\n", IMAGO_VERSION_STRING);
-            return EXIT_SUCCESS;
-          }
-        if (!take_option (option, optarg, &settings))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
-
-  if (argc - optind > 1)
-    {
-      tool_usage_error (usage.command, _("Expecting one image file name"));
-      return EXIT_FAILURE;
-    }
-
-  return run (optind < argc ? argv[optind] : NULL, &settings);
+  return run_session (n_operands > 0 ? operands[0] : NULL, settings);
 }
+
+static const ToolOption options[] = {
+  TOOL_LIST ('c', "cmd", N_("COMMAND"), Settings, commands, N_("run this command; can be repeated")),
+  TOOL_FLAG ('r', "read-only", Settings, read_only, N_("open the image for reading only")),
+  TOOL_CHOICE ('t', "cache", N_("MODE"), Settings, writes_through, cache_modes, N_("cache"),
+               N_("writethrough, directsync: flush after each change; otherwise what is written is "
+                  "durable after \"flush\" and at the end")),
+  TOOL_CHOICE ('d', "discard", N_("MODE"), Settings, ignores_discard, discard_modes, N_("discard"),
+               N_("ignore, off: let \"discard\" do nothing; unmap, on (default)")),
+  TOOL_REFUSED ('s', "snapshot", NULL, N_("changes cannot be thrown away; make an overlay for them")),
+  TOOL_REFUSED ('C', "copy-on-read", NULL, N_("what is read is not copied into the image")),
+  TOOL_REFUSED ('m', "misalign", NULL, N_("memory is always aligned as needed")),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_FORCE_SHARE (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_ACCEPTED ('n', "nocache", NULL, N_("the same as -t none")),
+  TOOL_ACCEPTED ('k', "native-aio", NULL, N_("the same as -i native")),
+  TOOL_CHOICE ('i', "aio", N_("MODE"), Settings, aio, aio_modes, N_("aio"),
+               N_("threads, native, io_uring: how the kernel is asked")),
+  TOOL_COMMON_VERSION,
+  TOOL_OPTIONS_END,
+};
+
+const ToolCommand tool_command_io = {
+  .name = "io",
+  .operands = N_("[FILE]"),
+  .summary = N_("read and write an image, command by command"),
+  .description = N_("Reads and writes an image, command by command: from -c options, or from the "
+                    "standard input. The command \"help\" lists the commands."),
+  .notes = N_("The exit status is 1 if a command failed or a pattern did not match."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .run = run,
+};

@@ -50,12 +50,6 @@ typedef struct
   char *data_name;
 } LayerNames;
 
-enum
-{
-  OPTION_START = TOOL_OPTION_OTHER,
-  OPTION_LENGTH,
-};
-
 static void
 layer_names_free (gpointer data)
 {
@@ -258,7 +252,7 @@ print_map (ImagoImage *image, guint64 start, guint64 end, const Settings *settin
 }
 
 static int
-run (Settings *settings)
+show (Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = tool_open (settings->filename, &settings->open, &error);
@@ -280,79 +274,35 @@ run (Settings *settings)
   return print_map (image, start, end, settings) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static gboolean
-take_size (const char *value, const char *what, guint64 *size)
+static int
+run (gpointer user_data, int n_operands, char **operands)
 {
-  if (tool_parse_size (value, size))
-    return TRUE;
+  Settings *settings = user_data;
 
-  tool_error (_("Invalid %s specified. You may use k, M, G, T, P or E suffixes for "
-                 "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."),
-              what);
-  return FALSE;
+  settings->filename = tool_command_get_file (n_operands, operands);
+  return settings->filename != NULL ? show (settings) : EXIT_FAILURE;
 }
 
-static gboolean
-take_option (int option, const char *value, Settings *settings)
-{
-  switch (option)
-    {
-    case TOOL_OPTION_OUTPUT:
-      return tool_option_output (value, &settings->json);
-    case 's':
-    case OPTION_START:
-      return take_size (value, _("start offset"), &settings->start);
-    case 'l':
-    case OPTION_LENGTH:
-      return take_size (value, _("max length"), &settings->length);
-    default:
-      return FALSE;
-    }
-}
+static const ToolOption options[] = {
+  TOOL_SIZE ('s', "start-offset", Settings, start, N_("start offset"), N_("start there")),
+  TOOL_SIZE ('l', "max-length", Settings, length, N_("max length"), N_("show no more than that")),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_FORCE_SHARE (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_COMMON_OUTPUT (Settings, json),
+  TOOL_OPTIONS_END,
+};
 
-int
-cmd_map (int argc, char **argv)
-{
-  static const struct option options[] = {
-    TOOL_COMMON_OPTIONS,
-    { "format", required_argument, NULL, 'f' },
-    { "output", required_argument, NULL, TOOL_OPTION_OUTPUT },
-    { "start-offset", required_argument, NULL, OPTION_START },
-    { "max-length", required_argument, NULL, OPTION_LENGTH },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "map",
-    "[-f FORMAT] [-U] [-s OFFSET] [-l LENGTH] [--output=human|json] "
-    "[--references=deny|same-dir|any] FILE",
-    _("Shows where the data of a disk lies: in which file of the chain, and at which offset.\n"
-       "\n"
-       "  -f, --format=FORMAT     the format of FILE (default: what it looks like)\n"
-       "  -s, --start-offset=N    start there\n"
-       "  -l, --max-length=N      show no more than that\n"
-       "  --references=WHICH      files that images may refer to: deny, same-dir (default), any\n"
-       "  --output=human|json     how to print it; text lists data only, JSON everything\n"
-       "  -U, --force-share       read it though somebody may be writing to it"),
-  };
-  Settings settings = { .length = G_MAXUINT64 };
-  int option;
+static const Settings defaults = { .length = G_MAXUINT64 };
 
-  while ((option = getopt_long (argc, argv, "hf:Us:l:", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &settings.open))
-      {
-      case TOOL_OPTION_TAKEN:
-        break;
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (!take_option (option, optarg, &settings))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
-
-  settings.filename = tool_option_file (argc, argv, &usage);
-  return settings.filename != NULL ? run (&settings) : EXIT_FAILURE;
-}
+const ToolCommand tool_command_map = {
+  .name = "map",
+  .operands = N_("FILE"),
+  .summary = N_("show where the data of a disk lies"),
+  .description = N_("Shows where the data of a disk lies: in which file of the chain, and at which "
+                    "offset. The text lists data only, JSON everything."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .defaults = &defaults,
+  .run = run,
+};

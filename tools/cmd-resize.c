@@ -15,12 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum
-{
-  OPTION_SHRINK = TOOL_OPTION_OTHER,
-  OPTION_PREALLOCATION,
-};
-
 typedef struct
 {
   ToolOpen open;
@@ -47,21 +41,9 @@ parse_amount (const char *text, Settings *settings)
 }
 
 static gboolean
-take_option (int option, const char *value, Settings *settings)
+take_preallocation (const char *value, gpointer settings)
 {
-  switch (option)
-    {
-    case 'q':
-      settings->quiet = TRUE;
-      return TRUE;
-    case OPTION_SHRINK:
-      settings->shrink = TRUE;
-      return TRUE;
-    case OPTION_PREALLOCATION:
-      return tool_parse_preallocation (value, &settings->preallocation);
-    default:
-      return FALSE;
-    }
+  return tool_parse_preallocation (value, &((Settings *) settings)->preallocation);
 }
 
 /* ---- the work ---- */
@@ -118,7 +100,7 @@ resize (ImagoImage *image, const Settings *settings)
 }
 
 static int
-run (const char *filename, const Settings *settings)
+resize_file (const char *filename, const Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = tool_open (filename, &settings->open, &error);
@@ -135,75 +117,43 @@ run (const char *filename, const Settings *settings)
   return EXIT_SUCCESS;
 }
 
-/* What is last on the command line is the size, though it may begin as an option does. */
-static const char *
-take_size (int *argc, char **argv)
+static int
+run (gpointer user_data, int n_operands, char **operands)
 {
-  if (*argc == 2 && (g_str_equal (argv[1], "--help") || g_str_equal (argv[1], "-h")))
-    return "";
-  if (*argc < 3)
-    {
-      tool_usage_error ("resize", _("Not enough arguments"));
-      return NULL;
-    }
-  return argv[--*argc];
+  Settings *settings = user_data;
+
+  if (n_operands < 2)
+    return tool_command_misuse (_("Not enough arguments"));
+  if (n_operands > 2)
+    return tool_command_misuse (_("Expecting image file name and size"));
+  if (!parse_amount (operands[1], settings))
+    return EXIT_FAILURE;
+  return resize_file (operands[0], settings);
 }
 
-int
-cmd_resize (int argc, char **argv)
-{
-  static const struct option options[] = {
-    TOOL_COMMON_OPTIONS,
-    { "format", required_argument, NULL, 'f' },
-    { "quiet", no_argument, NULL, 'q' },
-    { "shrink", no_argument, NULL, OPTION_SHRINK },
-    { "preallocation", required_argument, NULL, OPTION_PREALLOCATION },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "resize",
-    "[-f FORMAT] [--shrink] [--preallocation=MODE] [-q] [--references=deny|same-dir|any] FILE [+|-]SIZE",
-    _("Changes the size of the disk in FILE: to SIZE bytes, or by so many.\n"
-       "\n"
-       "  -f, --format=FORMAT     the format of FILE (default: what it looks like, if its suffix agrees)\n"
-       "  --shrink                the disk may become smaller; what lies behind its new end is lost\n"
-       "  --preallocation=MODE    what is prepared in the part that is new: off (default), metadata,\n"
-       "                          falloc, full\n"
-       "  -q, --quiet             say nothing\n"
-       "  --references=WHICH      files that the image may refer to: deny, same-dir (default), any\n"
-       "\n"
-       "SIZE can have a suffix k, M, G, T, P or E."),
-  };
-  Settings settings = { .open = { .writable = TRUE } };
-  const char *size = take_size (&argc, argv);
-  const char *filename;
-  int option;
+static const ToolOption options[] = {
+  TOOL_FLAG (0, "shrink", Settings, shrink,
+             N_("the disk may become smaller; what lies behind its new end is lost")),
+  TOOL_CALL (0, "preallocation", N_("MODE"), take_preallocation,
+             N_("what is prepared in the part that is new: off (default), metadata, falloc, full")),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_FORCE_SHARE (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_COMMON_QUIET (Settings, quiet),
+  TOOL_OPTIONS_END,
+};
 
-  if (size == NULL)
-    return EXIT_FAILURE;
-  while ((option = getopt_long (argc, argv, "hf:qU", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &settings.open))
-      {
-      case TOOL_OPTION_TAKEN:
-        break;
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (!take_option (option, optarg, &settings))
-          return EXIT_FAILURE;
-        break;
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
+static const Settings defaults = { .open = { .writable = TRUE } };
 
-  if (optind != argc - 1)
-    {
-      tool_usage_error (usage.command, _("Expecting image file name and size"));
-      return EXIT_FAILURE;
-    }
-  filename = argv[optind];
-  if (!parse_amount (size, &settings))
-    return EXIT_FAILURE;
-  return run (filename, &settings);
-}
+const ToolCommand tool_command_resize = {
+  .name = "resize",
+  .operands = N_("FILE [+|-]SIZE"),
+  .summary = N_("change the size of a disk"),
+  .description = N_("Changes the size of the disk in FILE: to SIZE bytes, or by so many."),
+  .notes = N_("SIZE can have a suffix k, M, G, T, P or E."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .defaults = &defaults,
+  .keeps_last = TRUE,
+  .run = run,
+};

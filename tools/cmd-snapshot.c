@@ -12,6 +12,12 @@
 #include <glib/gi18n-lib.h>
 #include <stdlib.h>
 
+typedef struct
+{
+  ToolOpen open;
+  gboolean list;
+} Settings;
+
 static int
 show (const char *filename, ToolOpen *how, gboolean list)
 {
@@ -37,62 +43,45 @@ show (const char *filename, ToolOpen *how, gboolean list)
   return EXIT_SUCCESS;
 }
 
-int
-cmd_snapshot (int argc, char **argv)
+static gboolean
+take_list (const char *value, gpointer settings)
 {
-  static const struct option options[] = {
-    TOOL_COMMON_OPTIONS,
-    { "format", required_argument, NULL, 'f' },
-    { "list", no_argument, NULL, 'l' },
-    { "apply", required_argument, NULL, 'a' },
-    { "create", required_argument, NULL, 'c' },
-    { "delete", required_argument, NULL, 'd' },
-    { "quiet", no_argument, NULL, 'q' },
-    { NULL, 0, NULL, 0 },
-  };
-  const ToolUsage usage = {
-    "snapshot",
-    "[-f FORMAT] [-U] [-q] -l FILE",
-    _("Lists the internal snapshots of an image.\n"
-       "\n"
-       "  -l, --list              list them\n"
-       "  -f, --format=FORMAT     the format of FILE (default: what it looks like)\n"
-       "  -q, --quiet             accepted; there is nothing to be quiet about\n"
-       "  -U, --force-share       read it though somebody may be writing to it"),
-  };
-  ToolOpen how = { 0 };
-  gboolean list = FALSE;
-  const char *filename;
-  int option;
+  gboolean *list = &((Settings *) settings)->list;
 
-  while ((option = getopt_long (argc, argv, "hf:Ulqa:c:d:", options, NULL)) != -1)
-    switch (tool_option_common (option, optarg, &usage, &how))
-      {
-      case TOOL_OPTION_TAKEN:
-        break;
-      case TOOL_OPTION_HELP:
-        return EXIT_SUCCESS;
-      case TOOL_OPTION_UNKNOWN:
-        if (option == 'l' && list)
-          {
-            tool_usage_error (usage.command, _("Cannot mix '-l', '-a', '-c', '-d'"));
-            return EXIT_FAILURE;
-          }
-        if (option == 'l')
-          list = TRUE;
-        else if (option != 'q')
-          {
-            const char name[] = { '-', (char) option, '\0' };
-
-            tool_option_refuse (name, _("images are opened for reading only"));
-            return EXIT_FAILURE;
-          }
-        break;
-      case TOOL_OPTION_FAILED:
-      default:
-        return EXIT_FAILURE;
-      }
-
-  filename = tool_option_file (argc, argv, &usage);
-  return filename != NULL ? show (filename, &how, list) : EXIT_FAILURE;
+  if (*list)
+    tool_command_misuse (_("Cannot mix '-l', '-a', '-c', '-d'"));
+  return *list ? FALSE : (*list = TRUE);
 }
+
+static int
+run (gpointer user_data, int n_operands, char **operands)
+{
+  Settings *settings = user_data;
+  const char *filename = tool_command_get_file (n_operands, operands);
+
+  return filename != NULL ? show (filename, &settings->open, settings->list) : EXIT_FAILURE;
+}
+
+#define READ_ONLY N_("images are opened for reading only")
+
+static const ToolOption options[] = {
+  TOOL_CALL ('l', "list", NULL, take_list, N_("list them")),
+  TOOL_REFUSED ('a', "apply", N_("SNAPSHOT"), READ_ONLY),
+  TOOL_REFUSED ('c', "create", N_("NAME"), READ_ONLY),
+  TOOL_REFUSED ('d', "delete", N_("SNAPSHOT"), READ_ONLY),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_FORCE_SHARE (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_ACCEPTED ('q', "quiet", NULL, N_("there is nothing to be quiet about")),
+  TOOL_OPTIONS_END,
+};
+
+const ToolCommand tool_command_snapshot = {
+  .name = "snapshot",
+  .operands = N_("FILE"),
+  .summary = N_("list internal snapshots"),
+  .description = N_("Lists the internal snapshots of an image."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .run = run,
+};

@@ -2,24 +2,23 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The subcommands. Each gets the name of the program as argv[0], its own
- * arguments after that, and returns the exit status. */
+/* The subcommands: each in the file cmd-NAME.c. */
 
 #pragma once
 
-#include <glib.h>
+#include "tool-options.h"
 
 G_BEGIN_DECLS
 
-int cmd_check    (int argc, char **argv);
-int cmd_convert  (int argc, char **argv);
-int cmd_create   (int argc, char **argv);
-int cmd_formats  (int argc, char **argv);
-int cmd_info     (int argc, char **argv);
-int cmd_inspect  (int argc, char **argv);
-int cmd_io       (int argc, char **argv);
-int cmd_map      (int argc, char **argv);
-int cmd_resize   (int argc, char **argv);
-int cmd_snapshot (int argc, char **argv);
+extern const ToolCommand tool_command_check;
+extern const ToolCommand tool_command_convert;
+extern const ToolCommand tool_command_create;
+extern const ToolCommand tool_command_formats;
+extern const ToolCommand tool_command_info;
+extern const ToolCommand tool_command_inspect;
+extern const ToolCommand tool_command_io;
+extern const ToolCommand tool_command_map;
+extern const ToolCommand tool_command_resize;
+extern const ToolCommand tool_command_snapshot;
 
 G_END_DECLS

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <glib/gi18n-lib.h>
+#include <imago-glib/imago-glib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +45,17 @@ gboolean
 tool_is_qemu_io (void)
 {
   return g_str_equal (program_name, "qemu-io");
+}
+
+void
+tool_print_version (const char *command)
+{
+  if (tool_is_qemu_img () || tool_is_qemu_io ())
+    printf ("%s version 7.2.22 (imago-glib %s)\n", program_name, IMAGO_VERSION_STRING);
+  else if (command != NULL)
+    printf ("imago %s (imago-glib) %s\n", command, IMAGO_VERSION_STRING);
+  else
+    printf ("imago (imago-glib) %s\n", IMAGO_VERSION_STRING);
 }
 
 static void print_error (const char *format, va_list args) G_GNUC_PRINTF (1, 0);

@@ -17,6 +17,10 @@ const char *tool_get_program_name (void);
 gboolean    tool_is_qemu_img      (void);
 gboolean    tool_is_qemu_io       (void);
 
+/* Under QEMU's names with the version whose options and output are meant, where scripts look for it.
+ * @command: nullable. */
+void        tool_print_version    (const char *command);
+
 /* "imago: ..." on the standard error output. */
 void        tool_error            (const char *format, ...) G_GNUC_PRINTF (1, 2);
 /* The same for a mistake in the command line, with a pointer to the help of @command (nullable). */

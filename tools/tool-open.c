@@ -12,29 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-gboolean
-tool_references_from_string (const char *text, ToolReferences *references)
-{
-  static const struct
-  {
-    const char *text;
-    ToolReferences references;
-  } words[] = {
-    { "deny", TOOL_REFERENCES_DENY },
-    { "same-dir", TOOL_REFERENCES_SAME_DIRECTORY },
-    { "any", TOOL_REFERENCES_ANY },
-  };
-
-  for (guint i = 0; i < G_N_ELEMENTS (words); i++)
-    if (g_str_equal (text, words[i].text))
-      {
-        *references = words[i].references;
-        return TRUE;
-      }
-
-  return FALSE;
-}
-
 ImagoReferencePolicy *
 tool_make_policy (ToolReferences references)
 {

@@ -28,8 +28,6 @@ typedef struct
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
 } ToolOpen;
 
-gboolean    tool_references_from_string (const char *text, ToolReferences *references);
-
 ImagoImage *tool_open (const char *filename,
                        const ToolOpen *how,
                        GError **error) G_GNUC_WARN_UNUSED_RESULT;

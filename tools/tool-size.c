@@ -78,6 +78,20 @@ tool_parse_size (const char *text, guint64 *size)
   return TRUE;
 }
 
+gboolean
+tool_size_is_too_large (const char *text)
+{
+  gboolean is_hex = g_str_has_prefix (text, "0x") || g_str_has_prefix (text, "0X");
+  guint64 unused;
+  gsize length;
+
+  if (!g_ascii_isdigit (*text) || tool_parse_size (text, &unused))
+    return FALSE;
+
+  length = is_hex ? 2 + strspn (text + 2, "0123456789abcdefABCDEF") : strspn (text, "0123456789.");
+  return length > (is_hex ? 2 : 0) && parse_suffix (text + length) >= 0;
+}
+
 char *
 tool_format_size (guint64 size)
 {

@@ -1,0 +1,131 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-job.h"
+
+#include "tool-progress.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+typedef struct
+{
+  ImagoJob *job; /* borrowed */
+  GMainLoop *loop;
+  GCancellable *cancellable;
+  ToolProgress *progress; /* nullable */
+  int signal_number;
+  gboolean succeeded;
+  GError *error;
+} Run;
+
+/* The first signal ends the job in order; a second one, if a storage is stuck, ends the program. */
+static gboolean
+stop (Run *run, int signal_number)
+{
+  if (run->signal_number != 0)
+    _exit (128 + signal_number);
+  run->signal_number = signal_number;
+  g_cancellable_cancel (run->cancellable);
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+interrupt_cb (gpointer user_data)
+{
+  return stop (user_data, SIGINT);
+}
+
+static gboolean
+terminate_cb (gpointer user_data)
+{
+  return stop (user_data, SIGTERM);
+}
+
+static gboolean
+hang_up_cb (gpointer user_data)
+{
+  return stop (user_data, SIGHUP);
+}
+
+static gboolean
+status_cb (gpointer user_data)
+{
+  Run *run = user_data;
+
+  if (run->progress != NULL)
+    tool_progress_print (run->progress);
+  else
+    fprintf (stderr, "    (%.2f/100%%)\n", 100 * imago_job_get_progress (run->job));
+  return G_SOURCE_CONTINUE;
+}
+
+static void
+finished_cb (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  Run *run = user_data;
+
+  run->succeeded = imago_job_run_finish (IMAGO_JOB (source), result, &run->error);
+  g_main_loop_quit (run->loop);
+}
+
+/* A signal that the parent had ignored (nohup, a shell's background job) stays so. 0: no source. */
+static guint
+watch_signal (int signal_number, GSourceFunc func, Run *run)
+{
+  struct sigaction old;
+
+  if (sigaction (signal_number, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+    return 0;
+  return g_unix_signal_add (signal_number, func, run);
+}
+
+static void
+run_watched (Run *run)
+{
+  guint sources[] = {
+    watch_signal (SIGINT, interrupt_cb, run),
+    watch_signal (SIGTERM, terminate_cb, run),
+    watch_signal (SIGHUP, hang_up_cb, run),
+    watch_signal (SIGUSR1, status_cb, run),
+  };
+
+  imago_job_run_async (run->job, G_PRIORITY_DEFAULT, run->cancellable, finished_cb, run);
+  g_main_loop_run (run->loop);
+
+  for (guint i = 0; i < G_N_ELEMENTS (sources); i++)
+    if (sources[i] != 0)
+      g_source_remove (sources[i]);
+}
+
+/* Ends as the signal would have ended it, so that a shell sees it, but leaving nothing behind. */
+static void
+die_of (int signal_number)
+{
+  signal (signal_number, SIG_DFL);
+  raise (signal_number);
+}
+
+gboolean
+tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
+{
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (ToolProgress) progress = shows_progress ? tool_progress_new (job) : NULL;
+  Run run = { .job = job, .loop = loop, .cancellable = cancellable, .progress = progress };
+
+  run_watched (&run);
+  if (progress != NULL)
+    tool_progress_finish (progress, run.succeeded);
+  if (run.signal_number != 0 && g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    die_of (run.signal_number);
+  if (!run.succeeded)
+    g_propagate_error (error, run.error);
+
+  return run.succeeded;
+}

@@ -1,0 +1,18 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Running a job for a person who may watch it or stop it. */
+
+#pragma once
+
+#include <imago-glib/imago-glib.h>
+
+G_BEGIN_DECLS
+
+/* Runs @job to its end, with its progress on the standard output if @shows_progress. SIGINT, SIGTERM
+ * and SIGHUP cancel it; when it has cleaned up after itself, the program ends by that signal and this
+ * does not return. SIGUSR1 prints how far it is. */
+gboolean tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error);
+
+G_END_DECLS
