@@ -2,68 +2,179 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Raw deflate with a window of 4 KiB: readers that are fed in pieces may keep no larger one. A thread keeps
- * its compressor: nothing is allocated per unit. */
+/* Raw deflate with a window of 4 KiB: readers that are fed in pieces may keep no larger one.
+ *
+ * ISA-L, where there is one, is seven to twelve times as fast as zlib and gives up some of the
+ * gain. The levels are those of zlib as far as zlib does the work, from 6 on; below, they are the
+ * steps that ISA-L has. Without it all of them are zlib's.
+ *
+ * What cannot be compressed costs zlib nearly as much as what can. ISA-L sees it at 1 GB/s: a unit
+ * that it cannot make shorter by one byte is not given to zlib. */
 
 #include "config.h"
 
 #include <glib/gi18n-lib.h>
 #include <zlib.h>
 
+#ifdef HAVE_ISAL
+#include <isa-l/igzip_lib.h>
+#endif
+
+#include "img-alloc.h"
 #include "img-deflate.h"
 
-#define WINDOW_BITS (-12)
+#define WINDOW_BITS 12
 #define MEMORY_LEVEL 9
-#define LEVEL Z_DEFAULT_COMPRESSION
+
+struct _ImgDeflateEncoder
+{
+  z_stream zlib;
+  gboolean has_zlib;
+#ifdef HAVE_ISAL
+  struct isal_zstream *fast;
+  guint fast_level;
+  guint8 *fast_memory;
+  gsize fast_memory_length;
+  guint8 *scratch; /* of the longest unit; with both */
+#endif
+};
+
+#ifdef HAVE_ISAL
+
+#define FIRST_ZLIB_LEVEL 6
+
+static const struct
+{
+  guint level;
+  gsize memory_length;
+} fast_levels[FIRST_ZLIB_LEVEL] = {
+  { 2, ISAL_DEF_LVL2_SMALL }, /* the default */
+  { 1, ISAL_DEF_LVL1_SMALL }, { 2, ISAL_DEF_LVL2_SMALL }, { 2, ISAL_DEF_LVL2_SMALL },
+  { 3, ISAL_DEF_LVL3_SMALL }, { 3, ISAL_DEF_LVL3_SMALL },
+};
+#define PROBE_LEVEL 1
 
 static void
-stream_free (gpointer data)
+init_fast (ImgDeflateEncoder *encoder, int level)
 {
-  deflateEnd (data);
-  g_free (data);
+  encoder->fast_level = fast_levels[level].level;
+  encoder->fast_memory_length = fast_levels[level].memory_length;
+  encoder->fast_memory = g_malloc (encoder->fast_memory_length);
+  encoder->fast = g_new (struct isal_zstream, 1);
 }
 
-static GPrivate thread_stream = G_PRIVATE_INIT (stream_free);
-
-/* Reset, ready for the next unit. */
-static z_stream *
-stream_get (void)
+/* 0: there was no room. */
+static gsize
+encode_fast (ImgDeflateEncoder *encoder,
+             const guint8 *plain,
+             gsize length,
+             guint8 *stored,
+             gsize room)
 {
-  z_stream *stream = g_private_get (&thread_stream);
+  struct isal_zstream *stream = encoder->fast;
 
-  if (stream != NULL)
-    return deflateReset (stream) == Z_OK ? stream : NULL;
-  stream = g_new0 (z_stream, 1);
-  if (deflateInit2 (stream, LEVEL, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
-    {
-      g_free (stream);
-      return NULL;
-    }
-  g_private_set (&thread_stream, stream);
-  return stream;
+  isal_deflate_stateless_init (stream);
+  stream->level = encoder->fast_level;
+  stream->level_buf = encoder->fast_memory;
+  stream->level_buf_size = (uint32_t) encoder->fast_memory_length;
+  stream->hist_bits = WINDOW_BITS;
+  stream->gzip_flag = IGZIP_DEFLATE;
+  stream->flush = NO_FLUSH;
+  stream->end_of_stream = 1;
+  stream->next_in = (uint8_t *) plain;
+  stream->avail_in = (uint32_t) length;
+  stream->next_out = stored;
+  stream->avail_out = (uint32_t) room;
+  return isal_deflate_stateless (stream) == COMP_OK ? room - stream->avail_out : 0;
 }
 
-gboolean
-img_deflate_encode (const guint8 *plain,
-                    gsize plain_length,
-                    guint8 *stored,
-                    gsize room,
-                    gsize *stored_length,
-                    ImgError **error)
-{
-  z_stream *stream = stream_get ();
+#endif
 
-  if (stream == NULL)
-    {
-      img_error_set (error, IMG_CODE_NO_MEMORY, _("Out of memory: cannot encode deflate data"));
-      return FALSE;
-    }
-  g_return_val_if_fail (plain_length <= G_MAXUINT && room <= G_MAXUINT, FALSE);
+static gboolean
+init_zlib (ImgDeflateEncoder *encoder, int level, ImgError **error)
+{
+  encoder->has_zlib =
+    deflateInit2 (&encoder->zlib, level == 0 ? Z_DEFAULT_COMPRESSION : level, Z_DEFLATED,
+                  -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK;
+  if (!encoder->has_zlib)
+    img_error_set (error, IMG_CODE_NO_MEMORY, _ ("Out of memory: cannot encode deflate data"));
+  return encoder->has_zlib;
+}
+
+static gsize
+encode_with_zlib (ImgDeflateEncoder *encoder,
+                  const guint8 *plain,
+                  gsize length,
+                  guint8 *stored,
+                  gsize room)
+{
+  z_stream *stream = &encoder->zlib;
+
+  g_return_val_if_fail (deflateReset (stream) == Z_OK, 0);
   stream->next_in = (Bytef *) plain;
-  stream->avail_in = (uInt) plain_length;
+  stream->avail_in = (uInt) length;
   stream->next_out = stored;
   stream->avail_out = (uInt) room;
   /* Anything but the end of the stream: there was no room for it. */
-  *stored_length = deflate (stream, Z_FINISH) == Z_STREAM_END ? room - stream->avail_out : 0;
-  return TRUE;
+  return deflate (stream, Z_FINISH) == Z_STREAM_END ? room - stream->avail_out : 0;
+}
+
+static gboolean
+init (ImgDeflateEncoder *encoder, int level, gsize unit_length, ImgError **error)
+{
+#ifdef HAVE_ISAL
+  init_fast (encoder, level < FIRST_ZLIB_LEVEL ? level : PROBE_LEVEL);
+  if (level < FIRST_ZLIB_LEVEL)
+    return TRUE;
+  encoder->scratch = img_try_alloc (unit_length, error);
+  if (encoder->scratch == NULL)
+    return FALSE;
+#endif
+  return init_zlib (encoder, level, error);
+}
+
+ImgDeflateEncoder *
+img_deflate_encoder_new (int level, gsize unit_length, ImgError **error)
+{
+  ImgDeflateEncoder *encoder;
+
+  g_return_val_if_fail (level >= 0 && level <= IMG_DEFLATE_MAX_LEVEL, NULL);
+  g_return_val_if_fail (unit_length > 0 && unit_length <= G_MAXINT32, NULL);
+
+  encoder = g_new0 (ImgDeflateEncoder, 1);
+  if (init (encoder, level, unit_length, error))
+    return encoder;
+  img_deflate_encoder_free (encoder);
+  return NULL;
+}
+
+void
+img_deflate_encoder_free (ImgDeflateEncoder *encoder)
+{
+  if (encoder == NULL)
+    return;
+  if (encoder->has_zlib)
+    deflateEnd (&encoder->zlib);
+#ifdef HAVE_ISAL
+  g_free (encoder->fast);
+  g_free (encoder->fast_memory);
+  img_free (encoder->scratch);
+#endif
+  g_free (encoder);
+}
+
+gsize
+img_deflate_encoder_encode (ImgDeflateEncoder *encoder,
+                            const guint8 *plain,
+                            gsize length,
+                            guint8 *stored,
+                            gsize room)
+{
+#ifdef HAVE_ISAL
+  if (!encoder->has_zlib)
+    return encode_fast (encoder, plain, length, stored, room);
+  if (encode_fast (encoder, plain, length, encoder->scratch, length - 1) == 0)
+    return 0;
+#endif
+  return encode_with_zlib (encoder, plain, length, stored, room);
 }

@@ -27,12 +27,19 @@ gboolean img_deflate_decode_part (const guint8 *stored,
                                   gsize wanted,
                                   gsize *n_plain,
                                   ImgError **error);
-/* *stored_length is 0 if @plain does not become as short as @room. */
-gboolean img_deflate_encode (const guint8 *plain,
-                             gsize plain_length,
-                             guint8 *stored,
-                             gsize room,
-                             gsize *stored_length,
-                             ImgError **error);
+
+/* Behind img-encoder.h. @unit_length: of the longest unit. 0 instead of a length: @plain does not become as short
+ * as @room, or not shorter at all. */
+#define IMG_DEFLATE_MAX_LEVEL 9
+
+typedef struct _ImgDeflateEncoder ImgDeflateEncoder;
+
+ImgDeflateEncoder *img_deflate_encoder_new    (int level, gsize unit_length, ImgError **error);
+void               img_deflate_encoder_free   (ImgDeflateEncoder *encoder);
+gsize              img_deflate_encoder_encode (ImgDeflateEncoder *encoder,
+                                               const guint8 *plain,
+                                               gsize length,
+                                               guint8 *stored,
+                                               gsize room);
 
 G_END_DECLS

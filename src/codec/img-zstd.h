@@ -21,12 +21,18 @@ gboolean img_zstd_decode (const guint8 *stored,
                           gsize plain_length,
                           ImgError **error);
 
-/* *stored_length is 0 if @plain does not become as short as @room. */
-gboolean img_zstd_encode (const guint8 *plain,
-                          gsize plain_length,
-                          guint8 *stored,
-                          gsize room,
-                          gsize *stored_length,
-                          ImgError **error);
+/* Behind img-encoder.h. Without libzstd the highest level is 0 and nothing else may be called. */
+typedef struct _ImgZstdEncoder ImgZstdEncoder;
+
+int             img_zstd_get_max_level  (void);
+ImgZstdEncoder *img_zstd_encoder_new    (int level, gsize unit_length, ImgError **error);
+void            img_zstd_encoder_free   (ImgZstdEncoder *encoder);
+gboolean        img_zstd_encoder_encode (ImgZstdEncoder *encoder,
+                                         const guint8 *plain,
+                                         gsize length,
+                                         guint8 *stored,
+                                         gsize room,
+                                         gsize *stored_length,
+                                         ImgError **error);
 
 G_END_DECLS

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include "img-encoder.h"
 #include "img-storage.h"
 
 G_BEGIN_DECLS
@@ -17,13 +18,6 @@ typedef enum
   IMG_PREALLOCATE_FALLOC,   /* space is reserved */
   IMG_PREALLOCATE_FULL,     /* zeroes are written */
 } ImgPreallocate;
-
-typedef enum
-{
-  IMG_COMPRESSION_DEFAULT,
-  IMG_COMPRESSION_ZLIB,
-  IMG_COMPRESSION_ZSTD,
-} ImgCompression;
 
 /* Zero, NULL and FALSE stand for what the format does by itself; an option that it does not have is
  * refused with IMG_CODE_INVALID_OPTION. */

@@ -206,49 +206,6 @@ test_deflate_part_damaged (void)
 }
 
 static void
-test_deflate_encode (void)
-{
-  for (gsize length = 512; length <= 2 * 1024 * 1024; length *= 4)
-    {
-      g_autofree guint8 *plain = make_text (length, (guint) length + 1);
-      g_autofree guint8 *stored = g_malloc (length);
-      g_autofree guint8 *back = g_malloc (length);
-      gsize stored_length, too_short;
-
-      g_assert_true (img_deflate_encode (plain, length, stored, length - 1, &stored_length, NULL));
-      g_assert_cmpuint (stored_length, >, 0);
-      /* A reader with no more than the window of the specification. */
-      g_assert_true (oracle (stored, stored_length, back, length));
-      g_assert_cmpmem (back, length, plain, length);
-      g_assert_true (
-        img_deflate_encode (plain, length, stored, stored_length - 1, &too_short, NULL));
-      g_assert_cmpuint (too_short, ==, 0);
-    }
-}
-
-static void
-test_zstd_encode (void)
-{
-  g_autofree guint8 *plain = make_text (UNIT, 11);
-  g_autofree guint8 *stored = g_malloc (UNIT);
-  ImgError *error = NULL;
-  gsize stored_length;
-
-  if (!img_zstd_is_available ())
-    {
-      g_assert_false (img_zstd_encode (plain, UNIT, stored, UNIT - 1, &stored_length, &error));
-      g_assert_cmpint (error->code, ==, IMG_CODE_UNSUPPORTED);
-      img_error_free (error);
-      return;
-    }
-  g_assert_true (img_zstd_encode (plain, UNIT, stored, UNIT - 1, &stored_length, NULL));
-  g_assert_cmpuint (stored_length, >, 0);
-  assert_decodes (img_zstd_decode, stored, stored_length, plain, UNIT);
-  g_assert_true (img_zstd_encode (plain, UNIT, stored, stored_length - 1, &stored_length, NULL));
-  g_assert_cmpuint (stored_length, ==, 0);
-}
-
-static void
 test_deflate_sizes (void)
 {
   for (gsize length = 512; length <= 2 * 1024 * 1024; length *= 2)
@@ -510,8 +467,6 @@ main (int argc, char **argv)
   g_test_add_func ("/codec/deflate/sizes", test_deflate_sizes);
   g_test_add_func ("/codec/deflate/part", test_deflate_part);
   g_test_add_func ("/codec/deflate/part-damaged", test_deflate_part_damaged);
-  g_test_add_func ("/codec/deflate/encode", test_deflate_encode);
-  g_test_add_func ("/codec/zstd/encode", test_zstd_encode);
   g_test_add_func ("/codec/deflate/longer", test_deflate_longer);
   g_test_add_func ("/codec/deflate/truncated", test_deflate_truncated);
   g_test_add_func ("/codec/deflate/short", test_deflate_short);

@@ -21,9 +21,8 @@
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
 
-#include "img-deflate.h"
+#include "img-encoder.h"
 #include "img-qcow2-writer.h"
-#include "img-zstd.h"
 
 #define MAX_ENTRIES (IMG_TABLE_MAX_SLICE / sizeof (guint64))
 
@@ -412,10 +411,12 @@ img_qcow2_encode (ImgLayout *layout,
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
   gsize length = (gsize) img_qcow2_get_cluster_size (self);
+  ImgCompression compression = self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD ? IMG_COMPRESSION_ZSTD
+                                                                                       : IMG_COMPRESSION_ZLIB;
+  ImgEncoder *encoder = img_encoder_get_for_thread (compression, length, error);
 
-  if (self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD)
-    return img_zstd_encode (plain, length, stored, length - 1, stored_length, error);
-  return img_deflate_encode (plain, length, stored, length - 1, stored_length, error);
+  return encoder != NULL &&
+         img_encoder_encode (encoder, plain, length, stored, length - 1, stored_length, error);
 }
 
 static ImgTableResult
