@@ -228,7 +228,7 @@ static const ToolOption options[] = {
     .argument = N_("SIZE"), .set = take_sparse_size, .help = N_("runs of zeroes that become holes") },
   { .type = TOOL_OPTION_FLAG, .group = TOOL_GROUP_ACCEPTED, .letter = 'C', .name = "copy-range-offloading",
     .help = N_("let the kernel copy"), .offset = TOOL_FIELD (Settings, offload, gboolean) },
-  TOOL_ACCEPTED ('W', "oob", NULL, N_("write in any order: the file appears when it is complete")),
+  TOOL_ACCEPTED ('W', "oob-writes", NULL, N_("write in any order: the file appears when it is complete")),
   TOOL_COMMON_SOURCE_CACHE ('T', "source-cache"),
   TOOL_COMMON_FORCE_SHARE (Settings, open),
   TOOL_OPTIONS_END,

@@ -15,9 +15,11 @@
 #include <stdlib.h>
 
 static const ToolCommand *const commands[] = {
+  &tool_command_bench,
   &tool_command_check,
   &tool_command_convert,
   &tool_command_create,
+  &tool_command_dd,
   &tool_command_formats,
   &tool_command_info,
   &tool_command_inspect,

@@ -10,9 +10,11 @@
 
 G_BEGIN_DECLS
 
+extern const ToolCommand tool_command_bench;
 extern const ToolCommand tool_command_check;
 extern const ToolCommand tool_command_convert;
 extern const ToolCommand tool_command_create;
+extern const ToolCommand tool_command_dd;
 extern const ToolCommand tool_command_formats;
 extern const ToolCommand tool_command_info;
 extern const ToolCommand tool_command_inspect;

@@ -8,6 +8,7 @@
 
 #include "tool-size.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -29,6 +30,22 @@ get_percent (ToolProgress *progress)
   return 100 * CLAMP (imago_job_get_progress (progress->job), 0, 1);
 }
 
+/* "1:05", or NULL as long as nothing can be said. */
+static char *
+format_time_left (gint64 elapsed, double percent)
+{
+  guint64 seconds;
+
+  if (percent < 1 || percent >= 100 || elapsed < G_USEC_PER_SEC)
+    return NULL;
+
+  seconds = (guint64) ((double) elapsed / G_USEC_PER_SEC * (100 - percent) / percent + 0.5);
+  if (seconds >= 3600)
+    return g_strdup_printf ("%" PRIu64 ":%02u:%02u", seconds / 3600, (guint) (seconds / 60 % 60),
+                            (guint) (seconds % 60));
+  return g_strdup_printf ("%u:%02u", (guint) (seconds / 60), (guint) (seconds % 60));
+}
+
 static void
 print_bar (ToolProgress *progress, double percent)
 {
@@ -38,6 +55,7 @@ print_bar (ToolProgress *progress, double percent)
   g_autofree char *amount = tool_format_size (done);
   g_autofree char *rate = tool_format_size (
     elapsed > 0 ? (guint64) ((double) done * G_USEC_PER_SEC / (double) elapsed) : 0);
+  g_autofree char *left = format_time_left (elapsed, percent);
   char bar[BAR_WIDTH + 1];
 
   for (guint i = 0; i < BAR_WIDTH; i++)
@@ -45,7 +63,7 @@ print_bar (ToolProgress *progress, double percent)
   bar[BAR_WIDTH] = '\0';
 
   /* Erases to the end of the line: the texts vary in length. */
-  printf ("\r[%s] %6.2f%%  %s  %s/s\033[K", bar, percent, amount, rate);
+  printf ("\r[%s] %6.2f%%  %s  %s/s  %s\033[K", bar, percent, amount, rate, left != NULL ? left : "");
 }
 
 static void

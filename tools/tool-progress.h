@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* How far a job is: a bar with the rate on a terminal, else what programs know from qemu-img. */
+/* How far a job is: a bar with the rate and the time left on a terminal, else what programs know from qemu-img. */
 
 #pragma once
 

@@ -1,0 +1,267 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-commands.h"
+#include "tool-message.h"
+#include "tool-replace.h"
+#include "tool-size.h"
+#include "tool-stop.h"
+
+#include <glib/gi18n-lib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTOR_SIZE 512
+#define CHUNK_SIZE (1024 * 1024)
+
+typedef struct
+{
+  ToolOpen open;
+  const char *output_format;
+  const char *input;
+  const char *output;
+  guint64 block_size;
+  guint64 count;
+  gboolean has_count;
+  guint64 skip;
+} Settings;
+
+/* ---- the command line ---- */
+
+static gboolean
+take_block_size (const char *value, Settings *settings)
+{
+  guint64 size;
+
+  if ((tool_parse_size (value, &size) && (size == 0 || size > G_MAXINT32)) ||
+      tool_size_is_too_large (value))
+    {
+      tool_error (_("Invalid %s specified. Must be between %s and %s."), "bs", "1", "2147483647");
+      return FALSE;
+    }
+  return tool_option_size (value, "bs", &settings->block_size);
+}
+
+/* Not translated names: that is how they are typed. */
+static gboolean
+take_operand (const char *operand, Settings *settings)
+{
+  const char *equals = strchr (operand, '=');
+  g_autofree char *name =
+    equals != NULL ? g_strndup (operand, (gsize) (equals - operand)) : g_strdup (operand);
+  const char *value = equals != NULL ? equals + 1 : NULL;
+
+  if (value != NULL && g_str_equal (name, "bs"))
+    return take_block_size (value, settings);
+  if (value != NULL && g_str_equal (name, "count"))
+    {
+      settings->has_count = TRUE;
+      return tool_option_size (value, "count", &settings->count);
+    }
+  if (value != NULL && g_str_equal (name, "skip"))
+    return tool_option_size (value, "skip", &settings->skip);
+  if (value != NULL && g_str_equal (name, "if"))
+    settings->input = value;
+  else if (value != NULL && g_str_equal (name, "of"))
+    settings->output = value;
+  else
+    {
+      tool_error (_("unrecognized operand %s"), name);
+      return FALSE;
+    }
+
+  return TRUE;
+}
+
+static ImagoFormat *
+find_output_format (const Settings *settings)
+{
+  ImagoFormat *format = imago_format_lookup (settings->output_format);
+
+  if (format == NULL)
+    tool_error (_("Unknown file format"));
+  else if (imago_format_get_flags (format) & IMAGO_FORMAT_CREATE)
+    return format;
+  else
+    tool_error (_("Images of the format '%s' cannot be created"), settings->output_format);
+  return NULL;
+}
+
+/* ---- the copy ---- */
+
+typedef struct
+{
+  guint64 start; /* in the source */
+  guint64 end;
+  guint64 size;  /* of the new disk */
+} Range;
+
+static guint64
+round_up (guint64 size)
+{
+  return size + (SECTOR_SIZE - size % SECTOR_SIZE) % SECTOR_SIZE;
+}
+
+/* As in qemu-img, count= says where the input ends, not how much is copied: what is skipped counts. */
+static void
+find_range (const Settings *settings, guint64 size, Range *range)
+{
+  guint64 block = settings->block_size;
+
+  *range = (Range) { 0, size, 0 };
+  if (settings->has_count && settings->count < size / block + 1)
+    range->end = MIN (size, settings->count * block);
+
+  if (settings->skip > 0 && settings->skip > range->end / block)
+    {
+      tool_error (_("%s: cannot skip to specified offset"), settings->input);
+      range->end = 0;
+    }
+  else
+    range->start = settings->skip * block;
+  range->size = round_up (range->end - range->start);
+}
+
+static gboolean
+is_zero (const guint8 *buffer, gsize count)
+{
+  return count == 0 || (*buffer == 0 && memcmp (buffer, buffer + 1, count - 1) == 0);
+}
+
+/* A new disk is full of zeroes: only what is none is written. */
+static gboolean
+copy_chunk (ImagoImage *source, ImagoImage *target, const Range *range, guint64 offset, guint8 *buffer,
+            gsize count, GError **error)
+{
+  if (!imago_image_read_at (source, offset, buffer, count, NULL, error))
+    {
+      g_prefix_error (error, _("error while reading from input image file: "));
+      return FALSE;
+    }
+  if (is_zero (buffer, count) ||
+      imago_image_write_at (target, offset - range->start, buffer, count, NULL, error))
+    return TRUE;
+
+  g_prefix_error (error, _("error while writing to output image file: "));
+  return FALSE;
+}
+
+/* Copies data, jumps over the rest. */
+static gboolean
+copy (ImagoImage *source, ImagoImage *target, const Range *range, GError **error)
+{
+  g_autofree guint8 *buffer = g_malloc (CHUNK_SIZE);
+  guint64 offset = range->start;
+
+  while (offset < range->end && tool_stop_get () == 0)
+    {
+      g_autoptr (ImagoExtent) extent = imago_image_map (source, offset, range->end - offset,
+                                                        IMAGO_MAP_HOST_HOLES, NULL, error);
+      ImagoExtentKind kind;
+      guint64 end;
+
+      if (extent == NULL)
+        return FALSE;
+      kind = imago_extent_get_kind (extent);
+      end = MIN (range->end, imago_extent_get_offset (extent) + imago_extent_get_length (extent));
+      if (kind == IMAGO_EXTENT_ZERO || kind == IMAGO_EXTENT_UNALLOCATED)
+        offset = end;
+      while (offset < end && tool_stop_get () == 0)
+        {
+          gsize count = (gsize) MIN (end - offset, CHUNK_SIZE);
+
+          if (!copy_chunk (source, target, range, offset, buffer, count, error))
+            return FALSE;
+          offset += count;
+        }
+    }
+
+  return TRUE;
+}
+
+static gboolean
+copy_into (ImagoImage *source, const Settings *settings, const char *format_name)
+{
+  g_autoptr (ToolReplace) replace = NULL;
+  g_autoptr (GError) error = NULL;
+  Range range;
+
+  find_range (settings, imago_image_get_size (source), &range);
+  replace = tool_replace_new (settings->output, format_name, range.size, &error);
+  if (replace == NULL)
+    {
+      tool_error (_("%s: error while creating output image: %s"), settings->output, error->message);
+      return FALSE;
+    }
+  if (copy (source, tool_replace_get_image (replace), &range, &error) && tool_stop_get () == 0 &&
+      tool_replace_publish (replace, &error))
+    return TRUE;
+
+  if (error != NULL)
+    tool_error ("%s", error->message);
+  return FALSE;
+}
+
+static int
+run (gpointer user_data, int n_operands, char **operands)
+{
+  Settings *settings = user_data;
+  g_autoptr (ImagoImage) source = NULL;
+  g_autoptr (GError) error = NULL;
+  ImagoFormat *format;
+  gboolean success;
+
+  for (int i = 0; i < n_operands; i++)
+    if (!take_operand (operands[i], settings))
+      return EXIT_FAILURE;
+  if (settings->input == NULL || settings->output == NULL)
+    {
+      tool_error (_("Must specify both input and output files"));
+      return EXIT_FAILURE;
+    }
+
+  source = tool_open (settings->input, &settings->open, &error);
+  if (source == NULL)
+    {
+      tool_open_print_error (settings->input, error);
+      return EXIT_FAILURE;
+    }
+  format = find_output_format (settings);
+  if (format == NULL)
+    return EXIT_FAILURE;
+
+  tool_stop_watch ();
+  success = copy_into (source, settings, imago_format_get_name (format));
+  if (!success)
+    tool_stop_die ();
+  return success ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static const ToolOption options[] = {
+  TOOL_STRING ('O', "target-format", N_("FORMAT"), Settings, output_format,
+               N_("the format of the new image (default: raw)")),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_FORCE_SHARE (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_OPTIONS_END,
+};
+
+static const Settings defaults = { .output_format = "raw", .block_size = SECTOR_SIZE };
+
+const ToolCommand tool_command_dd = {
+  .name = "dd",
+  .operands = N_("[bs=SIZE] [count=N] [skip=N] if=FILE of=FILE"),
+  .summary = N_("copy a part of a disk into a new file"),
+  .description = N_("Copies a disk, or a part of it, into a new file, which appears, or replaces one "
+                    "of that name, when it is complete."),
+  .notes = N_("bs= is the size of a block (default: 512), skip= the number of blocks at the start of "
+              "the input that are not copied, count= the number of the block at which the input "
+              "ends: blocks that are skipped count."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .defaults = &defaults,
+  .run = run,
+};
