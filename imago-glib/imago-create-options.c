@@ -9,7 +9,9 @@
 #include "imago-create-options-private.h"
 #include "imago-enum-types.h"
 #include "imago-file-storage-private.h"
+#include "imago-image-private.h"
 #include "imago-reference-policy-private.h"
+#include "imago-storage-private.h"
 
 #define DEFAULT_FORMAT "raw"
 /* As much as QEMU asks for. */
@@ -20,7 +22,7 @@
  * @title: ImagoCreateOptions
  * @short_description: What a new image shall be like
  *
- * What imago_image_create() may be told. Every property is optional, and %NULL instead of an object
+ * What imago_image_create() and imago_image_create_storage() may be told. Every property is optional, and %NULL instead of an object
  * stands for the defaults. An option that the format does not have, or that does not go with
  * another one, makes the call fail with %IMAGO_ERROR_INVALID_OPTION.
  *
@@ -54,11 +56,14 @@ struct _ImagoCreateOptions
   gboolean extended_l2;
   gboolean lazy_refcounts;
   GFile *backing_file;
+  ImagoImage *backing_image;
   char *backing_name;
   char *backing_format;
   gboolean check_backing;
   ImagoReferencePolicy *reference_policy;
   GFile *data_file;
+  ImagoStorage *data_storage;
+  char *data_file_name;
   gboolean raw_data_file;
 };
 
@@ -80,11 +85,14 @@ enum
   PROP_EXTENDED_L2,
   PROP_LAZY_REFCOUNTS,
   PROP_BACKING_FILE,
+  PROP_BACKING_IMAGE,
   PROP_BACKING_NAME,
   PROP_BACKING_FORMAT,
   PROP_CHECK_BACKING,
   PROP_REFERENCE_POLICY,
   PROP_DATA_FILE,
+  PROP_DATA_STORAGE,
+  PROP_DATA_FILE_NAME,
   PROP_RAW_DATA_FILE,
   N_PROPS
 };
@@ -98,6 +106,9 @@ get_backing_property (ImagoCreateOptions *self, guint property_id, GValue *value
     {
     case PROP_BACKING_FILE:
       g_value_set_object (value, self->backing_file);
+      break;
+    case PROP_BACKING_IMAGE:
+      g_value_set_object (value, self->backing_image);
       break;
     case PROP_BACKING_NAME:
       g_value_set_string (value, self->backing_name);
@@ -141,6 +152,12 @@ get_qcow2_property (ImagoCreateOptions *self, guint property_id, GValue *value, 
       break;
     case PROP_DATA_FILE:
       g_value_set_object (value, self->data_file);
+      break;
+    case PROP_DATA_STORAGE:
+      g_value_set_object (value, self->data_storage);
+      break;
+    case PROP_DATA_FILE_NAME:
+      g_value_set_string (value, self->data_file_name);
       break;
     case PROP_RAW_DATA_FILE:
       g_value_set_boolean (value, self->raw_data_file);
@@ -206,6 +223,9 @@ set_backing_property (ImagoCreateOptions *self,
     case PROP_BACKING_FILE:
       g_set_object (&self->backing_file, g_value_get_object (value));
       break;
+    case PROP_BACKING_IMAGE:
+      g_set_object (&self->backing_image, g_value_get_object (value));
+      break;
     case PROP_BACKING_NAME:
       g_free (self->backing_name);
       self->backing_name = g_value_dup_string (value);
@@ -253,6 +273,13 @@ set_qcow2_property (ImagoCreateOptions *self,
       break;
     case PROP_DATA_FILE:
       g_set_object (&self->data_file, g_value_get_object (value));
+      break;
+    case PROP_DATA_STORAGE:
+      g_set_object (&self->data_storage, g_value_get_object (value));
+      break;
+    case PROP_DATA_FILE_NAME:
+      g_free (self->data_file_name);
+      self->data_file_name = g_value_dup_string (value);
       break;
     case PROP_RAW_DATA_FILE:
       self->raw_data_file = g_value_get_boolean (value);
@@ -308,9 +335,12 @@ imago_create_options_finalize (GObject *object)
   g_free (self->format_name);
   g_free (self->backing_name);
   g_free (self->backing_format);
+  g_free (self->data_file_name);
   g_clear_object (&self->backing_file);
+  g_clear_object (&self->backing_image);
   g_clear_object (&self->reference_policy);
   g_clear_object (&self->data_file);
+  g_clear_object (&self->data_storage);
   G_OBJECT_CLASS (imago_create_options_parent_class)->finalize (object);
 }
 
@@ -343,7 +373,8 @@ make_general_properties (void)
   /**
    * ImagoCreateOptions:overwrite:
    *
-   * Whether a file that exists already may be replaced. Without it %G_IO_ERROR_EXISTS is the answer.
+   * Whether a file that exists already may be replaced, or a storage that is not empty be written over. Without
+   * it %G_IO_ERROR_EXISTS is the answer.
    *
    * Since: 1.0
    */
@@ -474,10 +505,32 @@ make_qcow2_properties (void)
     "data-file", "Data file", "The external data file", G_TYPE_FILE, flags);
 
   /**
+   * ImagoCreateOptions:data-storage:
+   *
+   * For qcow2: a storage that holds the data of the disk, instead of a file that is created. It is written in
+   * place. Whoever opens the image later on must be told where the data file is, by a reference policy.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_DATA_STORAGE] = g_param_spec_object (
+    "data-storage", "Data storage", "The external data file as a storage", IMAGO_TYPE_STORAGE, flags);
+
+  /**
+   * ImagoCreateOptions:data-file-name:
+   *
+   * For qcow2: how the data file is called in the new image. Without it, it is recorded as
+   * #ImagoCreateOptions:backing-file is; a storage without a path must be given a name.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_DATA_FILE_NAME] = g_param_spec_string (
+    "data-file-name", "Data file name", "How the data file is called in the image", NULL, flags);
+
+  /**
    * ImagoCreateOptions:raw-data-file:
    *
    * For qcow2: whether the data file is a raw image of the disk at any time; needs
-   * #ImagoCreateOptions:data-file.
+   * #ImagoCreateOptions:data-file or #ImagoCreateOptions:data-storage.
    *
    * Since: 1.0
    */
@@ -502,6 +555,18 @@ make_backing_properties (void)
     "backing-file", "Backing file", "The file of the backing image", G_TYPE_FILE, flags);
 
   /**
+   * ImagoCreateOptions:backing-image:
+   *
+   * The image that shall show through where the new one has no data, instead of a file. Its references must be
+   * open. The new image is opened upon it; who opens it later on finds the name that
+   * #ImagoCreateOptions:backing-name says, which must be given if the image does not lie in a file.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_BACKING_IMAGE] = g_param_spec_object (
+    "backing-image", "Backing image", "The image that shows through", IMAGO_TYPE_IMAGE, flags);
+
+  /**
    * ImagoCreateOptions:backing-name:
    *
    * How the backing file is called in the new image. Without #ImagoCreateOptions:backing-file it is looked
@@ -515,7 +580,7 @@ make_backing_properties (void)
   /**
    * ImagoCreateOptions:backing-format:
    *
-   * The format of the backing image; it must be given.
+   * The format of the backing image; it must be given, unless #ImagoCreateOptions:backing-image knows it.
    *
    * Since: 1.0
    */
@@ -527,7 +592,7 @@ make_backing_properties (void)
    *
    * Whether the backing image is opened to see that it is there and that it does not refer to the new
    * one. Without that #ImagoCreateOptions:size must be set, and the files that the new image refers to
-   * are left to imago_image_open_references().
+   * are left to imago_image_open_references(). Has no effect on #ImagoCreateOptions:backing-image.
    *
    * Since: 1.0
    */
@@ -590,11 +655,15 @@ imago_creation_free (gpointer data)
   ImagoCreation *creation = data;
 
   img_policy_unref (creation->creation.policy);
+  img_storage_unref (creation->creation.storage);
+  img_storage_unref (creation->creation.data_storage);
+  img_image_unref (creation->creation.backing_image);
   g_free (creation->path);
   g_free (creation->backing_path);
   g_free (creation->backing_name);
   g_free (creation->backing_format);
   g_free (creation->data_file_path);
+  g_free (creation->data_file_name);
   g_free (creation);
 }
 
@@ -656,6 +725,11 @@ fill_creation (ImagoCreation *out, ImagoCreateOptions *self)
 
   out->backing_name = g_strdup (self->backing_name);
   out->backing_format = g_strdup (self->backing_format);
+  out->data_file_name = g_strdup (self->data_file_name);
+  creation->backing_name = out->backing_name;
+  creation->data_file_name = out->data_file_name;
+  if (self->data_storage != NULL)
+    creation->data_storage = imago_storage_dup_core (self->data_storage);
   creation->options = to_format_options (self);
   creation->options.backing_format = out->backing_format;
   creation->has_size = self->has_size;
@@ -667,25 +741,56 @@ fill_creation (ImagoCreation *out, ImagoCreateOptions *self)
   creation->policy = imago_reference_policy_to_core (self->reference_policy);
 }
 
+/* FALSE only if the image is closed. */
+static gboolean
+take_backing_image (ImgCreation *creation, ImagoImage *image, ImgError **error)
+{
+  ImgEpochTicket ticket;
+  ImgImage *core;
+
+  if (image == NULL)
+    return TRUE;
+  core = imago_image_state_enter (image->state, &ticket);
+  if (core == NULL)
+    {
+      imago_image_set_closed_error (error);
+      return FALSE;
+    }
+  creation->backing_image = img_image_ref (core);
+  imago_image_state_leave (image->state, ticket);
+  return TRUE;
+}
+
 ImagoCreation *
-imago_create_options_to_core (ImagoCreateOptions *options, GFile *file, ImgError **error)
+imago_create_options_to_core (ImagoCreateOptions *options,
+                              GFile *file,
+                              ImagoStorage *storage,
+                              ImgError **error)
 {
   g_autoptr (ImagoCreateOptions) self =
     options != NULL ? g_object_ref (options) : imago_create_options_new ();
   ImagoCreation *out = g_new0 (ImagoCreation, 1);
 
   fill_creation (out, self);
+  if (storage != NULL)
+    out->creation.storage = imago_storage_dup_core (storage);
   out->creation.driver = find_driver (self->format_name, error);
   if (out->creation.driver == NULL || !dup_path (file, &out->path, error) ||
       !dup_path (self->backing_file, &out->backing_path, error) ||
-      !dup_path (self->data_file, &out->data_file_path, error))
+      !dup_path (self->data_file, &out->data_file_path, error) ||
+      !take_backing_image (&out->creation, self->backing_image, error))
     {
       imago_creation_free (out);
       return NULL;
     }
   out->creation.path = out->path;
   out->creation.backing_path = out->backing_path;
-  out->creation.backing_name = out->backing_name;
   out->creation.data_file_path = out->data_file_path;
   return out;
+}
+
+ImagoImage *
+imago_create_options_get_backing_image (ImagoCreateOptions *self)
+{
+  return self != NULL ? self->backing_image : NULL;
 }

@@ -7,6 +7,7 @@
 #include "imago-create-options-private.h"
 #include "imago-error-private.h"
 #include "imago-image-private.h"
+#include "imago-storage-private.h"
 
 /* What came of it; the ImagoImage is made where the application is. */
 typedef struct
@@ -39,18 +40,106 @@ run_create (gpointer data, ImgCancel *cancel, ImgError **error)
   return created;
 }
 
+/* The objects of the application that the new image keeps. */
+typedef struct
+{
+  ImagoStorage *storage; /* owned, as is the next one; nullable */
+  ImagoImage *backing;
+} Kept;
+
+static Kept *
+kept_new (ImagoStorage *storage, ImagoCreateOptions *options)
+{
+  Kept *kept = g_new0 (Kept, 1);
+
+  g_set_object (&kept->storage, storage);
+  g_set_object (&kept->backing, imago_create_options_get_backing_image (options));
+  return kept;
+}
+
+static void
+kept_free (gpointer data)
+{
+  Kept *kept = data;
+
+  g_clear_object (&kept->storage);
+  g_clear_object (&kept->backing);
+  g_free (kept);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Kept, kept_free)
+
 /* Takes @created, which may be NULL. */
 static ImagoImage *
-make_image (Created *created)
+make_image (Created *created, Kept *kept)
 {
   ImagoImage *self;
 
   if (created == NULL)
     return NULL;
-  self = imago_image_new_from_core (g_steal_pointer (&created->core), NULL,
+  self = imago_image_new_from_core (g_steal_pointer (&created->core), g_steal_pointer (&kept->storage),
                                     g_steal_pointer (&created->policy), FALSE);
+  self->backing_is_set = kept->backing != NULL;
+  self->backing = g_steal_pointer (&kept->backing);
   created_free (created);
   return self;
+}
+
+static ImagoImage *
+create (GFile *file,
+        ImagoStorage *storage,
+        ImagoCreateOptions *options,
+        GCancellable *cancellable,
+        GError **error)
+{
+  g_autoptr (Kept) kept = kept_new (storage, options);
+  ImagoCreation *creation;
+  ImgError *core_error = NULL;
+  Created *created;
+
+  creation = imago_create_options_to_core (options, file, storage, &core_error);
+  if (creation == NULL)
+    {
+      imago_error_take (error, core_error);
+      return NULL;
+    }
+  created = imago_request_run (run_create, creation, cancellable, error);
+  imago_creation_free (creation);
+  return make_image (created, kept);
+}
+
+/* Takes @task. */
+static void
+start_create (GTask *task, GFile *file, ImagoStorage *storage, ImagoCreateOptions *options)
+{
+  ImgError *core_error = NULL;
+  GError *error = NULL;
+  ImagoRequestWork work = {
+    .run = run_create,
+    .free_data = imago_creation_free,
+    .free_result = created_free,
+    .flags = IMAGO_REQUEST_NONE,
+  };
+
+  /* The image is there when the answer comes: cancelling late does not hide that. */
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_task_data (task, kept_new (storage, options), kept_free);
+  work.data = imago_create_options_to_core (options, file, storage, &core_error);
+  if (work.data != NULL)
+    {
+      imago_request_start (task, &work);
+      return;
+    }
+  imago_error_take (&error, core_error);
+  imago_request_answer_error (task, error);
+}
+
+static ImagoImage *
+finish_create (GAsyncResult *result, GError **error)
+{
+  GTask *task = G_TASK (result);
+
+  return make_image (g_task_propagate_pointer (task, error), g_task_get_task_data (task));
 }
 
 /**
@@ -81,24 +170,12 @@ imago_image_create (GFile *file,
                     GCancellable *cancellable,
                     GError **error)
 {
-  ImgError *core_error = NULL;
-  ImagoCreation *creation;
-  Created *created = NULL;
-
   g_return_val_if_fail (G_IS_FILE (file), NULL);
   g_return_val_if_fail (options == NULL || IMAGO_IS_CREATE_OPTIONS (options), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  creation = imago_create_options_to_core (options, file, &core_error);
-  if (creation == NULL)
-    {
-      imago_error_take (error, core_error);
-      return NULL;
-    }
-  created = imago_request_run (run_create, creation, cancellable, error);
-  imago_creation_free (creation);
-  return make_image (created);
+  return create (file, NULL, options, cancellable, error);
 }
 
 /**
@@ -123,14 +200,6 @@ imago_image_create_async (GFile *file,
                           GAsyncReadyCallback callback,
                           gpointer user_data)
 {
-  ImgError *core_error = NULL;
-  GError *error = NULL;
-  ImagoRequestWork work = {
-    .run = run_create,
-    .free_data = imago_creation_free,
-    .free_result = created_free,
-    .flags = IMAGO_REQUEST_NONE,
-  };
   GTask *task;
 
   g_return_if_fail (G_IS_FILE (file));
@@ -140,16 +209,7 @@ imago_image_create_async (GFile *file,
   task = g_task_new (NULL, cancellable, callback, user_data);
   g_task_set_source_tag (task, imago_image_create_async);
   g_task_set_priority (task, io_priority);
-  /* The file is there when the answer comes: cancelling late does not hide that. */
-  g_task_set_check_cancellable (task, FALSE);
-  work.data = imago_create_options_to_core (options, file, &core_error);
-  if (work.data != NULL)
-    {
-      imago_request_start (task, &work);
-      return;
-    }
-  imago_error_take (&error, core_error);
-  imago_request_answer_error (task, error);
+  start_create (task, file, NULL, options);
 }
 
 /**
@@ -170,5 +230,95 @@ imago_image_create_finish (GAsyncResult *result, GError **error)
   g_return_val_if_fail (g_async_result_is_tagged (result, imago_image_create_async), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return make_image (g_task_propagate_pointer (G_TASK (result), error));
+  return finish_create (result, error);
+}
+
+/**
+ * imago_image_create_storage: (constructor)
+ * @storage: where the image shall be stored
+ * @options: (nullable): what the image shall be like, or %NULL for the defaults
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @error: return location for a #GError, or %NULL
+ *
+ * Creates a disk image in a storage and opens it for writing, as imago_image_create() does in a file.
+ *
+ * The storage must be writable, and empty unless #ImagoCreateOptions:overwrite is set. It is written in place and
+ * flushed at the end: a call that fails or is cancelled leaves something that is no image. A storage whose size
+ * is fixed, such as an #ImagoWindowStorage, must have room for what the format writes first.
+ *
+ * Nothing lies beside a storage that is not a file: a relative name of a backing file cannot be checked there. Give
+ * #ImagoCreateOptions:backing-image and #ImagoCreateOptions:backing-name, or leave
+ * #ImagoCreateOptions:check-backing out. A data file may be a storage, too: #ImagoCreateOptions:data-storage.
+ *
+ * Returns: (transfer full): the new image, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
+ImagoImage *
+imago_image_create_storage (ImagoStorage *storage,
+                            ImagoCreateOptions *options,
+                            GCancellable *cancellable,
+                            GError **error)
+{
+  g_return_val_if_fail (IMAGO_IS_STORAGE (storage), NULL);
+  g_return_val_if_fail (options == NULL || IMAGO_IS_CREATE_OPTIONS (options), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return create (NULL, storage, options, cancellable, error);
+}
+
+/**
+ * imago_image_create_storage_async:
+ * @storage: where the image shall be stored
+ * @options: (nullable): what the image shall be like, or %NULL for the defaults
+ * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a #GCancellable, or %NULL
+ * @callback: (nullable) (scope async): called when the image is there
+ * @user_data: data for @callback
+ *
+ * Starts to create a disk image in a storage; see imago_image_create_storage(). Later changes of @options have no
+ * effect.
+ *
+ * Since: 1.0
+ */
+void
+imago_image_create_storage_async (ImagoStorage *storage,
+                                  ImagoCreateOptions *options,
+                                  int io_priority,
+                                  GCancellable *cancellable,
+                                  GAsyncReadyCallback callback,
+                                  gpointer user_data)
+{
+  GTask *task;
+
+  g_return_if_fail (IMAGO_IS_STORAGE (storage));
+  g_return_if_fail (options == NULL || IMAGO_IS_CREATE_OPTIONS (options));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (NULL, cancellable, callback, user_data);
+  g_task_set_source_tag (task, imago_image_create_storage_async);
+  g_task_set_priority (task, io_priority);
+  start_create (task, NULL, storage, options);
+}
+
+/**
+ * imago_image_create_storage_finish:
+ * @result: what the callback was given
+ * @error: return location for a #GError, or %NULL
+ *
+ * Ends what imago_image_create_storage_async() began.
+ *
+ * Returns: (transfer full): the new image, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
+ImagoImage *
+imago_image_create_storage_finish (GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, NULL), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, imago_image_create_storage_async), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return finish_create (result, error);
 }

@@ -79,6 +79,24 @@ ImagoImage *imago_image_create_finish (GAsyncResult *result,
                                        GError      **error) G_GNUC_WARN_UNUSED_RESULT;
 
 IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_create_storage (ImagoStorage       *storage,
+                                        ImagoCreateOptions *options,
+                                        GCancellable       *cancellable,
+                                        GError            **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_create_storage_async (ImagoStorage       *storage,
+                                       ImagoCreateOptions *options,
+                                       int                 io_priority,
+                                       GCancellable       *cancellable,
+                                       GAsyncReadyCallback callback,
+                                       gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoImage *imago_image_create_storage_finish (GAsyncResult *result,
+                                               GError      **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
 GListModel *imago_image_list_references (ImagoImage *self) G_GNUC_WARN_UNUSED_RESULT;
 
 IMAGO_AVAILABLE_IN_1_0

@@ -4,6 +4,7 @@
 
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glib/gi18n-lib.h>
 #include <sys/ioctl.h>
@@ -23,9 +24,9 @@
 typedef struct
 {
   const char *path;
-  ImgNewFile *file; /* NULL: a device, written in place */
+  ImgNewFile *file; /* NULL: a device or a storage, written in place */
   ImgStorage *storage;
-  ImgFileLock *lock; /* of a device, until there is an image that is opened */
+  ImgFileLock *lock; /* of what is written in place, until there is an image that is opened */
 } Target;
 
 typedef struct
@@ -33,6 +34,10 @@ typedef struct
   const ImgCreation *creation;
   ImgCancel *cancel;
   ImgCreateOptions options;
+  const char *path;       /* what names in the image are relative to; NULL for a storage that has no name */
+  const char *place;      /* the file in which the image will be; NULL for a storage that is none */
+  const char *data_place; /* as for the data file */
+  gboolean is_unchecked; /* the backing file */
   char *backing_path;
   char *backing_name;
   char *data_file_name;
@@ -81,7 +86,7 @@ get_identity (const char *path, ImgIdentity *identity)
 {
   struct stat st;
 
-  if (stat (path, &st) != 0)
+  if (path == NULL || stat (path, &st) != 0)
     return FALSE;
   *identity = (ImgIdentity) { (guint64) st.st_dev, (guint64) st.st_ino };
   return TRUE;
@@ -99,9 +104,13 @@ is_same_file (const char *a, const char *b)
 static gboolean
 are_neighbours (const char *a, const char *b)
 {
-  g_autofree char *first = g_path_get_dirname (a);
-  g_autofree char *second = g_path_get_dirname (b);
+  g_autofree char *first = NULL;
+  g_autofree char *second = NULL;
 
+  if (a == NULL || b == NULL)
+    return FALSE;
+  first = g_path_get_dirname (a);
+  second = g_path_get_dirname (b);
   return is_same_file (first, second);
 }
 
@@ -109,10 +118,26 @@ are_neighbours (const char *a, const char *b)
 static gboolean
 is_same_place (const char *a, const char *b)
 {
-  g_autofree char *first = g_path_get_basename (a);
-  g_autofree char *second = g_path_get_basename (b);
+  g_autofree char *first = NULL;
+  g_autofree char *second = NULL;
 
+  if (a == NULL || b == NULL)
+    return FALSE;
+  first = g_path_get_basename (a);
+  second = g_path_get_basename (b);
   return is_same_file (a, b) || (g_str_equal (first, second) && are_neighbours (a, b));
+}
+
+/* A storage of the application may have any name. */
+static const char *
+find_place (const char *path, ImgStorage *storage)
+{
+  ImgIdentity identity;
+
+  if (path != NULL || storage == NULL)
+    return path;
+  path = img_storage_get_name (storage);
+  return get_identity (path, &identity) && img_storage_uses_file (storage, &identity) ? path : NULL;
 }
 
 /* "nbd:…" would not be taken for a file, wherever it lies. */
@@ -143,7 +168,13 @@ dup_stored_name (const char *image_path, const char *path)
 static gboolean
 has_backing (const ImgCreation *creation)
 {
-  return creation->backing_path != NULL || creation->backing_name != NULL;
+  return creation->backing_path != NULL || creation->backing_name != NULL || creation->backing_image != NULL;
+}
+
+static gboolean
+has_data_file (const ImgCreation *creation)
+{
+  return creation->data_file_path != NULL || creation->data_storage != NULL;
 }
 
 static gboolean
@@ -153,19 +184,24 @@ name_backing (Creator *creator, ImgError **error)
   const char *name = creation->backing_name;
   ImgWanted wanted = { .name = (char *) name };
 
-  if (creation->backing_path != NULL)
+  if (creation->backing_image != NULL)
+    creator->backing_path = g_strdup (find_place (NULL, img_image_get_storage (creation->backing_image)));
+  else if (creation->backing_path != NULL)
     creator->backing_path = g_strdup (creation->backing_path);
   else
-    creator->backing_path = img_wanted_resolve (&wanted, creation->path);
-  if (creator->backing_path == NULL && !creation->backing_unchecked)
+    creator->backing_path = img_wanted_resolve (&wanted, creator->path);
+  if (name == NULL && creator->backing_path == NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the backing file must be given"));
+  if (creator->backing_path == NULL && creation->backing_image == NULL && !creator->is_unchecked)
     {
       g_autofree char *quoted = img_quote_name (name);
 
       return refuse (error, IMG_CODE_INVALID_OPTION,
                      _("The backing file %s cannot be checked: it is no plain file name"), quoted);
     }
-  if (name == NULL || (creator->backing_path != NULL && g_path_is_absolute (name)))
-    creator->backing_name = dup_stored_name (creation->path, creator->backing_path);
+  if (name == NULL ||
+      (creation->backing_image == NULL && creator->backing_path != NULL && g_path_is_absolute (name)))
+    creator->backing_name = dup_stored_name (creator->path, creator->backing_path);
   else
     creator->backing_name = g_strdup (name);
   creator->options.backing_name = creator->backing_name;
@@ -175,8 +211,11 @@ name_backing (Creator *creator, ImgError **error)
 static gboolean
 refuse_loop (const char *path, ImgError **error)
 {
-  g_autofree char *quoted = img_quote_name (path);
+  g_autofree char *quoted = NULL;
 
+  if (path == NULL)
+    return refuse (error, IMG_CODE_REFERENCE_LOOP, _("The storage would hold an image that refers to itself"));
+  quoted = img_quote_name (path);
   return refuse (error, IMG_CODE_REFERENCE_LOOP,
                  _("%s would become an image that refers to itself"), quoted);
 }
@@ -198,22 +237,25 @@ check_names (ImgImage *layer, const char *path, ImgError **error)
   return TRUE;
 }
 
-/* No file of the chain may be one that is to be replaced. */
 static gboolean
-check_chain (ImgImage *backing, const char *path, ImgError **error)
+is_used (ImgStorage *used, ImgStorage *storage, const ImgIdentity *identity)
 {
-  ImgIdentity identity;
+  return used != NULL && (used == storage || (identity != NULL && img_storage_uses_file (used, identity)));
+}
 
-  if (path == NULL || !get_identity (path, &identity))
+/* No file or storage of the chain may be one that is to be replaced. */
+static gboolean
+check_chain (ImgImage *backing, const char *path, ImgStorage *storage, ImgError **error)
+{
+  ImgIdentity found;
+  const ImgIdentity *identity = get_identity (path, &found) ? &found : NULL;
+
+  if (identity == NULL && storage == NULL)
     return TRUE;
   for (ImgImage *layer = backing; layer != NULL; layer = img_image_get_backing (layer))
-    {
-      ImgStorage *data_storage = img_image_get_data_storage (layer);
-
-      if (img_storage_uses_file (img_image_get_storage (layer), &identity) ||
-          (data_storage != NULL && img_storage_uses_file (data_storage, &identity)))
-        return refuse_loop (path, error);
-    }
+    if (is_used (img_image_get_storage (layer), storage, identity) ||
+        is_used (img_image_get_data_storage (layer), storage, identity))
+      return refuse_loop (path, error);
   return TRUE;
 }
 
@@ -244,10 +286,27 @@ open_chain (Creator *creator, ImgError **error)
   gboolean success;
 
   creator->backing = open_top (creator, error);
-  success = creator->backing != NULL && check_names (creator->backing, creation->path, error) &&
+  success = creator->backing != NULL && check_names (creator->backing, creator->place, error) &&
             img_image_open_references (creator->backing, policy, creator->cancel, error);
   img_policy_unref (policy);
   return success;
+}
+
+static gboolean
+take_backing (Creator *creator, ImgError **error)
+{
+  ImgImage *backing = creator->creation->backing_image;
+
+  if (creator->creation->backing_path != NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION,
+                   _("The backing image is given, and another one as a file"));
+  if (!img_image_is_ready (backing))
+    return refuse (error, IMG_CODE_REFERENCES_PENDING,
+                   _("The references of the backing image have not been opened yet"));
+  creator->backing = img_image_ref (backing);
+  if (creator->options.backing_format == NULL)
+    creator->options.backing_format = img_image_get_layout (backing)->driver->name;
+  return TRUE;
 }
 
 static gboolean
@@ -255,16 +314,18 @@ check_backing (Creator *creator, ImgError **error)
 {
   const ImgCreation *creation = creator->creation;
 
+  if (creation->backing_image != NULL && !take_backing (creator, error))
+    return FALSE;
   if (creator->options.backing_format == NULL)
     return refuse (error, IMG_CODE_INVALID_OPTION,
                    _("The format of the backing file must be given"));
   if (!name_backing (creator, error))
     return FALSE;
-  if (creator->backing_path != NULL && is_same_place (creator->backing_path, creation->path))
-    return refuse_loop (creation->path, error);
-  if (creation->backing_unchecked)
+  if (is_same_place (creator->backing_path, creator->place))
+    return refuse_loop (creator->place, error);
+  if (creator->is_unchecked)
     return TRUE;
-  if (!open_chain (creator, error))
+  if (creator->backing == NULL && !open_chain (creator, error))
     {
       g_autofree char *quoted = img_quote_name (creator->backing_path);
 
@@ -273,8 +334,8 @@ check_backing (Creator *creator, ImgError **error)
     }
   if (!creation->has_size)
     creator->options.size = img_image_get_size (creator->backing);
-  return check_chain (creator->backing, creation->path, error) &&
-         check_chain (creator->backing, creation->data_file_path, error);
+  return check_chain (creator->backing, creator->place, creation->storage, error) &&
+         check_chain (creator->backing, creator->data_place, creation->data_storage, error);
 }
 
 /* ---- what was asked for ---- */
@@ -284,11 +345,17 @@ check_data_file (Creator *creator, ImgError **error)
 {
   const ImgCreation *creation = creator->creation;
 
-  if (is_same_place (creation->data_file_path, creation->path) ||
-      (creator->backing_path != NULL &&
-       is_same_place (creation->data_file_path, creator->backing_path)))
-    return refuse_loop (creation->data_file_path, error);
-  creator->data_file_name = dup_stored_name (creation->path, creation->data_file_path);
+  if (creation->data_file_path != NULL && creation->data_storage != NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION, _("The data file is given twice, as a file and as a storage"));
+  if (creation->data_file_name == NULL && creator->data_place == NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the data file must be given"));
+  if (is_same_place (creator->data_place, creator->place) ||
+      is_same_place (creator->data_place, creator->backing_path) ||
+      (creation->storage != NULL && creation->storage == creation->data_storage))
+    return refuse_loop (creator->data_place, error);
+  creator->data_file_name = creation->data_file_name != NULL
+                              ? g_strdup (creation->data_file_name)
+                              : dup_stored_name (creator->path, creator->data_place);
   creator->options.data_file_name = creator->data_file_name;
   return TRUE;
 }
@@ -305,14 +372,16 @@ check_creation (Creator *creator, ImgError **error)
   if (has_backing (creation) && (driver->flags & IMG_DRIVER_BACKING) == 0)
     return refuse (error, IMG_CODE_INVALID_OPTION,
                    _("Images of the format %s have no backing file"), driver->name);
-  if (creation->data_file_path != NULL && (driver->flags & IMG_DRIVER_DATA_FILE) == 0)
+  if (has_data_file (creation) && (driver->flags & IMG_DRIVER_DATA_FILE) == 0)
     return refuse (error, IMG_CODE_INVALID_OPTION, _("Images of the format %s have no data file"),
                    driver->name);
   if (has_backing (creation) && !check_backing (creator, error))
     return FALSE;
   if (!creation->has_size && creator->backing == NULL)
     return refuse (error, IMG_CODE_INVALID_OPTION, _("The size of the disk must be given"));
-  return creation->data_file_path == NULL || check_data_file (creator, error);
+  if (!has_data_file (creation) && creation->data_file_name != NULL)
+    return refuse (error, IMG_CODE_INVALID_OPTION, _("There is a name for a data file, but no data file"));
+  return !has_data_file (creation) || check_data_file (creator, error);
 }
 
 /* ---- targets ---- */
@@ -367,9 +436,30 @@ is_device (const char *path)
 }
 
 static gboolean
-target_open (const ImgCreation *creation, const char *path, Target *target, ImgError **error)
+open_given (const ImgCreation *creation, ImgStorage *storage, Target *target, ImgError **error)
+{
+  guint64 size;
+
+  if (!storage->can_write)
+    return refuse (error, IMG_CODE_READ_ONLY, _("The storage cannot be written"));
+  if (!img_storage_get_size (storage, &size, error))
+    return FALSE;
+  if (size > 0 && !creation->overwrite)
+    {
+      img_error_set_errno (error, EEXIST, _("The storage is not empty"));
+      return FALSE;
+    }
+  target->storage = img_storage_ref (storage);
+  return img_storage_lock (storage, IMG_LOCK_CREATE, IMG_LOCKING_AUTO, &target->lock, error);
+}
+
+/* Either @path or @storage. */
+static gboolean
+target_open (const ImgCreation *creation, const char *path, ImgStorage *storage, Target *target, ImgError **error)
 {
   target->path = path;
+  if (storage != NULL)
+    return open_given (creation, storage, target, error);
   if (is_device (path))
     return open_device (creation, target, error);
   target->file = img_new_file_create (path, creation->overwrite, error);
@@ -443,7 +533,8 @@ open_own_references (Creator *creator, ImgImage *image, ImgError **error)
     policy->data_storage = img_storage_ref (creator->data.storage);
   success = img_image_open_references (image, &policy->parent, creator->cancel, error);
   img_policy_unref (&policy->parent);
-  image->backing_is_set = FALSE; /* it was opened here, and its lock goes with the image */
+  if (creator->creation->backing_image == NULL)
+    image->backing_is_set = FALSE; /* it was opened here, and its lock goes with the image */
   return success;
 }
 
@@ -460,7 +551,7 @@ open_created (Creator *creator, ImgError **error)
   image = img_image_open (creator->image.storage, &options, creator->cancel, error);
   if (image == NULL)
     return NULL;
-  if (!creation->backing_unchecked && !open_own_references (creator, image, error))
+  if (!creator->is_unchecked && !open_own_references (creator, image, error))
     return NULL;
   return g_steal_pointer (&image);
 }
@@ -474,10 +565,10 @@ create (Creator *creator, ImgError **error)
   g_autoptr (ImgImage) image = NULL;
 
   if (!check_creation (creator, error) ||
-      !target_open (creation, creation->path, &creator->image, error))
+      !target_open (creation, creation->path, creation->storage, &creator->image, error))
     return NULL;
-  if (creation->data_file_path != NULL &&
-      !target_open (creation, creation->data_file_path, &creator->data, error))
+  if (has_data_file (creation) &&
+      !target_open (creation, creation->data_file_path, creation->data_storage, &creator->data, error))
     return NULL;
   creator->options.is_private =
     creator->image.file != NULL && (creator->data.storage == NULL || creator->data.file != NULL);
@@ -490,10 +581,24 @@ create (Creator *creator, ImgError **error)
   return g_steal_pointer (&image);
 }
 
+static const char *
+find_path (const char *path, ImgStorage *storage)
+{
+  return path != NULL || storage == NULL ? path : img_storage_get_name (storage);
+}
+
 ImgImage *
 img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **error)
 {
-  Creator creator = { .creation = creation, .cancel = cancel, .options = creation->options };
+  Creator creator = {
+    .creation = creation,
+    .cancel = cancel,
+    .options = creation->options,
+    .path = find_path (creation->path, creation->storage),
+    .place = find_place (creation->path, creation->storage),
+    .data_place = find_place (creation->data_file_path, creation->data_storage),
+    .is_unchecked = creation->backing_unchecked && creation->backing_image == NULL,
+  };
   ImgImage *image = create (&creator, error);
 
   creator_clear (&creator);

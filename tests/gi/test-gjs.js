@@ -362,6 +362,10 @@ const ShelfStorage = GObject.registerClass(class ShelfStorage extends Imago.Stor
             equal(request.get_zero_flags(), Imago.ZeroFlags.NONE);
             this.replace(offset, new Uint8Array(length));
             request.return_done();
+        } else if (operation === Imago.StorageOperation.TRUNCATE) {
+            this.content = this.content.slice(0, offset);
+            this.replace(offset, new Uint8Array(0));
+            request.return_done();
         } else if (operation === Imago.StorageOperation.FLUSH) {
             request.return_done();
         } else {
@@ -394,6 +398,22 @@ tap.test('storage-in-javascript', () => {
     result = wait(done => image.close_async(NORMAL, null, done));
     equal(image.close_finish(result), true);
 });
+
+tap.test('create-in-javascript', () => withFolder(folder => {
+    const how = new Imago.CreateOptions({format_name: 'qcow2', size: 1 << 20});
+    const disk = new Uint8Array(1 << 20);
+    disk.set(encode('in an array'), 70000);
+    for (const make of [storage => Imago.Image.create_storage(storage, how, null),
+        storage => Imago.Image.create_storage_finish(
+            wait(done => Imago.Image.create_storage_async(storage, how, NORMAL, null, done)))]) {
+        const storage = new ShelfStorage(new Uint8Array(0));
+        const image = make(storage);
+        image.write_bytes(70000, encode('in an array'), null);
+        image.close(null);
+        GLib.file_set_contents(`${folder}/disk.qcow2`, storage.content);
+        judge(`${folder}/disk.qcow2`, disk);
+    }
+}));
 
 tap.test('storage-with-bad-manners', () => {
     const storage = new ShelfStorage(new Uint8Array(100));

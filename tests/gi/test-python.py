@@ -498,6 +498,53 @@ def storage_in_python():
 
 
 @tap.test
+def create_in_python():
+    class BlockStorage(ShelfStorage):
+        """A dict of blocks."""
+
+        def __init__(self):
+            self.blocks = {}
+            self.size = 0
+            super().__init__(b'')
+
+        def answer(self, request):
+            self.content = bytearray(b''.join(self.blocks.get(i, bytes(4096)) for i in range((self.size + 4095) // 4096)))
+            del self.content[self.size:]
+            super().answer(request)
+            self.size = len(self.content)
+            self.blocks = {i: bytes(self.content[i * 4096:(i + 1) * 4096]) for i in range((self.size + 4095) // 4096)}
+
+    with Folder() as folder:
+        for call in (lambda *args: Imago.Image.create_storage(*args, None),
+                     lambda *args: Imago.Image.create_storage_finish(
+                         wait(Imago.Image.create_storage_async, *args, NORMAL, None))):
+            storage = BlockStorage()
+            image = call(storage, Imago.CreateOptions(format_name='qcow2', size=1 << 20))
+            tap.true(image.get_storage() is storage)
+            image.write_bytes(70000, GLib.Bytes.new(b'in a dict'), None)
+            image.close(None)
+            (folder / 'disk.qcow2').write_bytes(b''.join(storage.blocks.values()))
+            disk = bytearray(1 << 20)
+            disk[70000:70009] = b'in a dict'
+            judge(folder / 'disk.qcow2', bytes(disk))
+            tap.equal(storage.threads, {threading.current_thread().name}, 'threads of the hook')
+    data, below = ShelfStorage(b''), Imago.MemoryStorage.new_writable(0)
+    base = Imago.Image.create_storage(below, Imago.CreateOptions(format_name='raw', size=1 << 20), None)
+    base.write_bytes(5, GLib.Bytes.new(b'below'), None)
+    top = Imago.Image.create_storage(ShelfStorage(b''), Imago.CreateOptions(
+        format_name='qcow2', backing_image=base, backing_name='base.raw'), None)
+    tap.true(top.dup_backing() is base)
+    tap.equal(top.read_bytes(5, 5, None).get_data(), b'below')
+    apart = Imago.Image.create_storage(ShelfStorage(b''), Imago.CreateOptions(
+        format_name='qcow2', size=1 << 20, data_storage=data, data_file_name='data.raw'), None)
+    apart.write_bytes(0, GLib.Bytes.new(b'apart'), None)
+    apart.close(None)
+    tap.true(b'apart' in data.content, 'the data is in the other storage')
+    fails(Gio.IOErrorEnum.EXISTS, Imago.Image.create_storage, data, Imago.CreateOptions(size=512), None,
+          domain=Gio.io_error_quark())
+
+
+@tap.test
 def storage_that_answers_later():
     storage, how = shelf_image(later=True)
     image = Imago.Image.open_storage_finish(wait(Imago.Image.open_storage_async, storage, how, NORMAL, None))

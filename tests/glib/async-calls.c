@@ -205,6 +205,35 @@ finish_create (TestSubject *subject, GAsyncResult *result, GError **error)
 }
 
 static void
+start_create_storage (TestSubject *subject,
+                      int io_priority,
+                      GCancellable *cancellable,
+                      GAsyncReadyCallback callback,
+                      gpointer user_data)
+{
+  g_autoptr (ImagoCreateOptions) options = g_object_new (
+    IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size", (guint64) TEST_DISK_SIZE, "overwrite", TRUE,
+    "backing-image", subject->image, "backing-name", "below.raw", NULL);
+
+  imago_image_create_storage_async (subject->memory, options, io_priority, cancellable, callback, user_data);
+  g_object_set (options, "format-name", "has no effect any more", NULL);
+}
+
+static gboolean
+finish_create_storage (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoImage) image = imago_image_create_storage_finish (result, error);
+  g_autoptr (ImagoImage) backing = NULL;
+
+  if (image == NULL)
+    return FALSE;
+  backing = imago_image_dup_backing (image);
+  g_assert_true (imago_image_get_storage (image) == subject->memory);
+  g_assert_true (backing == subject->image);
+  return TRUE;
+}
+
+static void
 start_open_references (TestSubject *subject,
                        int io_priority,
                        GCancellable *cancellable,
@@ -755,6 +784,7 @@ const TestCall test_calls[] = {
   { "imago_image_open", NULL, start_open, finish_open, TEST_CALL_ABANDONS },
   { "imago_image_open_storage", NULL, start_open_storage, finish_open_storage, TEST_CALL_ABANDONS },
   { "imago_image_create", NULL, start_create, finish_create, TEST_CALL_NONE },
+  { "imago_image_create_storage", NULL, start_create_storage, finish_create_storage, TEST_CALL_NONE },
   { "imago_image_open_references", NULL, start_open_references, finish_open_references, TEST_CALL_NONE },
   { "imago_image_close", NULL, start_close, finish_close, TEST_CALL_GOES_ON },
   { "imago_image_query_info", NULL, start_query_info, finish_query_info, TEST_CALL_ABANDONS },
