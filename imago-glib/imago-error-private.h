@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 void      imago_error_take    (GError **error, ImgError *core_error);
 
 /* For an error that the application gave and that must travel through the core. Codes of IMAGO_ERROR stay
- * what they are; those of G_IO_ERROR become the errno that leads back to them where there is one; of
+ * what they are, and so do those of G_IO_ERROR, as the errno that leads back to them where there is one; of
  * everything else the text stays. */
 ImgError *imago_error_to_core (const GError *error) G_GNUC_WARN_UNUSED_RESULT;
 

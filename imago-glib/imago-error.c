@@ -14,7 +14,10 @@
  * @short_description: The causes of failure that a caller can act on
  *
  * Errors of the library are of the domain #IMAGO_ERROR. Those of the operating system, and
- * cancellation, are of %G_IO_ERROR.
+ * cancellation, are of %G_IO_ERROR, and so are those of streams and files of GIO, such as
+ * %G_IO_ERROR_NOT_MOUNTED or %G_IO_ERROR_HOST_NOT_FOUND: they come out as they went in. So do the errors of both
+ * domains that a storage or a reference policy of the application answers with; of any other domain only the
+ * text stays, and the code is %IMAGO_ERROR_FAILED.
  */
 
 /**
@@ -67,6 +70,9 @@ imago_error_take (GError **error, ImgError *core_error)
       g_set_error_literal (error, G_IO_ERROR, g_io_error_from_errno (core_error->system_errno),
                            core_error->text);
       break;
+    case IMG_CODE_FOREIGN:
+      g_set_error_literal (error, G_IO_ERROR, core_error->foreign_code, core_error->text);
+      break;
     case IMG_CODE_CANCELLED:
       g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, core_error->text);
       break;
@@ -77,7 +83,7 @@ imago_error_take (GError **error, ImgError *core_error)
   img_error_free (core_error);
 }
 
-/* Those that g_io_error_from_errno () leads back to. */
+/* Those that g_io_error_from_errno () leads back to: the core acts on some of them. */
 static const struct
 {
   GIOErrorEnum code;
@@ -130,10 +136,11 @@ imago_error_to_core (const GError *error)
     core_error->code = (ImgCode) error->code;
   else if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
     core_error->code = IMG_CODE_CANCELLED;
-  else if (error->domain == G_IO_ERROR && errno_of (error) != 0)
+  else if (error->domain == G_IO_ERROR)
     {
-      core_error->code = IMG_CODE_ERRNO;
+      core_error->code = errno_of (error) != 0 ? IMG_CODE_ERRNO : IMG_CODE_FOREIGN;
       core_error->system_errno = errno_of (error);
+      core_error->foreign_code = error->code;
     }
   return core_error;
 }

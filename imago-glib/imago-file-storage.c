@@ -134,7 +134,7 @@ run_open (gpointer data, ImgCancel *cancel, ImgError **error)
  *
  * Opens a file, for reading unless @flags say otherwise. It must be a regular file, or a block device if @flags allow that;
  * nothing else is waited for or read from. A @file without a local path fails with
- * %G_IO_ERROR_NOT_SUPPORTED.
+ * %G_IO_ERROR_NOT_SUPPORTED: use an #ImagoStreamStorage there.
  *
  * Returns: (transfer full): a new #ImagoFileStorage, or %NULL with @error set
  *

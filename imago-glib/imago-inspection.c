@@ -11,6 +11,7 @@
 #include "imago-inspection.h"
 #include "imago-reference-private.h"
 #include "imago-request.h"
+#include "imago-stream-core.h"
 
 /**
  * SECTION:imago-inspection
@@ -255,17 +256,65 @@ report_free (gpointer data)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Report, report_free)
 
+/* What a worker is told. */
+typedef struct
+{
+  char *path;
+  GFile *remote;             /* owned; if there is no path. GFiles may be used on any thread. */
+  GCancellable *cancellable; /* of a blocking call, in whose thread we are then; nullable */
+} Subject;
+
+static Subject *
+subject_new (GFile *file, GCancellable *cancellable)
+{
+  Subject *subject = g_new0 (Subject, 1);
+
+  subject->path = g_file_get_path (file);
+  if (subject->path == NULL)
+    subject->remote = g_object_ref (file);
+  subject->cancellable = cancellable;
+  return subject;
+}
+
+static void
+subject_free (gpointer data)
+{
+  Subject *subject = data;
+
+  g_free (subject->path);
+  g_clear_object (&subject->remote);
+  g_free (subject);
+}
+
+static ImgStorage *
+open_subject (Subject *subject, ImgError **error)
+{
+  g_autofree char *uri = NULL;
+  g_autofree char *name = NULL;
+  ImgStorage *storage;
+
+  if (subject->path != NULL)
+    return img_file_storage_open (subject->path, IMG_FILE_NONE, error);
+  storage = imago_stream_core_open (subject->remote, FALSE, subject->cancellable, error);
+  if (storage != NULL)
+    return storage;
+  uri = g_file_get_uri (subject->remote);
+  name = img_quote_name (uri);
+  img_error_prefix (error, _("Cannot open %s: "), name);
+  return NULL;
+}
+
 static gpointer
 run_inspect (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  const char *path = data;
+  Subject *subject = data;
   g_autoptr (Report) report = g_new0 (Report, 1);
   g_autoptr (ImgStorage) storage = NULL;
   const ImgDriver *driver;
 
   img_findings_init (&report->findings);
-  report->path = g_strdup (path);
-  storage = img_file_storage_open (path, IMG_FILE_NONE, error);
+  report->path = g_strdup (subject->path);
+  storage = open_subject (subject, error);
   if (storage == NULL || !img_storage_get_size (storage, &report->file_size, error))
     return NULL;
   report->drivers = img_drivers_probe (storage, error);
@@ -321,31 +370,18 @@ inspection_new (Report *report)
   return self;
 }
 
-/* NULL, with @error set, for a file of a remote or virtual file system. */
-static char *
-path_of (GFile *file, GError **error)
-{
-  char *path = g_file_get_path (file);
-  g_autofree char *name = NULL;
-  g_autofree char *quoted = NULL;
-
-  if (path != NULL)
-    return path;
-  name = g_file_get_parse_name (file);
-  quoted = img_quote_name (name);
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, _("%s is not a local file"), quoted);
-  return NULL;
-}
-
 /**
  * imago_inspect:
- * @file: a local file
+ * @file: a file
  * @cancellable: (nullable): a #GCancellable
  * @error: return location for a #GError
  *
  * Looks at @file without opening any other and without believing it. An image that could not be
  * opened, because it is encrypted, needs an unknown feature or is damaged, can be inspected as long
  * as its header can be read.
+ *
+ * A @file without a local path, such as one on another machine, is read as GIO opens it; a place that must be mounted
+ * first is not mounted.
  *
  * Fails with %IMAGO_ERROR_NOT_REGULAR_FILE if @file is a directory, device, FIFO or socket, with
  * %IMAGO_ERROR_CORRUPT and its like if not even the header makes sense, and with errors of the
@@ -358,23 +394,22 @@ path_of (GFile *file, GError **error)
 ImagoInspection *
 imago_inspect (GFile *file, GCancellable *cancellable, GError **error)
 {
-  g_autofree char *path = NULL;
   g_autoptr (Report) report = NULL;
+  Subject *subject;
 
   g_return_val_if_fail (G_IS_FILE (file), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  path = path_of (file, error);
-  if (path == NULL)
-    return NULL;
-  report = imago_request_run (run_inspect, path, cancellable, error);
+  subject = subject_new (file, cancellable);
+  report = imago_request_run (run_inspect, subject, cancellable, error);
+  subject_free (subject);
   return report != NULL ? inspection_new (report) : NULL;
 }
 
 /**
  * imago_inspect_async:
- * @file: a local file
+ * @file: a file
  * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
  * @cancellable: (nullable): a #GCancellable
  * @callback: (scope async): called when the request is satisfied
@@ -395,11 +430,10 @@ imago_inspect_async (GFile *file,
 {
   ImagoRequestWork work = {
     .run = run_inspect,
-    .free_data = g_free,
+    .free_data = subject_free,
     .free_result = report_free,
     .flags = IMAGO_REQUEST_ABANDON,
   };
-  GError *error = NULL;
   GTask *task;
 
   g_return_if_fail (G_IS_FILE (file));
@@ -410,11 +444,8 @@ imago_inspect_async (GFile *file,
   g_task_set_priority (task, io_priority);
   if (imago_request_is_cancelled (task))
     return;
-  work.data = path_of (file, &error);
-  if (work.data == NULL)
-    imago_request_answer_error (task, error);
-  else
-    imago_request_start (task, &work);
+  work.data = subject_new (file, NULL);
+  imago_request_start (task, &work);
 }
 
 /**

@@ -11,7 +11,7 @@ take_text (ImgError **error, ImgCode code, int system_errno, char *text)
 {
   g_return_if_fail (*error == NULL);
 
-  *error = g_new (ImgError, 1);
+  *error = g_new0 (ImgError, 1);
   (*error)->code = code;
   (*error)->system_errno = system_errno;
   (*error)->text = text;
@@ -77,6 +77,7 @@ img_error_copy (const ImgError *error)
   ImgError *copy = NULL;
 
   take_text (&copy, error->code, error->system_errno, g_strdup (error->text));
+  copy->foreign_code = error->foreign_code;
   return copy;
 }
 

@@ -37,12 +37,14 @@ typedef enum
 
   IMG_CODE_ERRNO = 1000, /* a system call failed: see system_errno */
   IMG_CODE_CANCELLED,
+  IMG_CODE_FOREIGN, /* the application's: see foreign_code, which says nothing to the core */
 } ImgCode;
 
 typedef struct
 {
   ImgCode code;
   int system_errno; /* for IMG_CODE_ERRNO */
+  int foreign_code; /* for IMG_CODE_FOREIGN */
   char *text;
 } ImgError;
 

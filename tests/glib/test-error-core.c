@@ -50,8 +50,6 @@ test_errno (void)
       imago_error_take (&error, core_error);
       g_assert_error (error, G_IO_ERROR, (int) cases[i].code);
       g_assert_true (g_str_has_prefix (error->message, "Cannot do it: "));
-      if (cases[i].code == G_IO_ERROR_FAILED)
-        continue;
       imago_error_take (&again, imago_error_to_core (error));
       g_assert_error (again, G_IO_ERROR, (int) cases[i].code);
       g_assert_cmpstr (again->message, ==, error->message);
@@ -91,6 +89,22 @@ test_foreign (void)
     }
 }
 
+/* Those without an errno travel as well, through a copy too. */
+static void
+test_gio (void)
+{
+  for (int code = G_IO_ERROR_FAILED; code <= G_IO_ERROR_MESSAGE_TOO_LARGE; code++)
+    {
+      g_autoptr (GError) error = g_error_new (G_IO_ERROR, code, "code %d", code);
+      g_autoptr (ImgError) core_error = imago_error_to_core (error);
+      g_autoptr (GError) back = NULL;
+
+      imago_error_take (&back, img_error_copy (core_error));
+      g_assert_error (back, G_IO_ERROR, code);
+      g_assert_cmpstr (back->message, ==, error->message);
+    }
+}
+
 static void
 test_nobody_listens (void)
 {
@@ -108,6 +122,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/error-core/errno", test_errno);
   g_test_add_func ("/error-core/cancelled", test_cancelled);
   g_test_add_func ("/error-core/foreign", test_foreign);
+  g_test_add_func ("/error-core/gio", test_gio);
   g_test_add_func ("/error-core/nobody-listens", test_nobody_listens);
   return g_test_run ();
 }

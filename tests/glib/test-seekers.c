@@ -338,16 +338,29 @@ test_remote_get_uri (GFile *file)
   return g_strdup ("test-remote://host/disk");
 }
 
+static gboolean
+is_mounted (GFile *file, GError **error)
+{
+  if (TEST_REMOTE (file)->local != NULL)
+    return TRUE;
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_MOUNTED, "Not mounted");
+  return FALSE;
+}
+
 static GFileInputStream *
 test_remote_read (GFile *file, GCancellable *cancellable, GError **error)
 {
-  return g_file_read (TEST_REMOTE (file)->local, cancellable, error);
+  if (is_mounted (file, error))
+    return g_file_read (TEST_REMOTE (file)->local, cancellable, error);
+  return NULL;
 }
 
 static GFileIOStream *
 test_remote_open_readwrite (GFile *file, GCancellable *cancellable, GError **error)
 {
-  return g_file_open_readwrite (TEST_REMOTE (file)->local, cancellable, error);
+  if (is_mounted (file, error))
+    return g_file_open_readwrite (TEST_REMOTE (file)->local, cancellable, error);
+  return NULL;
 }
 
 static void
@@ -362,7 +375,7 @@ test_remote_file_init (GFileIface *iface)
 static void
 test_remote_finalize (GObject *object)
 {
-  g_object_unref (TEST_REMOTE (object)->local);
+  g_clear_object (&TEST_REMOTE (object)->local);
   G_OBJECT_CLASS (test_remote_parent_class)->finalize (object);
 }
 
@@ -382,6 +395,6 @@ test_remote_new (GFile *local)
 {
   TestRemote *self = g_object_new (test_remote_get_type (), NULL);
 
-  self->local = g_object_ref (local);
+  g_set_object (&self->local, local);
   return G_FILE (self);
 }

@@ -37,5 +37,5 @@ void          test_seeker_wait_inside (TestSeeker *self);
 GInputStream *test_seeker_make_input  (TestSeeker *self);
 GIOStream    *test_seeker_make_io     (TestSeeker *self);
 
-/* A file without a local path whose streams are those of @local. */
+/* A file without a local path whose streams are those of @local; NULL: it is not mounted. */
 GFile        *test_remote_new         (GFile *local);

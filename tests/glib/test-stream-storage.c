@@ -186,6 +186,30 @@ test_file_io (Fixture *fixture, gconstpointer data)
 }
 
 static void
+check_inspection (GFile *file, GFile *missing)
+{
+  g_autoptr (ImagoInspection) inspection = NULL;
+  g_autoptr (ImagoFormat) format = NULL;
+  g_autoptr (GError) error = NULL;
+  TestSlot slot = { 0 };
+
+  inspection = imago_inspect (file, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (imago_inspection_get_virtual_size (inspection), ==, SIZE);
+  format = g_list_model_get_item (imago_inspection_get_formats (inspection), 0);
+  g_assert_cmpstr (imago_format_get_name (format), ==, "qcow2");
+  g_clear_object (&inspection);
+  imago_inspect_async (file, 0, NULL, test_result_cb, &slot);
+  inspection = imago_inspect_finish (test_slot_wait (&slot), &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (imago_inspection_get_virtual_size (inspection), ==, SIZE);
+  test_slot_clear (&slot);
+  g_assert_null (imago_inspect (missing, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+  g_assert_nonnull (strstr (error->message, "test-remote://host/disk"));
+}
+
+static void
 test_remote (Fixture *fixture, gconstpointer data)
 {
   g_autofree char *path = test_write (fixture->folder, "disk", g_byte_array_ref (fixture->seeker->bytes));
@@ -221,9 +245,30 @@ test_remote (Fixture *fixture, gconstpointer data)
   raw = test_write (fixture->folder, "raw", g_byte_array_append (g_byte_array_new (), fixture->expected, SIZE));
   check_by_qemu (path, raw);
 
+  check_inspection (file, missing);
   g_assert_null (imago_image_open (missing, options, NULL, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
   g_assert_nonnull (strstr (error->message, "test-remote://host/disk"));
+}
+
+/* An error that no system call has. */
+static void
+test_not_mounted (void)
+{
+  g_autoptr (GFile) file = test_remote_new (NULL);
+  g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (imago_image_open (file, NULL, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_MOUNTED);
+  g_clear_error (&error);
+  imago_open_options_set_format_name (options, "raw");
+  imago_open_options_set_writable (options, TRUE);
+  g_assert_null (imago_image_open (file, options, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_MOUNTED);
+  g_clear_error (&error);
+  g_assert_null (imago_inspect (file, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_MOUNTED);
 }
 
 static gpointer
@@ -628,6 +673,7 @@ main (int argc, char **argv)
   ADD ("pool-of-one", test_pool_of_one);
   ADD ("backing", test_backing);
   ADD ("no-place", test_no_place);
+  g_test_add_func ("/stream-storage/not-mounted", test_not_mounted);
   g_test_add_func ("/stream-storage/lets-go", test_lets_go);
   return g_test_run ();
 }
