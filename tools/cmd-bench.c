@@ -6,6 +6,7 @@
 
 #include "tool-commands.h"
 #include "tool-message.h"
+#include "tool-size.h"
 
 #include <glib/gi18n-lib.h>
 #include <stdio.h>
@@ -82,33 +83,26 @@ take_pattern (const char *value, gpointer settings)
 }
 
 static gboolean
-take_buffer_size (const char *value, gpointer user_data)
+take_int_size (const char *value, const char *what, guint64 *size)
 {
-  Settings *settings = user_data;
-
-  if (!tool_option_size (value, _("buffer size"), &settings->buffer_size))
-    return FALSE;
-  if (settings->buffer_size <= G_MAXINT)
-    return TRUE;
-
-  tool_error (_("Invalid %s specified. Must be between %s and %s."), _("buffer size"), "0",
-              "2147483647");
-  return FALSE;
+  if ((tool_parse_size (value, size) && *size > G_MAXINT) || tool_size_is_too_large (value))
+    {
+      tool_error (_("Invalid %s specified. Must be between %s and %s."), what, "0", "2147483647");
+      return FALSE;
+    }
+  return tool_option_size (value, what, size);
 }
 
 static gboolean
-take_step_size (const char *value, gpointer user_data)
+take_buffer_size (const char *value, gpointer settings)
 {
-  Settings *settings = user_data;
+  return take_int_size (value, _("buffer size"), &((Settings *) settings)->buffer_size);
+}
 
-  if (!tool_option_size (value, "step_size", &settings->step))
-    return FALSE;
-  if (settings->step <= G_MAXINT)
-    return TRUE;
-
-  tool_error (_("Invalid %s specified. Must be between %s and %s."), "step_size", "0",
-              "2147483647");
-  return FALSE;
+static gboolean
+take_step_size (const char *value, gpointer settings)
+{
+  return take_int_size (value, "step_size", &((Settings *) settings)->step);
 }
 
 static gboolean
@@ -277,8 +271,7 @@ print_plan (const Settings *settings)
           settings->count, settings->writes ? "write" : "read", settings->buffer_size,
           settings->depth, settings->offset, settings->step);
   if (settings->flush_interval > 0)
-    printf ("Sending %sflush every %" G_GUINT64_FORMAT " requests\n",
-            settings->no_drain ? "asynchronous " : "", settings->flush_interval);
+    printf ("Sending flush every %" G_GUINT64_FORMAT " requests\n", settings->flush_interval);
   fflush (stdout);
 }
 

@@ -74,6 +74,19 @@ take_size (const Create *create, ToolCreateOptions *options)
   return tool_create_options_set (options, "size", text);
 }
 
+/* What it looks like may help, but is no reason to believe it. */
+static void
+print_backing_format (const Create *create, const char *name)
+{
+  ToolOpen how = { .header_only = TRUE };
+  g_autofree char *path = tool_combine_names (create->filename, name);
+  g_autoptr (ImagoImage) image = tool_open (path, &how, NULL);
+
+  if (image != NULL)
+    fprintf (stderr, _("Detected format of %s.\n"),
+             imago_format_get_name (imago_image_get_format (image)));
+}
+
 /* -b and -F are other names for options. */
 static gboolean
 take_backing (const Create *create, ToolCreateOptions *options, const char *format_name)
@@ -91,6 +104,7 @@ take_backing (const Create *create, ToolCreateOptions *options, const char *form
       tool_create_options_get (options, "backing_fmt") != NULL)
     return TRUE;
   tool_error (_("%s: Backing file specified without backing format"), create->filename);
+  print_backing_format (create, tool_create_options_get (options, "backing_file"));
   return FALSE;
 }
 
@@ -159,6 +173,12 @@ create_image (const Create *create, ToolCreateOptions *options, const char *form
   g_autoptr (ImagoImage) image = NULL;
   g_autoptr (GError) error = NULL;
 
+  if (tool_create_options_get (options, "backing_file") == NULL &&
+      tool_create_options_get (options, "backing_fmt") != NULL)
+    {
+      tool_error (_("%s: Backing format cannot be used without backing file"), create->filename);
+      return FALSE;
+    }
   made = make_library_options (create, options, format_name);
   if (made == NULL)
     return FALSE;

@@ -95,6 +95,15 @@ end_session (IoSession *session)
   return FALSE;
 }
 
+static void
+print_open_error (const char *filename, const GError *error)
+{
+  g_autofree char *printable = tool_printable (filename);
+
+  tool_error (_("can't open device %s: %s"), printable, error->message);
+  tool_open_print_hint (error);
+}
+
 static int
 run_session (const char *filename, Settings *settings)
 {
@@ -112,7 +121,7 @@ run_session (const char *filename, Settings *settings)
       image = tool_open (filename, &settings->open, &error);
       if (image == NULL)
         {
-          tool_open_print_error (filename, error);
+          print_open_error (filename, error);
           return EXIT_FAILURE;
         }
     }

@@ -89,7 +89,9 @@ tool_size_is_too_large (const char *text)
     return FALSE;
 
   length = is_hex ? 2 + strspn (text + 2, "0123456789abcdefABCDEF") : strspn (text, "0123456789.");
-  return length > (is_hex ? 2 : 0) && parse_suffix (text + length) >= 0;
+  /* A fraction of a byte is no number of them. */
+  return length > (is_hex ? 2 : 0) &&
+         parse_suffix (text + length) >= (memchr (text, '.', length) != NULL ? 1 : 0);
 }
 
 char *

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: The imago-glib authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+from sidebyside import IMAGES, case, differs
+
+differs('a mistake in the command line is told in a line', 'io', 'a.qcow2', 'base.raw', status=1)
+case('io', '-c', 'length', 'nofile')
+for option, value in [('-t', 'bogus'), ('-i', 'bogus'), ('-d', 'bogus')]:
+    case('io', option, value, '-c', 'length', 'a.qcow2')
+for name in IMAGES:
+    if not name.endswith('.raw'):
+        case('io', '-r', '-c', 'length', '-c', 'map', name)
+for name in ['base.raw', 'odd.raw', 'empty.raw']:
+    case('io', '-r', '-f', 'raw', '-c', 'length', name)
+for command in ['read -P 1 64k 64k', 'read -P 2 64k 64k', 'read -v 64k 64', 'read -v -q 64k 20', 'read 3 7', 'read -p 0 4k',
+                'read -C 0 4k', 'read -q 0 1M', 'read -P 1 -s 512 64k 4k', 'read -P 0 -s 1k -l 512 0 4k', 'readv -v 0 16 16',
+                'readv -P 1 64k 512 512', 'alloc 0 1M', 'alloc 64k', 'map', 'length', 'quit', 'read 0 0', 'read', 'read abc 4k',
+                'read 0 abc', 'read -P xx 0 4k', 'read -P 300 0 512', 'bogus', 'length x', 'alloc', 'help bogus', '']:
+    case('io', '-r', '-c', command, 'a.qcow2')
+for commands in [('write -P 9 0 64k',), ('write -z 64k 64k',), ('write -z -u 64k 64k',), ('write -c -P 4 128k 64k',),
+                 ('discard 64k 64k',), ('flush',), ('truncate 4M',), ('writev -P 3 512 512 1k',), ('write -q 3 7',),
+                 ('aio_write -P 5 64k 4k', 'aio_flush', 'read -P 5 64k 4k'), ('aio_read -P 1 64k 4k', 'aio_flush'),
+                 ('write 0', 'write -P 1 0 4k'), ('write -P 300 0 4k',), ('write -z -c 0 64k',), ('discard 0',)]:
+    options = [text for command in commands for text in ('-c', command)]
+    case('io', *options, 'a.qcow2')
+    case('io', '-r', *options, 'a.qcow2')
+for mode in ['writeback', 'writethrough', 'none', 'off', 'directsync', 'unsafe']:
+    case('io', '-t', mode, '-c', 'write -P 3 0 4k', 'a.qcow2')
+for mode in ['ignore', 'off', 'unmap', 'on']:
+    case('io', '-d', mode, '-c', 'discard 64k 64k', 'a.qcow2')
+case('io', '-f', 'raw', '-c', 'write -P 3 0 4k', 'base.raw')
+case('io', '-U', '-r', '-c', 'length', 'a.qcow2')
+case('io', '-f', 'bogus', '-c', 'length', 'a.qcow2')
+case('io', '-r', 'a.qcow2', stdin='length\nbogus\nread -P 9 0 512\nquit\nlength\n')
+case('io', '-r', 'a.qcow2', stdin='length')
