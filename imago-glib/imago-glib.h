@@ -31,6 +31,7 @@
 #include <imago-glib/imago-inspection.h>
 #include <imago-glib/imago-job.h>
 #include <imago-glib/imago-convert-job.h>
+#include <imago-glib/imago-resize-job.h>
 #include <imago-glib/imago-check-message.h>
 #include <imago-glib/imago-check-result.h>
 #include <imago-glib/imago-check-job.h>

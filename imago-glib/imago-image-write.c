@@ -752,7 +752,7 @@ run_resize (gpointer data, ImgCancel *cancel, ImgError **error)
   ImagoImageCall *call = data;
   gboolean success =
     img_image_resize (call->core, call->length, (call->mode & IMAGO_RESIZE_MAY_SHRINK) != 0,
-                      (ImgPreallocate) call->mode2, cancel, error);
+                      (ImgPreallocate) call->mode2, NULL, cancel, error);
 
   /* Also after a failure: a disk that became smaller does so first. */
   __atomic_store_n (&call->state->size, img_image_get_size (call->core), __ATOMIC_RELAXED);

@@ -36,6 +36,7 @@ typedef struct _ImagoInspection ImagoInspection;
 typedef struct _ImagoJob ImagoJob;
 typedef struct _ImagoConvertJob ImagoConvertJob;
 typedef struct _ImagoCheckJob ImagoCheckJob;
+typedef struct _ImagoResizeJob ImagoResizeJob;
 typedef struct _ImagoCheckResult ImagoCheckResult;
 typedef struct _ImagoCheckMessage ImagoCheckMessage;
 

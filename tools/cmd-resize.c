@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "tool-commands.h"
+#include "tool-job.h"
 #include "tool-message.h"
 #include "tool-options.h"
 #include "tool-resize.h"
@@ -20,6 +21,7 @@ typedef struct
   ToolOpen open;
   gboolean quiet;
   gboolean shrink;
+  gboolean progress;
   ImagoPreallocation preallocation;
   int sign; /* of @amount: 0 if it is the size itself */
   guint64 amount;
@@ -83,15 +85,17 @@ static gboolean
 resize (ImagoImage *image, const Settings *settings)
 {
   guint64 current = imago_image_get_size (image);
+  g_autoptr (ImagoResizeJob) job = NULL;
   g_autoptr (GError) error = NULL;
   guint64 size;
 
   if (!find_size (settings, current, &size) || (size < current && !check_shrinking (settings)) ||
       !tool_check_disk_size (image, size))
     return FALSE;
-  if (imago_image_resize (image, size,
-                          settings->shrink ? IMAGO_RESIZE_MAY_SHRINK : IMAGO_RESIZE_NONE,
-                          settings->preallocation, NULL, &error) &&
+  job = imago_resize_job_new (image, size);
+  imago_resize_job_set_flags (job, settings->shrink ? IMAGO_RESIZE_MAY_SHRINK : IMAGO_RESIZE_NONE);
+  imago_resize_job_set_preallocation (job, settings->preallocation);
+  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
       imago_image_close (image, NULL, &error))
     return TRUE;
 
@@ -139,6 +143,7 @@ static const ToolOption options[] = {
   TOOL_COMMON_FORMAT (Settings, open),
   TOOL_COMMON_FORCE_SHARE (Settings, open),
   TOOL_COMMON_OPENING (Settings, open),
+  TOOL_COMMON_PROGRESS (Settings, progress),
   TOOL_COMMON_QUIET (Settings, quiet),
   TOOL_OPTIONS_END,
 };

@@ -19,6 +19,7 @@
 #include "img-driver.h"
 #include "img-epoch.h"
 #include "img-policy.h"
+#include "img-progress.h"
 
 G_BEGIN_DECLS
 
@@ -132,10 +133,11 @@ gboolean         img_image_discard         (ImgImage *image, guint64 offset, gui
  * image is poisoned: changes and flushes fail with IMG_CODE_FLUSH_FAILED. */
 gboolean         img_image_flush           (ImgImage *image, ImgCancel *cancel, ImgError **error);
 
-/* Runs alone. Shrinking needs @may_shrink and IMG_PREALLOCATE_OFF. */
+/* Runs alone. Shrinking needs @may_shrink and IMG_PREALLOCATE_OFF. Cancelled, a growth fails and leaves the old
+ * size; a shrink that has begun succeeds. @progress (nullable): bytes reserved or given up. */
 gboolean         img_image_resize          (ImgImage *image, guint64 size, gboolean may_shrink,
-                                            ImgPreallocate preallocate, ImgCancel *cancel,
-                                            ImgError **error);
+                                            ImgPreallocate preallocate, ImgProgress *progress,
+                                            ImgCancel *cancel, ImgError **error);
 
 /* Flushes, gives back what is to be given back, unlocks the files. What comes later fails with
  * IMG_CODE_CLOSED, also when this failed. Dropping the last reference without it loses what was not flushed. */

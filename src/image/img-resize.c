@@ -4,13 +4,16 @@
 
 /* Changing the size of a disk, alone behind the closed gate.
  *
- * Growing: tables become large enough; then, while the file still has the old size, everything that the
- * new range could show is put in order: the rest of the cluster that the disk ended in, entries that an
- * interrupted shrink left behind, a backing image that is longer than the disk was. Space is reserved as
- * asked for. At last, after a flush, the size changes with one write.
+ * Growing: tables become large enough; then, while the file still has the old size, everything that
+ * the new range could show is put in order: the rest of the cluster that the disk ended in, entries
+ * that an interrupted shrink left behind, a backing image that is longer than the disk was. Space
+ * is reserved as asked for. At last, after a flush, the size changes with one write.
  *
- * Shrinking: the size changes first. What lies behind it is given up afterwards; if that is interrupted
- * the next growth finds it.
+ * Shrinking: the size changes first. What lies behind it is given up afterwards; if that is
+ * interrupted the next growth finds it.
+ *
+ * Cancelled, a growth gives back what it reserved and the disk has its old size. A shrink cannot go
+ * back once the size has changed: it then ends early and well, with some space not given back.
  *
  * In memory the new size is in force as soon as the range has to be worked on; nobody else sees it.
  */
@@ -23,8 +26,8 @@
 #include "img-image-private.h"
 
 #define SECTOR_SIZE 512
-/* Preallocation goes on in steps of that size, between which it can be cancelled. */
-#define STEP (64 * IMG_MIB)
+/* Space is reserved and given back in steps of that size, between which it can be cancelled. */
+#define STEP (16 * IMG_MIB)
 
 static void
 assume_size (ImgImage *image, guint64 size)
@@ -49,7 +52,8 @@ clear_last_cluster (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **
          img_image_write_zeroes (image, old, end - old, IMG_ZERO_NONE, cancel, error);
 }
 
-/* Clusters that nobody should have left there but a shrink that was cut off; a block may be a part of one. */
+/* Clusters that nobody should have left there but a shrink that was cut off; a block may be a part
+ * of one. */
 static gboolean
 clear_leftovers (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
 {
@@ -100,24 +104,46 @@ static gboolean
 preallocate (ImgImage *image,
              guint64 old,
              ImgPreallocate mode,
+             ImgProgress *progress,
              ImgCancel *cancel,
              ImgError **error)
 {
   guint64 size = image->layout->size;
 
-  for (guint64 at = old, n; mode != IMG_PREALLOCATE_OFF && at < size; at += n)
+  if (mode == IMG_PREALLOCATE_OFF)
+    return TRUE;
+  img_progress_set_total (progress, size - old);
+  for (guint64 at = old, n; at < size; at += n)
     {
       n = MIN (STEP, size - at);
       if (!img_image_allocate (image, at, n, mode, cancel, error))
         return FALSE;
+      img_progress_add (progress, n);
     }
-  return TRUE;
+  return !img_cancel_check (cancel, error);
+}
+
+/* The size is still the new one, for nobody but us. As well as it can be done: what is left in
+ * place is no worse than after a crash, and the next growth finds it. */
+static void
+undo_growth (ImgImage *image, guint64 old)
+{
+  ImgLayout *layout = image->layout;
+  guint64 size = layout->size;
+  guint64 start = MIN (img_align_up (old, layout->write_granularity), size);
+  gboolean success =
+    img_image_discard (image, start, size - start, IMG_DISCARD_BACKING, NULL, NULL);
+
+  assume_size (image, old);
+  if (success && layout->klass->trim != NULL && layout->klass->trim (layout, size, NULL))
+    layout->klass->flush (layout, NULL);
 }
 
 static gboolean
 grow (ImgImage *image,
       guint64 size,
       ImgPreallocate mode,
+      ImgProgress *progress,
       ImgCancel *cancel,
       ImgError **error)
 {
@@ -129,42 +155,79 @@ grow (ImgImage *image,
     return FALSE;
   assume_size (image, size);
   success = put_in_order (image, old, cancel, error) &&
-            preallocate (image, old, mode, cancel, error) && layout->klass->flush (layout, error) &&
-            layout->klass->set_size (layout, size, error);
+            preallocate (image, old, mode, progress, cancel, error);
+  if (success)
+    {
+      img_progress_set_phase (progress, IMG_PHASE_FLUSH);
+      success =
+        layout->klass->flush (layout, error) && layout->klass->set_size (layout, size, error);
+    }
   if (success)
     return TRUE;
-  /* The file may be longer than it was, and space stay reserved behind the end of the disk. */
-  assume_size (image, old);
   if (layout->is_identity)
-    layout->klass->set_size (layout, old, NULL);
+    {
+      assume_size (image, old);
+      layout->klass->set_size (layout, old, NULL);
+    }
+  else
+    undo_growth (image, old);
   return FALSE;
 }
 
 /* ---- shrinking ---- */
 
+/* FALSE in *is_complete: cancelled before all of it was given back. */
 static gboolean
-give_up (ImgImage *image, guint64 old, ImgCancel *cancel, ImgError **error)
+discard_tail (ImgImage *image,
+              guint64 start,
+              guint64 end,
+              gboolean *is_complete,
+              ImgProgress *progress,
+              ImgCancel *cancel,
+              ImgError **error)
+{
+  *is_complete = TRUE;
+  img_progress_set_total (progress, end - start);
+  for (guint64 at = start, n; at < end; at += n)
+    {
+      n = MIN (STEP - at % STEP, end - at);
+      if (img_cancel_is_set (cancel))
+        {
+          *is_complete = FALSE;
+          return TRUE;
+        }
+      if (!img_image_discard (image, at, n, IMG_DISCARD_BACKING, NULL, error))
+        return FALSE;
+      img_progress_add (progress, n);
+    }
+  return TRUE;
+}
+
+static gboolean
+give_up (ImgImage *image, guint64 old, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   ImgLayout *layout = image->layout;
   guint64 size = layout->size;
   guint64 start = MIN (img_align_up (size, layout->write_granularity), old);
-  gboolean success;
+  gboolean success, is_complete;
 
   if (layout->klass->trim == NULL)
     return TRUE;
   assume_size (image, old);
-  success = img_image_discard (image, start, old - start, IMG_DISCARD_BACKING, cancel, error);
+  success = discard_tail (image, start, old, &is_complete, progress, cancel, error);
   assume_size (image, size);
-  return success && layout->klass->trim (layout, old, error) && layout->klass->flush (layout, error);
+  img_progress_set_phase (progress, IMG_PHASE_FLUSH);
+  return success && (!is_complete || layout->klass->trim (layout, old, error)) &&
+         layout->klass->flush (layout, error);
 }
 
 static gboolean
-shrink (ImgImage *image, guint64 size, ImgCancel *cancel, ImgError **error)
+shrink (ImgImage *image, guint64 size, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   guint64 old = image->layout->size;
 
   return image->layout->klass->set_size (image->layout, size, error) &&
-         give_up (image, old, cancel, error);
+         give_up (image, old, progress, cancel, error);
 }
 
 /* ---- both ---- */
@@ -181,16 +244,18 @@ check_resize (ImgImage *image,
   if (!img_check_change (image, 0, 0, error))
     return FALSE;
   if (size > IMG_MAX_SIZE)
-    img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("A disk cannot have %" PRIu64 " bytes"), size);
+    img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _ ("A disk cannot have %" PRIu64 " bytes"),
+                   size);
   else if (size < old && !may_shrink)
     img_error_set (error, IMG_CODE_FAILED,
-                   _("The disk would become smaller and lose what lies behind %" PRIu64 " bytes"),
+                   _ ("The disk would become smaller and lose what lies behind %" PRIu64 " bytes"),
                    size);
   else if (size < old && mode != IMG_PREALLOCATE_OFF)
     img_error_set (error, IMG_CODE_INVALID_OPTION,
-                   _("Space can be reserved only when the disk grows"));
+                   _ ("Space can be reserved only when the disk grows"));
   else if (mode == IMG_PREALLOCATE_METADATA && image->layout->is_identity)
-    img_error_set (error, IMG_CODE_INVALID_OPTION, _("A raw image has no metadata to preallocate"));
+    img_error_set (error, IMG_CODE_INVALID_OPTION,
+                   _ ("A raw image has no metadata to preallocate"));
   else
     return TRUE;
   return FALSE;
@@ -201,6 +266,7 @@ img_image_resize (ImgImage *image,
                   guint64 size,
                   gboolean may_shrink,
                   ImgPreallocate preallocate_mode,
+                  ImgProgress *progress,
                   ImgCancel *cancel,
                   ImgError **error)
 {
@@ -211,15 +277,18 @@ img_image_resize (ImgImage *image,
   /* A raw file may end inside a sector; the disk does not. */
   if (!image->layout->is_identity)
     size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  img_progress_set_phase (progress, IMG_PHASE_COPY);
   img_image_begin_alone (image);
   if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&
       size > image->layout->size)
     preallocate_mode = IMG_PREALLOCATE_METADATA;
   success = check_resize (image, size, may_shrink, preallocate_mode, error);
   if (success && size > image->layout->size)
-    success = grow (image, size, preallocate_mode, cancel, error);
+    success = grow (image, size, preallocate_mode, progress, cancel, error);
   else if (success && size < image->layout->size)
-    success = shrink (image, size, cancel, error);
+    success = shrink (image, size, progress, cancel, error);
   img_image_end_alone (image);
+  if (success)
+    img_progress_set_phase (progress, IMG_PHASE_DONE);
   return success;
 }

@@ -258,7 +258,7 @@ do_resize (CrashWork *work, guint64 n_sectors, ImgError **error)
   ImgPreallocate mode = shrinks ? IMG_PREALLOCATE_OFF : pick_preallocation (work);
   guint64 change = crash_model_begin_resize (work->model, n_sectors);
   gboolean success =
-    img_image_resize (work->image, n_sectors * CRASH_SECTOR, shrinks, mode, NULL, error);
+    img_image_resize (work->image, n_sectors * CRASH_SECTOR, shrinks, mode, NULL, NULL, error);
 
   crash_model_end (work->model, change, success);
   if (shrinks && !success) /* what is written from now on must not be cut off by it */

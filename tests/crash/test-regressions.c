@@ -54,7 +54,7 @@ test_grown_after_half_a_shrink (void)
                      sizeof smaller);
   work.may_leak = TRUE;
   crash_work_open (&work);
-  g_assert_true (img_image_resize (work.image, geometry->size, FALSE, IMG_PREALLOCATE_OFF, NULL,
+  g_assert_true (img_image_resize (work.image, geometry->size, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL,
                                    NULL));
   for (guint64 i = last; i < last + n; i++)
     {

@@ -427,7 +427,7 @@ run_resize (const FuzzOp *op)
   /* While the L1 table grows there are two of it. */
   fuzz_limits_begin (2);
   success = img_image_resize (run.image, grows ? old + delta : old - MIN (old, delta), TRUE,
-                              grows ? modes[MODE (op->detail)] : IMG_PREALLOCATE_OFF, NULL, &error);
+                              grows ? modes[MODE (op->detail)] : IMG_PREALLOCATE_OFF, NULL, NULL, &error);
   fuzz_limits_begin (1);
   note_refusal (error);
   check_error (success, &error);
@@ -476,7 +476,7 @@ check_refusal (void)
       require_refusal (error, "write");
       img_error_clear (&error);
     }
-  fuzz_require (!img_image_resize (run.image, size + 512, TRUE, IMG_PREALLOCATE_OFF, NULL, &error),
+  fuzz_require (!img_image_resize (run.image, size + 512, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, &error),
                 "a resize after the image was given up");
   require_refusal (error, "resize");
   img_error_clear (&error);

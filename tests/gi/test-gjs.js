@@ -903,6 +903,20 @@ tap.test('repair', () => withFolder(folder => {
     equal(result.messages.get_item(0).kind, Imago.CheckMessageKind.REPAIRED);
 }));
 
+tap.test('resize-job', () => withFolder(folder => {
+    const file = Gio.File.new_for_path(`${folder}/x.qcow2`);
+    const image = Imago.Image.create(file, new Imago.CreateOptions({format_name: 'qcow2', size: 65536}), null);
+    const job = Imago.ResizeJob.new(image, 1048576);
+    job.set_preallocation(Imago.Preallocation.FALLOC);
+    equal(job.run(null), true);
+    equal([image.size, job.bytes_done, job.preallocation], [1048576, 983040, Imago.Preallocation.FALLOC]);
+    const smaller = new Imago.ResizeJob({image, size: 512});
+    smaller.set_flags(Imago.ResizeFlags.MAY_SHRINK);
+    equal(smaller.run_finish(wait(callback => smaller.run_async(NORMAL, null, callback))), true);
+    equal([image.get_size(), smaller.size], [512, 512]);
+    image.close(null);
+}));
+
 // ---- all of it ----
 
 tap.test('error-domain', () => {

@@ -1298,6 +1298,39 @@ def check_refused():
     fails(Imago.Error.FAILED, job.run, None)
 
 
+MIB = 1024 * 1024
+
+
+@tap.test
+def resize_job():
+    with Folder() as folder:
+        file = Gio.File.new_for_path(str(folder / 'x.qcow2'))
+        image = Imago.Image.create(file, Imago.CreateOptions(format_name='qcow2', size=MIB), None)
+        sizes = []
+        image.connect('notify::size', lambda image, spec: sizes.append(image.get_size()))
+        job = Imago.ResizeJob.new(image, 40 * MIB)
+        job.set_preallocation(Imago.Preallocation.METADATA)
+        tap.true(job.run(None), 'ran')
+        tap.equal((job.get_bytes_total(), job.get_bytes_done()), (39 * MIB, 39 * MIB))
+        tap.equal((job.props.image, job.props.size), (image, 40 * MIB))
+        tap.equal(sizes, [40 * MIB])
+        job = Imago.ResizeJob(image=image, size=MIB)
+        fails(Imago.Error.FAILED, job.run, None)
+        job = Imago.ResizeJob(image=image, size=MIB)
+        job.set_flags(Imago.ResizeFlags.MAY_SHRINK)
+        tap.equal((job.props.flags, job.props.preallocation), (Imago.ResizeFlags.MAY_SHRINK, Imago.Preallocation.NONE))
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+        tap.equal((image.get_size(), sizes[-1], job.get_progress()), (MIB, MIB, 1))
+        cancellable = Gio.Cancellable.new()
+        cancellable.cancel()
+        fails(Gio.IOErrorEnum.CANCELLED, Imago.ResizeJob.new(image, 2 * MIB).run, cancellable,
+              domain=Gio.io_error_quark())
+        tap.equal(image.get_size(), MIB)
+        image.close(None)
+        fails(Imago.Error.CLOSED, Imago.ResizeJob.new(image, 2 * MIB).run, None)
+        fails(Imago.Error.FAILED, Imago.ResizeJob().run, None)
+
+
 # ---- all of it ----
 
 @tap.test

@@ -463,5 +463,16 @@ def test_resize_snapshots():
     qemu_io('before.raw', ['read -P 1 0 1M'], '-r', '-f', 'raw')
 
 
+@test
+def test_resize_progress():
+    """resize -p counts what is prepared to the end; -q leaves it out"""
+    create('p.qcow2', '1M')
+    counts = [float(found) for found in re.findall(r'\((\d+\.\d\d)/100%\)',
+                                                   good(IMAGO, 'resize', '-p', '--preallocation=metadata', 'p.qcow2', '1G').out)]
+    assert counts and counts == sorted(counts) and counts[-1] == 100, counts
+    good('qemu-img', 'check', '-q', 'p.qcow2')
+    equal(good(IMAGO, 'resize', '-p', '-q', '--shrink', 'p.qcow2', '1M').out, '')
+
+
 if __name__ == '__main__':
     main(needs=['qemu-img', 'qemu-io'])

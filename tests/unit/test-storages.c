@@ -118,6 +118,89 @@ test_failing_storage_arm (ImgStorage *storage, guint nth, gboolean persist)
   g_atomic_int_set (&wrapper->countdown, (gint) nth);
 }
 
+typedef struct
+{
+  ImgStorage parent;
+  ImgStorage *base;
+  guint countdown; /* 0: off */
+  gboolean persist;
+  gboolean sprung;
+  ImgCancel *cancel;
+} Trap;
+
+static void
+trap_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
+{
+  Trap *trap = (Trap *) storage;
+
+  for (guint i = 0; i < n_ios; i++)
+    {
+      ImgError *error = NULL;
+
+      if (ios[i].op != IMG_IO_READ && trap->countdown > 0 && --trap->countdown == 0)
+        {
+          trap->sprung = TRUE;
+          trap->countdown = trap->persist;
+          if (trap->cancel == NULL)
+            {
+              img_error_set_errno (&error, EIO, "Trapped");
+              img_io_complete (&ios[i], error);
+              continue;
+            }
+          img_cancel_trigger (trap->cancel);
+        }
+      img_storage_submit (trap->base, &ios[i], 1);
+    }
+}
+
+static gboolean
+trap_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  return img_storage_get_size (((Trap *) storage)->base, size, error);
+}
+
+static void
+trap_free (ImgStorage *storage)
+{
+  img_storage_unref (((Trap *) storage)->base);
+  g_free (storage);
+}
+
+static const ImgStorageClass trap_class = {
+  .type_name = "trap",
+  .submit = trap_submit,
+  .get_size = trap_get_size,
+  .free = trap_free,
+};
+
+ImgStorage *
+test_trap_storage_new (ImgStorage *base)
+{
+  Trap *trap = g_new0 (Trap, 1);
+
+  img_storage_init (&trap->parent, &trap_class, NULL);
+  trap->parent.can_write = base->can_write;
+  trap->base = img_storage_ref (base);
+  return &trap->parent;
+}
+
+void
+test_trap_storage_set (ImgStorage *storage, guint nth, gboolean persist, ImgCancel *cancel)
+{
+  Trap *trap = (Trap *) storage;
+
+  trap->countdown = nth;
+  trap->persist = persist;
+  trap->cancel = cancel;
+  trap->sprung = FALSE;
+}
+
+gboolean
+test_trap_storage_is_sprung (ImgStorage *storage)
+{
+  return ((Trap *) storage)->sprung;
+}
+
 static void
 counting_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 {

@@ -27,6 +27,13 @@ TestCounts  test_counting_storage_take  (ImgStorage *storage);
  * would block. */
 ImgStorage *test_later_storage_new      (ImgStorage *base, guint seed);
 
+/* Lets all pass until the @nth request, of those that are no reads, from when it was set: that one fails with EIO,
+ * and with @persist all later ones; or, where there is a @cancel, it is triggered and the request passes. 0: never. */
+ImgStorage *test_trap_storage_new       (ImgStorage *base);
+void        test_trap_storage_set       (ImgStorage *storage, guint nth, gboolean persist, ImgCancel *cancel);
+/* Whether the trap has been sprung since it was set. */
+gboolean    test_trap_storage_is_sprung (ImgStorage *storage);
+
 /* A disk of @size bytes whose byte at each offset is a function of @seed and the offset. */
 ImgStorage *test_pattern_storage_new    (guint64 size, guint seed);
 guint8      test_pattern_byte           (guint64 offset, guint seed);

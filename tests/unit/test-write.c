@@ -285,7 +285,7 @@ test_refusals (gconstpointer format)
   ASSERT_FAILS (img_image_write_zeroes (reader, 0, 512, 0, NULL, &error), IMG_CODE_READ_ONLY);
   ASSERT_FAILS (img_image_discard (reader, 0, 512, IMG_DISCARD_ANY, NULL, &error),
                 IMG_CODE_READ_ONLY);
-  ASSERT_FAILS (img_image_resize (reader, 2 * DISK, FALSE, IMG_PREALLOCATE_OFF, NULL, &error),
+  ASSERT_FAILS (img_image_resize (reader, 2 * DISK, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, &error),
                 IMG_CODE_READ_ONLY);
   g_assert_true (img_image_flush (reader, NULL, NULL));
 
@@ -294,9 +294,9 @@ test_refusals (gconstpointer format)
                 IMG_CODE_OUT_OF_RANGE);
   ASSERT_FAILS (img_image_write_zeroes (disk.image, DISK, 1, 0, NULL, &error),
                 IMG_CODE_OUT_OF_RANGE);
-  ASSERT_FAILS (img_image_resize (disk.image, DISK / 2, FALSE, IMG_PREALLOCATE_OFF, NULL, &error),
+  ASSERT_FAILS (img_image_resize (disk.image, DISK / 2, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, &error),
                 IMG_CODE_FAILED);
-  ASSERT_FAILS (img_image_resize (disk.image, DISK / 2, TRUE, IMG_PREALLOCATE_FULL, NULL, &error),
+  ASSERT_FAILS (img_image_resize (disk.image, DISK / 2, TRUE, IMG_PREALLOCATE_FULL, NULL, NULL, &error),
                 IMG_CODE_INVALID_OPTION);
   g_assert_true (img_image_write (disk.image, DISK, "", 0, NULL, NULL));
   g_assert_true (img_image_close (disk.image, NULL));
@@ -544,7 +544,7 @@ test_w8_header (void)
   disk_open (&disk, file, "qcow2", NULL);
   write_pattern (disk.image, 0, 10 * CLUSTER, 1);
   g_assert_true (
-    img_image_resize (disk.image, DISK + CLUSTER, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL));
+    img_image_resize (disk.image, DISK + CLUSTER, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
   disk_close (&disk);
   g_assert_true (img_storage_read (file, 0, after, sizeof after, NULL));
   memset (before + 24, 0, 8); /* the size */
@@ -705,7 +705,7 @@ test_resize_hides_backing (void)
   Disk disk;
 
   disk_open (&disk, file, "qcow2", backing);
-  g_assert_true (img_image_resize (disk.image, 3 * DISK, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL));
+  g_assert_true (img_image_resize (disk.image, 3 * DISK, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
   g_assert_cmpuint (img_image_get_size (disk.image), ==, 3 * DISK);
   assert_pattern (disk.image, 0, DISK, 7);
   assert_zero (disk.image, DISK, 2 * DISK);
@@ -723,9 +723,9 @@ test_resize_forgets (gconstpointer format)
 
   disk_open (&disk, file, format, NULL);
   write_pattern (disk.image, 0, DISK, 1);
-  g_assert_true (img_image_resize (disk.image, size, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL));
+  g_assert_true (img_image_resize (disk.image, size, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
   assert_pattern (disk.image, 0, size, 1);
-  g_assert_true (img_image_resize (disk.image, DISK, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL));
+  g_assert_true (img_image_resize (disk.image, DISK, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
   assert_pattern (disk.image, 0, size, 1);
   assert_zero (disk.image, size, DISK - size);
   disk_close (&disk);
@@ -740,11 +740,11 @@ test_resize_ragged (void)
 
   disk_open (&disk, file, "raw", NULL);
   g_assert_true (
-    img_image_resize (disk.image, DISK + 1000, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL));
+    img_image_resize (disk.image, DISK + 1000, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
   g_assert_cmpuint (get_file_size (file), ==, DISK + 1000);
   g_assert_cmpuint (img_image_get_size (disk.image), ==, DISK + 1024);
   assert_zero (disk.image, DISK, 1024);
-  g_assert_true (img_image_resize (disk.image, DISK + 1, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL));
+  g_assert_true (img_image_resize (disk.image, DISK + 1, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
   g_assert_cmpuint (get_file_size (file), ==, DISK + 1);
   g_assert_cmpuint (img_image_get_size (disk.image), ==, DISK + 512);
   disk_close (&disk);
@@ -760,7 +760,7 @@ test_resize_l1 (void)
   disk_create (&disk, "qcow2", &options);
   for (guint64 size = 512; size <= (guint64) 1 << 31; size *= 64)
     {
-      g_assert_true (img_image_resize (disk.image, size, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL));
+      g_assert_true (img_image_resize (disk.image, size, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
       write_pattern (disk.image, size - 512, 512, 5);
     }
   for (guint64 size = 512; size <= (guint64) 1 << 31; size *= 64)
@@ -779,7 +779,7 @@ test_preallocate (gconstpointer mode)
   g_assert_true (img_image_discard (disk.image, 0, 8 * CLUSTER, IMG_DISCARD_ZERO, NULL, NULL));
   g_assert_true (img_image_flush (disk.image, NULL, NULL));
   /* Some of what is taken was used before. */
-  g_assert_true (img_image_resize (disk.image, 2 * DISK, FALSE, preallocate, NULL, NULL));
+  g_assert_true (img_image_resize (disk.image, 2 * DISK, FALSE, preallocate, NULL, NULL, NULL));
   assert_zero (disk.image, DISK, DISK);
   for (guint64 at = DISK; at < 2 * DISK; at += CLUSTER)
     g_assert_true (map_at (disk.image, at).has_host_offset);
