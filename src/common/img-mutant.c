@@ -29,6 +29,8 @@ static const char *const names[IMG_N_MUTANTS] = {
   [IMG_MUTANT_CLEAR_DIRTY_EARLY] = "clear-dirty-early",
   [IMG_MUTANT_COMMIT_BEFORE_DATA] = "commit-before-data",
   [IMG_MUTANT_NO_CLAIM] = "no-claim",
+  [IMG_MUTANT_EMPTY_BEFORE_BASE] = "empty-before-base",
+  [IMG_MUTANT_NAME_BEFORE_DATA] = "name-before-data",
 };
 
 static gint current;

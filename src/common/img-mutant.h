@@ -50,6 +50,10 @@ typedef enum
   IMG_MUTANT_COMMIT_BEFORE_DATA,     /* the mapping is committed before the data is written */
   IMG_MUTANT_NO_CLAIM,               /* writers do not claim their range: two may plan in one cluster */
 
+  /* Jobs on two images. */
+  IMG_MUTANT_EMPTY_BEFORE_BASE,      /* an overlay is emptied before what was committed is durable */
+  IMG_MUTANT_NAME_BEFORE_DATA,       /* another backing file is named before what must hide it is durable */
+
   IMG_N_MUTANTS
 } ImgMutant;
 

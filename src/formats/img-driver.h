@@ -332,6 +332,10 @@ struct _ImgLayoutClass
   gboolean         (*set_size)      (ImgLayout *layout, guint64 size, ImgError **error);
   /* and after the disk became smaller, what only the old size needed is given up. Optional. */
   gboolean         (*trim)          (ImgLayout *layout, guint64 old_size, ImgError **error);
+  /* Optional. The file names another backing file, or with NULL none, durably: after a crash it is the old or the
+   * new one, with its format. Alone behind the closed gate; the references need not be open. */
+  gboolean     (*set_backing_name) (ImgLayout *layout, const char *name, const char *format,
+                                    ImgError **error);
   /* The last call before free: flushes and leaves the file as tidy as it can be. */
   gboolean         (*close)         (ImgLayout *layout, ImgError **error);
 };

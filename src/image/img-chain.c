@@ -21,6 +21,7 @@ typedef struct
   ImgCancel *cancel;
   guint max_depth;
   guint max_files;
+  guint writable_depth;
   guint n_files;
   guint64 table_memory;
   GArray *visited; /* of ImgIdentity */
@@ -121,7 +122,8 @@ ask (Opener *opener,
     .wanted = wanted,
     .parent = image->layout->storage,
     .depth = depth,
-    .needs_write = wanted->role == IMG_REFERENCE_DATA_FILE && image->layout->writable,
+    .needs_write = wanted->role == IMG_REFERENCE_DATA_FILE ? image->layout->writable
+                                                           : depth == opener->writable_depth,
     .format_name = dup_format_name (wanted->format_name),
   };
   g_autoptr (ImgStorage) storage = NULL;
@@ -207,7 +209,7 @@ open_backing (Opener *opener,
   if (options.driver == NULL)
     return NULL;
   options.keep_unchanged = TRUE;
-  options.layout.writable = FALSE; /* only the top of a chain is written */
+  options.layout.writable = depth == opener->writable_depth;
   backing = img_image_open (storage, &options, opener->cancel, error);
   if (backing != NULL && !add_tables (opener, backing, error))
     g_clear_pointer (&backing, img_image_unref);
@@ -303,7 +305,11 @@ begin_opening (ImgImage *image, ImgError **error)
 gboolean
 img_image_open_references (ImgImage *image, ImgPolicy *policy, ImgCancel *cancel, ImgError **error)
 {
-  Opener opener = { policy, cancel, image->options.max_depth, image->options.max_files, 0, 0, NULL };
+  Opener opener = { .policy = policy,
+                    .cancel = cancel,
+                    .max_depth = image->options.max_depth,
+                    .max_files = image->options.max_files,
+                    .writable_depth = image->options.writable_backing };
   gboolean success;
 
   if (img_image_check_ready (image))

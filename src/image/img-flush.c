@@ -98,6 +98,26 @@ img_image_leave_backing (ImgImage *image)
     }
 }
 
+/* Below @image: what was opened writable along with it. */
+static gboolean
+close_below (ImgImage *image, ImgError **error)
+{
+  gboolean success = TRUE;
+
+  for (; !image->backing_is_set && image->backing != NULL; image = image->backing)
+    {
+      ImgImage *backing = image->backing;
+
+      if (!backing->layout->writable)
+        continue;
+      img_image_begin_alone (backing);
+      if (become_closed (backing) && !backing->layout->klass->close (backing->layout, success ? error : NULL))
+        success = FALSE;
+      img_image_end_alone (backing);
+    }
+  return success;
+}
+
 gboolean
 img_image_close (ImgImage *image, ImgError **error)
 {
@@ -108,6 +128,8 @@ img_image_close (ImgImage *image, ImgError **error)
   was_open = become_closed (image);
   if (was_open && image->layout->writable)
     success = image->layout->klass->close (image->layout, error);
+  if (was_open && !close_below (image, success ? error : NULL))
+    success = FALSE;
   if (was_open)
     img_image_unlock (image);
   img_image_end_alone (image);

@@ -25,6 +25,7 @@ struct _ImgImage
   ImgRefCount ref_count;
   ImgLayout *layout;
   ImgImageOptions options; /* without the snapshot's name, which is the application's memory */
+  gboolean is_snapshot;
   ImgEpoch epoch;
   ImgDecodedCache *decoded; /* NULL: the format has no compressed units */
   ImgClaims claims;
@@ -53,6 +54,7 @@ typedef struct
   ImgImage *top;
   gboolean try_only;
   gboolean top_only; /* look at no backing image */
+  ImgImage *bottom;  /* look at none from there on; nullable */
   guint n_entered;
   ImgImage *entered[IMG_HARD_MAX_DEPTH];
   ImgEpochTicket tickets[IMG_HARD_MAX_DEPTH];

@@ -86,6 +86,7 @@ img_image_open (ImgStorage *storage,
   image->layout = layout;
   image->lock = lock;
   image->options = *options;
+  image->is_snapshot = options->layout.snapshot != NULL;
   image->options.layout.snapshot = NULL;
   if (options->max_depth == 0)
     image->options.max_depth = IMG_DEFAULT_MAX_DEPTH;
@@ -236,6 +237,12 @@ img_image_is_writable (ImgImage *image)
   return image->layout->writable;
 }
 
+gboolean
+img_image_is_snapshot (ImgImage *image)
+{
+  return image->is_snapshot;
+}
+
 ImgEpoch *
 img_image_get_epoch (ImgImage *image)
 {
@@ -292,6 +299,7 @@ img_walk_begin (ImgWalk *walk, ImgImage *top, gboolean try_only)
   walk->top = top;
   walk->try_only = try_only;
   walk->top_only = FALSE;
+  walk->bottom = NULL;
   walk->n_entered = 0;
 }
 
@@ -364,7 +372,7 @@ img_walk_map (ImgWalk *walk,
       *depth = level;
       result = image->layout->klass->map (image->layout, offset, length, flags, extent, error);
       if (result != IMG_MAP_OK || extent->kind != IMG_EXTENT_HOLE || walk->top_only ||
-          image->backing == NULL)
+          image->backing == NULL || image->backing == walk->bottom)
         return result;
       /* What a short backing image does not reach is in no layer. */
       if (offset >= image->backing->layout->size)

@@ -37,6 +37,7 @@ typedef struct
   gboolean force_share;      /* read what others may be writing to */
   gboolean keep_unchanged;   /* nobody else may write to the file even if it is raw, as below an overlay */
   gsize decoded_cache_size;  /* bytes; 0: the default */
+  guint writable_backing;    /* the image so far below (1: the next) is opened writable too; 0: none */
   guint max_depth;           /* layers, the top one counted; 0: the default */
   guint max_files;           /* 0: the default */
 } ImgImageOptions;
@@ -139,11 +140,20 @@ gboolean         img_image_resize          (ImgImage *image, guint64 size, gbool
                                             ImgPreallocate preallocate, ImgProgress *progress,
                                             ImgCancel *cancel, ImgError **error);
 
-/* Flushes, gives back what is to be given back, unlocks the files. What comes later fails with
+/* The file of the image names another backing file, or with NULL none; durable when it returns TRUE. What was written
+ * before is made durable first. Runs alone. The references need not be open. Where they are, the image goes on reading
+ * what it was opened with. */
+gboolean         img_image_set_backing_name (ImgImage *image, const char *name, const char *format,
+                                            ImgError **error);
+
+/* Flushes, gives back what is to be given back, unlocks the files. So it does for an image below that was opened
+ * writable along with it. What comes later fails with
  * IMG_CODE_CLOSED, also when this failed. Dropping the last reference without it loses what was not flushed. */
 gboolean         img_image_close           (ImgImage *image, ImgError **error);
 
 gboolean         img_image_is_writable     (ImgImage *image);
+/* Whether it shows the disk of a snapshot. */
+gboolean         img_image_is_snapshot     (ImgImage *image);
 
 /* ---- the block map ---- */
 
@@ -179,6 +189,12 @@ typedef enum
 gboolean         img_image_map             (ImgImage *image, guint64 offset, guint64 length,
                                             ImgBlockMapFlags flags, ImgBlock *block,
                                             ImgCancel *cancel, ImgError **error);
+/* What the layers above @base, one of the backing images, say: a HOLE where they leave it to @base, and where one of
+ * them ends before the disk does; img_block_is_left_to () tells. With @base NULL as img_image_map (). */
+gboolean         img_image_map_above       (ImgImage *image, ImgImage *base, guint64 offset, guint64 length,
+                                            ImgBlockMapFlags flags, ImgBlock *block,
+                                            ImgCancel *cancel, ImgError **error);
+gboolean         img_block_is_left_to      (const ImgBlock *block, ImgImage *base);
 /* The same without waiting, from cached metadata alone; with HOST_HOLES it always would block. */
 ImgTryResult     img_image_try_map         (ImgImage *image, guint64 offset, guint64 length,
                                             ImgBlockMapFlags flags, ImgBlock *block,

@@ -37,6 +37,7 @@ block_from_extent (const ImgExtent *extent, ImgImage *layer, guint depth)
 
 static ImgMapResult
 map_block (ImgImage *image,
+           ImgImage *bottom,
            guint64 offset,
            guint64 length,
            ImgBlockMapFlags flags,
@@ -52,6 +53,7 @@ map_block (ImgImage *image,
 
   img_walk_begin (&walk, image, try_only);
   walk.top_only = (flags & IMG_BLOCK_MAP_TOP_ONLY) != 0;
+  walk.bottom = bottom;
   if (!img_walk_enter (&walk))
     result = IMG_MAP_WOULD_BLOCK;
   else if (img_check_range (image, offset, length, error))
@@ -81,6 +83,23 @@ look_for_host_hole (ImgBlock *block, ImgError **error)
 }
 
 gboolean
+img_image_map_above (ImgImage *image,
+                     ImgImage *base,
+                     guint64 offset,
+                     guint64 length,
+                     ImgBlockMapFlags flags,
+                     ImgBlock *block,
+                     ImgCancel *cancel,
+                     ImgError **error)
+{
+  if (img_cancel_check (cancel, error))
+    return FALSE;
+  if (map_block (image, base, offset, length, flags, FALSE, block, error) != IMG_MAP_OK)
+    return FALSE;
+  return !(flags & IMG_BLOCK_MAP_HOST_HOLES) || look_for_host_hole (block, error);
+}
+
+gboolean
 img_image_map (ImgImage *image,
                guint64 offset,
                guint64 length,
@@ -89,11 +108,13 @@ img_image_map (ImgImage *image,
                ImgCancel *cancel,
                ImgError **error)
 {
-  if (img_cancel_check (cancel, error))
-    return FALSE;
-  if (map_block (image, offset, length, flags, FALSE, block, error) != IMG_MAP_OK)
-    return FALSE;
-  return !(flags & IMG_BLOCK_MAP_HOST_HOLES) || look_for_host_hole (block, error);
+  return img_image_map_above (image, NULL, offset, length, flags, block, cancel, error);
+}
+
+gboolean
+img_block_is_left_to (const ImgBlock *block, ImgImage *base)
+{
+  return block->kind == IMG_BLOCK_HOLE && img_image_get_backing (block->layer) == base;
 }
 
 ImgTryResult
@@ -106,7 +127,7 @@ img_image_try_map (ImgImage *image,
 {
   if (flags & IMG_BLOCK_MAP_HOST_HOLES)
     return IMG_TRY_WOULD_BLOCK;
-  switch (map_block (image, offset, length, flags, TRUE, block, error))
+  switch (map_block (image, NULL, offset, length, flags, TRUE, block, error))
     {
     case IMG_MAP_OK:
       return IMG_TRY_DONE;

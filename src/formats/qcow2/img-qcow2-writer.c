@@ -54,7 +54,7 @@ img_qcow2_writer_poison (ImgQcow2 *self)
 }
 
 gboolean
-img_qcow2_writer_check (ImgQcow2 *self, ImgError **error)
+img_qcow2_writer_check_file (ImgQcow2 *self, ImgError **error)
 {
   ImgQcow2Writer *writer = self->writer;
 
@@ -64,11 +64,20 @@ img_qcow2_writer_check (ImgQcow2 *self, ImgError **error)
   else if (G_UNLIKELY (g_atomic_int_get (&writer->is_corrupt)))
     img_error_set (error, IMG_CODE_CORRUPT,
                    _("The image was found to be corrupt and is not written any more"));
-  else if (G_UNLIKELY (self->data_storage == NULL))
-    img_error_set (error, IMG_CODE_REFERENCES_PENDING,
-                   _("The external data file of the image is not open"));
   else
     return TRUE;
+  return FALSE;
+}
+
+gboolean
+img_qcow2_writer_check (ImgQcow2 *self, ImgError **error)
+{
+  if (!img_qcow2_writer_check_file (self, error))
+    return FALSE;
+  if (G_LIKELY (self->data_storage != NULL))
+    return TRUE;
+  img_error_set (error, IMG_CODE_REFERENCES_PENDING,
+                 _("The external data file of the image is not open"));
   return FALSE;
 }
 

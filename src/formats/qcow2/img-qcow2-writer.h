@@ -111,6 +111,8 @@ gboolean img_qcow2_writer_open  (ImgQcow2 *self, gsize cache_size, ImgError **er
 void     img_qcow2_writer_free  (ImgQcow2Writer *writer);
 /* Whether a change may begin at all. */
 gboolean img_qcow2_writer_check (ImgQcow2 *self, ImgError **error);
+/* The same of a change that concerns the image file alone. */
+gboolean img_qcow2_writer_check_file (ImgQcow2 *self, ImgError **error);
 void     img_qcow2_writer_poison (ImgQcow2 *self);
 
 guint64  img_qcow2_get_cluster_size (const ImgQcow2 *self);
@@ -228,6 +230,8 @@ gboolean         img_qcow2_close   (ImgLayout *layout, ImgError **error);
 gboolean         img_qcow2_reserve (ImgLayout *layout, guint64 size, ImgError **error);
 gboolean         img_qcow2_set_size (ImgLayout *layout, guint64 size, ImgError **error);
 gboolean         img_qcow2_trim    (ImgLayout *layout, guint64 old_size, ImgError **error);
+gboolean         img_qcow2_set_backing_name (ImgLayout *layout, const char *name, const char *format,
+                                             ImgError **error);
 
 static inline ImgPrepareResult
 img_qcow2_to_prepare (ImgTableResult result)
