@@ -26,15 +26,8 @@ typedef struct
   guint64 pattern;
   gboolean writes;
   int aio;
-  int cache;
+  int cache; /* a ToolCache */
 } Settings;
-
-typedef enum
-{
-  CACHE_BACK,
-  CACHE_THROUGH, /* each write is flushed */
-  CACHE_UNSAFE,  /* nothing is flushed */
-} CacheMode;
 
 /* ---- the command line ---- */
 
@@ -108,16 +101,10 @@ take_step_size (const char *value, gpointer settings)
 static gboolean
 take_cache (const char *value, gpointer user_data)
 {
-  static const ToolChoice modes[] = {
-    { "writeback", CACHE_BACK },         { "none", CACHE_BACK },
-    { "off", CACHE_BACK },               { "writethrough", CACHE_THROUGH },
-    { "directsync", CACHE_THROUGH },     { "unsafe", CACHE_UNSAFE },
-  };
-
-  for (guint i = 0; i < G_N_ELEMENTS (modes); i++)
-    if (g_str_equal (value, modes[i].text))
+  for (const ToolChoice *choice = tool_cache_choices; choice->text != NULL; choice++)
+    if (g_str_equal (value, choice->text))
       {
-        ((Settings *) user_data)->cache = modes[i].value;
+        ((Settings *) user_data)->cache = choice->value;
         return TRUE;
       }
 
@@ -196,7 +183,7 @@ written_cb (GObject *source, GAsyncResult *result, gpointer user_data)
   GError *error = NULL;
   gboolean success = imago_image_write_bytes_finish (IMAGO_IMAGE (source), result, &error);
 
-  if (success && bench->settings->cache == CACHE_THROUGH)
+  if (success && bench->settings->cache == TOOL_CACHE_THROUGH)
     start_flush (bench);
   end_request (bench, success, error);
 }
@@ -237,7 +224,7 @@ flush_in_between (Bench *bench)
 
   if (!settings->no_drain)
     wait_until (bench, 0);
-  if (settings->cache != CACHE_UNSAFE)
+  if (settings->cache != TOOL_CACHE_UNSAFE)
     start_flush (bench);
   if (!settings->no_drain)
     wait_until (bench, 0);

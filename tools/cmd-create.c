@@ -256,7 +256,8 @@ static const ToolOption options[] = {
   TOOL_FLAG ('u', "backing-unsafe", Create, unchecked, N_("do not open the backing file")),
   TOOL_LIST ('o', "options", N_("LIST"), Create, lists,
              N_("options of the format, such as cluster_size=4k; -o help lists them")),
-  TOOL_COMMON_OPENING (Create, open),
+  TOOL_COMMON_REFERENCES (Create, open),
+  TOOL_COMMON_OBJECT,
   TOOL_COMMON_QUIET (Create, quiet),
   TOOL_OPTIONS_END,
 };

@@ -367,6 +367,7 @@ show (const char *filename, Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = open_image (filename, settings, &error);
+  g_autofree char *name = NULL;
 
   if (image == NULL)
     {
@@ -374,8 +375,9 @@ show (const char *filename, Settings *settings)
       return EXIT_FAILURE;
     }
 
-  if (settings->chain ? show_chain (filename, image, settings)
-                      : show_one (filename, image, settings, NULL, TRUE))
+  name = tool_open_dup_name (filename, &settings->open);
+  if (settings->chain ? show_chain (name, image, settings)
+                      : show_one (name, image, settings, NULL, TRUE))
     return EXIT_SUCCESS;
   return EXIT_FAILURE;
 }

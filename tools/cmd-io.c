@@ -19,23 +19,10 @@ typedef struct
   ToolOpen open;
   GPtrArray *commands; /* of const char *: the -c options, if any */
   gboolean read_only;
-  gboolean writes_through;
+  int cache; /* a ToolCache */
   gboolean ignores_discard;
   int aio;
 } Settings;
-
-enum
-{
-  CACHE_BACK,
-  CACHE_THROUGH,
-};
-
-/* How the kernel is asked makes no difference to what is read and written. */
-static const ToolChoice cache_modes[] = {
-  { "writeback", CACHE_BACK },      { "none", CACHE_BACK },          { "off", CACHE_BACK },
-  { "unsafe", CACHE_BACK },         { "writethrough", CACHE_THROUGH },
-  { "directsync", CACHE_THROUGH },  { NULL, 0 },
-};
 
 static const ToolChoice discard_modes[] = {
   { "ignore", TRUE }, { "off", TRUE }, { "unmap", FALSE }, { "on", FALSE }, { NULL, 0 },
@@ -110,7 +97,7 @@ run_session (const char *filename, Settings *settings)
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = NULL;
   IoSession session = {
-    .writes_through = settings->writes_through,
+    .writes_through = settings->cache == TOOL_CACHE_THROUGH,
     .ignores_discard = settings->ignores_discard,
   };
   gboolean ok;
@@ -145,7 +132,7 @@ run (gpointer settings, int n_operands, char **operands)
 static const ToolOption options[] = {
   TOOL_LIST ('c', "cmd", N_("COMMAND"), Settings, commands, N_("run this command; can be repeated")),
   TOOL_FLAG ('r', "read-only", Settings, read_only, N_("open the image for reading only")),
-  TOOL_CHOICE ('t', "cache", N_("MODE"), Settings, writes_through, cache_modes, N_("cache"),
+  TOOL_CHOICE ('t', "cache", N_("MODE"), Settings, cache, tool_cache_choices, N_("cache"),
                N_("writethrough, directsync: flush after each change; otherwise what is written is "
                   "durable after \"flush\" and at the end")),
   TOOL_CHOICE ('d', "discard", N_("MODE"), Settings, ignores_discard, discard_modes, N_("discard"),

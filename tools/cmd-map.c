@@ -256,11 +256,12 @@ show (Settings *settings)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImage) image = tool_open (settings->filename, &settings->open, &error);
+  g_autofree char *name = tool_open_dup_name (settings->filename, &settings->open);
   g_autoptr (GPtrArray) layers = NULL;
   guint64 size, start, end;
 
   if (image != NULL && !settings->json)
-    layers = name_layers (settings->filename, image, &error);
+    layers = name_layers (name, image, &error);
   if (error != NULL)
     {
       tool_open_print_error (settings->filename, error);

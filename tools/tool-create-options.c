@@ -6,6 +6,7 @@
 
 #include "tool-create-options.h"
 
+#include "tool-list.h"
 #include "tool-message.h"
 #include "tool-size.h"
 
@@ -124,30 +125,12 @@ tool_create_options_is_list (const char *list)
   return list[0] != '\0' && list[0] != ',' && n_commas % 2 == 0;
 }
 
-/* The next part of *list, up to a single comma; doubled ones stand for themselves. NULL at the end. */
-static char *
-next_part (const char **list)
-{
-  GString *part;
-
-  if (**list == '\0')
-    return NULL;
-  part = g_string_new (NULL);
-  for (; **list != '\0'; (*list)++)
-    {
-      if (**list == ',' && *++*list != ',')
-        break;
-      g_string_append_c (part, **list);
-    }
-  return g_string_free (part, FALSE);
-}
-
 gboolean
 tool_create_options_is_help (const char *list)
 {
   char *part;
 
-  while ((part = next_part (&list)) != NULL)
+  while ((part = tool_list_next (&list)) != NULL)
     {
       gboolean is_help = g_str_equal (part, "help") || g_str_equal (part, "?");
 
@@ -283,7 +266,7 @@ tool_create_options_parse (ToolCreateOptions *self, const char *list, const char
 {
   char *part;
 
-  while ((part = next_part (&list)) != NULL)
+  while ((part = tool_list_next (&list)) != NULL)
     {
       gboolean success = parse_part (self, part, filename);
 

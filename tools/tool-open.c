@@ -7,6 +7,7 @@
 #include "tool-open.h"
 
 #include "tool-message.h"
+#include "tool-node.h"
 
 #include <glib/gi18n-lib.h>
 #include <stdio.h>
@@ -188,12 +189,66 @@ open_file (const char *filename, const ToolOpen *how, GError **error)
   return imago_file_storage_open (file, flags, NULL, error);
 }
 
-ImagoStorage *
-tool_open_storage (const char *filename,
-                   const ToolOpen *how,
-                   char **format,
-                   gboolean *guessed,
-                   GError **error)
+/* ---- what is opened ---- */
+
+/* What @filename describes, and @how with what it says beyond the name. */
+static ToolNode *
+resolve (const char *filename, const ToolOpen *how, ToolOpen *resolved, GError **error)
+{
+  g_autoptr (ToolNode) node = NULL;
+
+  *resolved = *how;
+  if (how->image_opts && how->format != NULL)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                   _("--image-opts and --format are mutually exclusive"));
+      return NULL;
+    }
+  node = tool_node_parse (filename, how->image_opts, error);
+  if (node == NULL)
+    return NULL;
+  if (node->read_only && how->writable)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_READ_ONLY, _("Block node is read-only"));
+      return NULL;
+    }
+
+  if (resolved->format == NULL)
+    resolved->format = node->format;
+  resolved->force_share |= node->force_share;
+  return g_steal_pointer (&node);
+}
+
+char *
+tool_open_dup_name (const char *filename, const ToolOpen *how)
+{
+  g_autoptr (ToolNode) node = tool_node_parse (filename, how->image_opts, NULL);
+
+  return g_strdup (node != NULL ? node->filename : filename);
+}
+
+/* A part of the file, where one is asked for. */
+static ImagoStorage *
+apply_window (ImagoStorage *storage, const ToolNode *node, GError **error)
+{
+  guint64 size;
+
+  if (!node->has_offset && !node->has_size)
+    return g_object_ref (storage);
+  if (!imago_storage_query_size (storage, &size, NULL, error))
+    return NULL;
+  if (node->offset > size || (node->has_size && node->size > size - node->offset))
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                   _("The sum of offset and size must not be greater than the size of the file"));
+      return NULL;
+    }
+  return imago_window_storage_new (storage, node->offset,
+                                   node->has_size ? node->size : size - node->offset);
+}
+
+static ImagoStorage *
+open_storage (const ToolNode *node, const ToolOpen *how, char **format, gboolean *guessed, GError **error)
 {
   g_autoptr (ImagoStorage) storage = NULL;
   g_autofree char *found = NULL;
@@ -206,12 +261,12 @@ tool_open_storage (const char *filename,
         return NULL;
     }
 
-  storage = open_file (filename, how, error);
+  storage = open_file (node->filename, how, error);
   if (storage == NULL)
     return NULL;
 
   if (found == NULL)
-    found = find_format (filename, storage, &only_looks_like, error);
+    found = find_format (node->filename, storage, &only_looks_like, error);
   if (found == NULL ||
       (only_looks_like && how->writable && !refuse_written_guess (found, error)))
     return NULL;
@@ -219,11 +274,26 @@ tool_open_storage (const char *filename,
   *format = g_steal_pointer (&found);
   if (guessed != NULL)
     *guessed = only_looks_like;
-  return g_steal_pointer (&storage);
+  return apply_window (storage, node, error);
 }
 
-ImagoImage *
-tool_open (const char *filename, const ToolOpen *how, GError **error)
+ImagoStorage *
+tool_open_storage (const char *filename,
+                   const ToolOpen *how,
+                   char **format,
+                   gboolean *guessed,
+                   GError **error)
+{
+  ToolOpen resolved;
+  g_autoptr (ToolNode) node = resolve (filename, how, &resolved, error);
+
+  return node != NULL ? open_storage (node, &resolved, format, guessed, error) : NULL;
+}
+
+/* ---- images ---- */
+
+static ImagoImage *
+open_node (const ToolNode *node, const ToolOpen *how, GError **error)
 {
   g_autoptr (ImagoReferencePolicy) policy = tool_make_policy (how->references);
   g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
@@ -232,7 +302,7 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
   g_autofree char *format = NULL;
   gboolean guessed = FALSE;
 
-  storage = tool_open_storage (filename, how, &format, &guessed, error);
+  storage = open_storage (node, how, &format, &guessed, error);
   if (storage == NULL)
     return NULL;
 
@@ -259,6 +329,15 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
     return NULL;
 
   return g_steal_pointer (&image);
+}
+
+ImagoImage *
+tool_open (const char *filename, const ToolOpen *how, GError **error)
+{
+  ToolOpen resolved;
+  g_autoptr (ToolNode) node = resolve (filename, how, &resolved, error);
+
+  return node != NULL ? open_node (node, &resolved, error) : NULL;
 }
 
 void

@@ -24,10 +24,12 @@ typedef struct
   const char *snapshot; /* NULL: the active disk; otherwise as after convert -l */
   ToolReferences references;
   gboolean writable;
+  gboolean image_opts;  /* TRUE: what is opened is no file name but a list of options */
   gboolean force_share; /* TRUE: somebody may be writing to it */
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
 } ToolOpen;
 
+/* @filename: what a person typed, perhaps with "json:" or "file:" before it; never a name out of an image. */
 ImagoImage *tool_open (const char *filename,
                        const ToolOpen *how,
                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -39,6 +41,10 @@ ImagoStorage *tool_open_storage (const char *filename,
                                  char **format,
                                  gboolean *guessed,
                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The name of the file that tool_open () opens for @filename. */
+char       *tool_open_dup_name (const char *filename,
+                                const ToolOpen *how) G_GNUC_WARN_UNUSED_RESULT;
 
 ImagoReferencePolicy *tool_make_policy (ToolReferences references) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -27,6 +27,13 @@ const ToolChoice tool_references_choices[] = {
   { NULL, 0 },
 };
 
+const ToolChoice tool_cache_choices[] = {
+  { "writeback", TOOL_CACHE_BACK },       { "none", TOOL_CACHE_BACK },
+  { "off", TOOL_CACHE_BACK },             { "writethrough", TOOL_CACHE_THROUGH },
+  { "directsync", TOOL_CACHE_THROUGH },   { "unsafe", TOOL_CACHE_UNSAFE },
+  { NULL, 0 },
+};
+
 /* One process runs one command. */
 static const ToolCommand *current;
 
@@ -65,12 +72,9 @@ tool_option_size (const char *value, const char *what, guint64 *size)
 gboolean
 tool_option_check_source_cache (const char *value, gpointer settings)
 {
-  static const char *const modes[] = {
-    "writeback", "writethrough", "none", "off", "directsync", "unsafe", NULL
-  };
-
-  if (g_strv_contains (modes, value))
-    return TRUE;
+  for (const ToolChoice *choice = tool_cache_choices; choice->text != NULL; choice++)
+    if (g_str_equal (value, choice->text))
+      return TRUE;
 
   tool_error (_("Invalid source cache option: %s"), value);
   return FALSE;

@@ -119,6 +119,16 @@ gboolean tool_option_refuse (const char *option, const char *why);
 /* A number of bytes; FALSE after a message that names it as @what (translated). */
 gboolean tool_option_size   (const char *value, const char *what, guint64 *size);
 
+/* What a cache mode means for what is written. How the kernel caches it makes no difference. */
+typedef enum
+{
+  TOOL_CACHE_BACK,
+  TOOL_CACHE_THROUGH, /* each change is flushed */
+  TOOL_CACHE_UNSAFE,  /* nothing is */
+} ToolCache;
+
+extern const ToolChoice tool_cache_choices[];
+
 /* The choices of --output. */
 extern const ToolChoice tool_output_choices[];
 
@@ -204,18 +214,26 @@ gboolean tool_option_check_source_cache (const char *value, gpointer settings);
   { .type = TOOL_OPTION_VERSION, .group = TOOL_GROUP_OUTPUT, .letter = 'V', .name = "version", \
     .help = N_ ("show the version") }
 
-/* What concerns every command that opens an image. */
-#define TOOL_COMMON_OPENING(Settings, open) \
+#define TOOL_COMMON_REFERENCES(Settings, open) \
   { .type = TOOL_OPTION_CHOICE, .group = TOOL_GROUP_OPENING, .name = "references", \
     .argument = N_ ("deny|same-dir|any"), \
     .help = N_ ("files that images may refer to (default: those in the same folder)"), \
     .choices = tool_references_choices, \
-    .offset = TOOL_FIELD (Settings, open.references, ToolReferences) }, \
-  { .type = TOOL_OPTION_REFUSED, .group = TOOL_GROUP_HIDDEN, .name = "image-opts", \
-    .help = N_ ("give a file name and, if needed, -f FORMAT") }, \
+    .offset = TOOL_FIELD (Settings, open.references, ToolReferences) }
+
+#define TOOL_COMMON_IMAGE_OPTS(Settings, open) \
+  { .type = TOOL_OPTION_FLAG, .group = TOOL_GROUP_OPENING, .name = "image-opts", \
+    .help = N_ ("FILE is a list of options, such as driver=qcow2,file.filename=NAME"), \
+    .offset = TOOL_FIELD (Settings, open.image_opts, gboolean) }
+
+#define TOOL_COMMON_OBJECT \
   { .type = TOOL_OPTION_REFUSED, .group = TOOL_GROUP_HIDDEN, .name = "object", \
     .argument = N_ ("OBJECT"), \
     .help = N_ ("encrypted images and network storage cannot be opened") }
+
+/* What concerns every command that opens an image. */
+#define TOOL_COMMON_OPENING(Settings, open) \
+  TOOL_COMMON_REFERENCES (Settings, open), TOOL_COMMON_IMAGE_OPTS (Settings, open), TOOL_COMMON_OBJECT
 
 extern const ToolChoice tool_references_choices[];
 

@@ -113,8 +113,7 @@ def refuse(*args, option):
     add_test('refuses ' + ' '.join(args), check)
 
 
-for case in ['-c', '-n', '--target-image-opts', '--target-is-zero', '--bitmaps', '--skip-broken-bitmaps', '--salvage',
-             '--image-opts']:
+for case in ['-c', '-n', '--target-image-opts', '--target-is-zero', '--bitmaps', '--skip-broken-bitmaps', '--salvage']:
     refuse('convert', case, 'a.qcow2', 'out', option=case)
 for case, value in [('-B', 'base.raw'), ('-F', 'raw'), ('-r', '1M'), ('--object', 'secret,id=x'), ('-S', '0'),
                     ('-o', 'preallocation=full'), ('-o', 'help'), ('-O', 'qcow2')]:
@@ -124,8 +123,6 @@ for case in ['-a', '-c', '-d']:
     refuse('snapshot', case, 'x', 'a.qcow2', option=case)
 for case in ['-s', '-C', '-m']:
     refuse('io', case, '-c', 'length', 'a.qcow2', option=case)
-for case in ['info', 'map', 'io']:
-    refuse(case, '--image-opts', 'a.qcow2', option='--image-opts')
 
 
 @test

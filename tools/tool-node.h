@@ -1,0 +1,34 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* An image that a person described by options instead of a file name: with --image-opts as
+ * "driver=qcow2,file.filename=x", or as "json:{…}". Never anything that a file contains. */
+
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  char *filename;
+  char *format; /* NULL: find out */
+  gboolean read_only;
+  gboolean force_share;
+  gboolean has_offset;
+  gboolean has_size;
+  guint64 offset; /* of a raw disk in its file */
+  guint64 size;
+} ToolNode;
+
+/* @text: a list of options if @image_opts, otherwise a file name or a description in JSON. */
+ToolNode *tool_node_parse (const char *text,
+                           gboolean image_opts,
+                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void      tool_node_free  (ToolNode *node);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ToolNode, tool_node_free)
+
+G_END_DECLS
