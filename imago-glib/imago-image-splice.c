@@ -48,13 +48,6 @@ splice_free (gpointer data)
   g_free (data);
 }
 
-static gboolean
-may_extend (GOutputStream *stream)
-{
-  return G_IS_SEEKABLE (stream) && g_seekable_can_seek (G_SEEKABLE (stream)) &&
-         g_seekable_can_truncate (G_SEEKABLE (stream));
-}
-
 static void
 splice_init (Splice *splice, ImagoImage *image, GOutputStream *stream, guint64 offset, guint64 length)
 {
@@ -66,7 +59,7 @@ splice_init (Splice *splice, ImagoImage *image, GOutputStream *stream, guint64 o
     .stream = g_object_ref (stream),
     .offset = offset,
     .left = MIN (MIN (length, size - offset), G_MAXSSIZE),
-    .may_extend = may_extend (stream),
+    .may_extend = G_IS_SEEKABLE (stream),
   };
 }
 
@@ -165,6 +158,13 @@ lengthen (Splice *splice, goffset position, goffset end, GCancellable *cancellab
   return g_seekable_seek (seekable, position, G_SEEK_SET, cancellable, error);
 }
 
+/* A file answers that by a system call. */
+static gboolean
+can_extend (GSeekable *seekable)
+{
+  return g_seekable_can_seek (seekable) && g_seekable_can_truncate (seekable);
+}
+
 /* Passes over the hole, or says how many zeroes are to be written first. The end is looked for each time, and the
  * stream made longer before it is written to again: one that appends whatever its position is comes out right
  * too. */
@@ -172,9 +172,12 @@ static gboolean
 extend (Splice *splice, GCancellable *cancellable, GError **error)
 {
   GSeekable *seekable = G_SEEKABLE (splice->stream);
-  goffset position = g_seekable_tell (seekable);
-  goffset end;
+  goffset position, end;
 
+  splice->may_extend = can_extend (seekable);
+  if (!splice->may_extend)
+    return TRUE;
+  position = g_seekable_tell (seekable);
   if (!g_seekable_seek (seekable, 0, G_SEEK_END, cancellable, error))
     return FALSE;
   end = g_seekable_tell (seekable);

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "test-carrier.h"
 #include "test-images.h"
 
 #include "imago-glib/imago-glib.h"
@@ -26,6 +27,7 @@
 #define N_COLD 32
 #define COLD_STRIDE (512 * 1024)
 #define N_EACH 8
+#define N_FOREIGN 2
 #define CLUSTER 65536
 #define DISK_SIZE ((guint64) N_TRIES * N_EACH * CLUSTER * 2)
 
@@ -35,11 +37,14 @@ typedef enum
   PHASE_WRITES,
   PHASE_STRUCTURE,
   PHASE_LOOKS,
+  PHASE_STORAGES,
   PHASE_ANSWERS,
   N_PHASES,
 } Phase;
 
-static const char *const phase_names[N_PHASES] = { "reads", "writes", "structure", "looks", "answers" };
+static const char *const phase_names[N_PHASES] = {
+  "reads", "writes", "structure", "looks", "storages of the application", "answers",
+};
 
 typedef struct
 {
@@ -51,6 +56,9 @@ typedef struct
   ImagoImage *disk;   /* written to */
   ImagoImage *spare;  /* closed in the round */
   ImagoStorage *storage;
+  ImagoImage *carried;  /* in a storage with a hook that runs in the loop's thread */
+  ImagoImage *streamed; /* in a stream */
+  GOutputStream *copy;  /* that a disk is spliced into */
   ImagoJob *check;
   ImagoOpenOptions *options;
   ImagoCreateOptions *create_options;
@@ -142,6 +150,24 @@ static gboolean
 finish_write (Fixture *fixture, GObject *source, GAsyncResult *result, GError **error)
 {
   return imago_image_write_bytes_finish (fixture->disk, result, error);
+}
+
+static gboolean
+finish_foreign_write (Fixture *fixture, GObject *source, GAsyncResult *result, GError **error)
+{
+  return imago_image_write_bytes_finish (IMAGO_IMAGE (source), result, error);
+}
+
+static gboolean
+finish_foreign_flush (Fixture *fixture, GObject *source, GAsyncResult *result, GError **error)
+{
+  return imago_image_flush_finish (IMAGO_IMAGE (source), result, error);
+}
+
+static gboolean
+finish_splice (Fixture *fixture, GObject *source, GAsyncResult *result, GError **error)
+{
+  return imago_image_splice_finish (IMAGO_IMAGE (source), result, error) >= 0;
 }
 
 static gboolean
@@ -292,9 +318,35 @@ start_looks (Fixture *fixture)
 }
 
 static void
+start_foreign (Fixture *fixture, ImagoImage *image)
+{
+  guint64 offset = (guint64) fixture->round * N_EACH * CLUSTER;
+
+  for (guint i = 0; i < N_FOREIGN; i++)
+    {
+      imago_image_read_bytes_async (image, DISK_SIZE / 2 + offset + i * CLUSTER, 4096, 0, NULL, answered_cb,
+                                    call_new (fixture, finish_read));
+      imago_image_write_bytes_async (image, offset + i * CLUSTER, fixture->bytes, 0, NULL, answered_cb,
+                                     call_new (fixture, finish_foreign_write));
+    }
+  imago_image_flush_async (image, 0, NULL, answered_cb, call_new (fixture, finish_foreign_flush));
+}
+
+static void
+start_storages (Fixture *fixture)
+{
+  start_foreign (fixture, fixture->carried);
+  start_foreign (fixture, fixture->streamed);
+  imago_image_splice_async (fixture->cold, fixture->copy, 0, 3 * COLD_STRIDE, 0, NULL, answered_cb,
+                            call_new (fixture, finish_splice));
+}
+
+static void
 start_all (Fixture *fixture)
 {
-  static void (*const starts[]) (Fixture *fixture) = { start_reads, start_writes, start_structure, start_looks };
+  static void (*const starts[]) (Fixture *fixture) = {
+    start_reads, start_writes, start_structure, start_looks, start_storages,
+  };
 
   for (guint phase = 0; phase < G_N_ELEMENTS (starts); phase++)
     {
@@ -341,6 +393,41 @@ create_image (GFile *file, guint64 size)
   g_assert_no_error (error);
 }
 
+static ImagoImage *
+open_in (ImagoStorage *storage)
+{
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", TRUE, NULL);
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image = imago_image_open_storage (storage, options, NULL, &error);
+
+  g_assert_no_error (error);
+  return image;
+}
+
+static void
+open_foreign (Fixture *fixture)
+{
+  g_autoptr (GFile) carried = file_in (fixture, "carried.qcow2");
+  g_autoptr (GFile) streamed = file_in (fixture, "streamed.qcow2");
+  g_autoptr (GFileIOStream) io = NULL;
+  g_autoptr (ImagoStorage) base = NULL;
+  g_autoptr (ImagoStorage) carrier = NULL;
+  g_autoptr (ImagoStorage) stream = NULL;
+  g_autoptr (GError) error = NULL;
+
+  create_image (carried, DISK_SIZE);
+  create_image (streamed, DISK_SIZE);
+  base = imago_file_storage_open (carried, IMAGO_STORAGE_WRITABLE, NULL, &error);
+  g_assert_no_error (error);
+  io = g_file_open_readwrite (streamed, NULL, &error);
+  g_assert_no_error (error);
+  carrier = test_carrier_new (base);
+  stream = imago_stream_storage_new_for_io (G_IO_STREAM (io));
+  fixture->carried = open_in (carrier);
+  fixture->streamed = open_in (stream);
+}
+
 /* As cold as it gets: where the file system keeps it in memory nevertheless, reads are done at once. */
 static void
 cool_down (Fixture *fixture)
@@ -369,6 +456,7 @@ fixture_init (Fixture *fixture)
   fixture->cold = open_image (fixture->cold_file, "raw", FALSE);
   fixture->disk = open_image (disk_file, "qcow2", TRUE);
   fixture->storage = g_object_ref (imago_image_get_storage (fixture->cold));
+  open_foreign (fixture);
   fixture->options = g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", NULL);
   fixture->create_options =
     g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size", DISK_SIZE, NULL);
@@ -381,6 +469,7 @@ round_init (Fixture *fixture, guint round)
   g_autofree char *target = g_strdup_printf ("target-%u.qcow2", round);
   g_autofree char *spare = g_strdup_printf ("spare-%u.qcow2", round);
   g_autoptr (GFile) spare_file = file_in (fixture, spare);
+  g_autoptr (GFile) copy_file = NULL;
   g_autoptr (GError) error = NULL;
   g_autoptr (ImagoStorage) storage = imago_file_storage_open (fixture->other_file, IMAGO_STORAGE_NONE, NULL, &error);
 
@@ -389,6 +478,9 @@ round_init (Fixture *fixture, guint round)
   memset (fixture->n_sleeps, 0, sizeof fixture->n_sleeps);
   fixture->n_calls = 0;
   fixture->target = file_in (fixture, target);
+  copy_file = file_in (fixture, "copy.raw");
+  fixture->copy = G_OUTPUT_STREAM (g_file_replace (copy_file, NULL, FALSE, G_FILE_CREATE_NONE, NULL, &error));
+  g_assert_no_error (error);
   create_image (spare_file, DISK_SIZE);
   fixture->spare = open_image (spare_file, "qcow2", TRUE);
   imago_image_write_bytes (fixture->spare, 0, fixture->bytes, NULL, &error);
@@ -403,6 +495,7 @@ round_clear (Fixture *fixture)
   g_clear_object (&fixture->target);
   g_clear_object (&fixture->spare);
   g_clear_object (&fixture->check);
+  g_clear_object (&fixture->copy);
 }
 
 static void
@@ -425,6 +518,12 @@ fixture_clear (Fixture *fixture)
 
   imago_image_close (fixture->disk, NULL, &error);
   g_assert_no_error (error);
+  imago_image_close (fixture->carried, NULL, &error);
+  g_assert_no_error (error);
+  imago_image_close (fixture->streamed, NULL, &error);
+  g_assert_no_error (error);
+  g_object_unref (fixture->carried);
+  g_object_unref (fixture->streamed);
   g_object_unref (fixture->cold);
   g_object_unref (fixture->disk);
   g_object_unref (fixture->storage);
@@ -464,7 +563,7 @@ take_fewest (Fixture *fixture, guint *fewest)
 static void
 test_sleeps (void)
 {
-  guint fewest[N_PHASES] = { G_MAXUINT16, G_MAXUINT16, G_MAXUINT16, G_MAXUINT16, G_MAXUINT16 };
+  guint fewest[N_PHASES];
   gboolean is_quiet = FALSE;
   Fixture fixture;
 
@@ -473,6 +572,8 @@ test_sleeps (void)
       g_test_skip ("the kernel does not count how often a thread sleeps");
       return;
     }
+  for (guint phase = 0; phase < N_PHASES; phase++)
+    fewest[phase] = G_MAXUINT16;
   fixture_init (&fixture);
   for (guint round = 0; round < N_TRIES && !is_quiet; round++)
     {

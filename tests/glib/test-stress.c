@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "stress-model.h"
+#include "test-carrier.h"
 #include "test-images.h"
 #include "tests/crash/crash-random.h"
 
@@ -53,6 +54,13 @@ static const char *const op_names[N_OPS] = {
 /* Of a thousand; OPEN follows CLOSE. */
 static const guint weights[N_OPS] = { 340, 340, 50, 20, 40, 20, 60, 10, 15, 5, 0, 50, 50 };
 
+typedef enum
+{
+  IN_FILE,
+  IN_STREAM, /* each time it is opened, in a stream of its own */
+  IN_HOOK,   /* always in the same storage of the application */
+} Where;
+
 typedef struct
 {
   const char *name;
@@ -61,13 +69,16 @@ typedef struct
   guint64 n_sectors;  /* at first, and the fewest */
   guint64 max_sectors;
   guint64 n_backing;  /* sectors of the image below; 0: none */
+  Where where;
 } DiskType;
 
 static const DiskType disk_types[] = {
-  { "plain.raw", "raw", 0, 4096, 8192, 0 },
-  { "large.qcow2", "qcow2", 65536, 16384, 24576, 0 },
-  { "small.qcow2", "qcow2", 4096, 4096, 8192, 0 },
-  { "overlay.qcow2", "qcow2", 65536, 8192, 12288, 4096 },
+  { "plain.raw", "raw", 0, 4096, 8192, 0, IN_FILE },
+  { "large.qcow2", "qcow2", 65536, 16384, 24576, 0, IN_FILE },
+  { "small.qcow2", "qcow2", 4096, 4096, 8192, 0, IN_FILE },
+  { "streamed.qcow2", "qcow2", 65536, 4096, 8192, 0, IN_STREAM },
+  { "carried.qcow2", "qcow2", 65536, 4096, 8192, 0, IN_HOOK },
+  { "overlay.qcow2", "qcow2", 65536, 8192, 12288, 4096, IN_FILE },
 };
 
 #define N_DISKS G_N_ELEMENTS (disk_types)
@@ -78,6 +89,7 @@ typedef struct
 {
   const DiskType *type;
   GFile *file;
+  ImagoStorage *carrier; /* for IN_HOOK */
   ImagoImage *image;   /* NULL while it is opened */
   StressModel *model;
   guint64 n_sectors;   /* that can be used now */
@@ -275,8 +287,9 @@ finish_close (Request *request, GAsyncResult *result, GError **error)
 static gboolean
 finish_open (Request *request, GAsyncResult *result, GError **error)
 {
-  g_autoptr (ImagoImage) image = imago_image_open_finish (result, error);
   Disk *disk = request->disk;
+  g_autoptr (ImagoImage) image = disk->type->where == IN_FILE ? imago_image_open_finish (result, error)
+                                                              : imago_image_open_storage_finish (result, error);
 
   if (image == NULL)
     {
@@ -422,14 +435,35 @@ pick_priority (Stress *stress)
   return (int) below (stress, 3) * 100 - 100;
 }
 
+static ImagoStorage *
+make_storage (Disk *disk)
+{
+  g_autoptr (GFileIOStream) io = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (disk->carrier != NULL)
+    return g_object_ref (disk->carrier);
+  io = g_file_open_readwrite (disk->file, NULL, &error);
+  g_assert_no_error (error);
+  return imago_stream_storage_new_for_io (G_IO_STREAM (io));
+}
+
 /* Always goes on, even after the last: a disk that was closed is needed for the verdict. */
 static void
 start_open (Disk *disk, Stress *stress)
 {
   g_autoptr (ImagoOpenOptions) options = options_new (disk->type);
   Request *request = request_new (stress, disk, OP_OPEN);
+  int io_priority = pick_priority (stress);
+  g_autoptr (ImagoStorage) storage = NULL;
 
-  imago_image_open_async (disk->file, options, pick_priority (stress), request->cancellable, answered_cb, request);
+  if (disk->type->where == IN_FILE)
+    {
+      imago_image_open_async (disk->file, options, io_priority, request->cancellable, answered_cb, request);
+      return;
+    }
+  storage = make_storage (disk);
+  imago_image_open_storage_async (storage, options, io_priority, request->cancellable, answered_cb, request);
 }
 
 static void
@@ -684,6 +718,16 @@ create (Stress *stress, Disk *disk)
 }
 
 static void
+make_carrier (Disk *disk)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoStorage) base = imago_file_storage_open (disk->file, IMAGO_STORAGE_WRITABLE, NULL, &error);
+
+  g_assert_no_error (error);
+  disk->carrier = test_carrier_new (base);
+}
+
+static void
 disk_init (Stress *stress, Disk *disk, const DiskType *type)
 {
   g_autofree char *path = test_path (stress->folder, type->name);
@@ -692,6 +736,8 @@ disk_init (Stress *stress, Disk *disk, const DiskType *type)
   disk->model = stress_model_new (type->max_sectors, type->n_backing,
                                   type->n_backing > 0 ? STRESS_BACKING : STRESS_ZERO);
   create (stress, disk);
+  if (type->where == IN_HOOK)
+    make_carrier (disk);
   start_open (disk, stress);
 }
 
@@ -732,6 +778,7 @@ static void
 disk_clear (Disk *disk)
 {
   g_object_unref (disk->image);
+  g_clear_object (&disk->carrier);
   g_object_unref (disk->file);
   stress_model_free (disk->model);
 }
