@@ -78,7 +78,8 @@ crash_work_open (CrashWork *work)
 {
   g_autoptr (ImgError) error = NULL;
 
-  work->image = crash_image_open (work->geometry, work->disks, TRUE, &error);
+  work->image =
+    crash_image_open (work->geometry, work->carriers[0] != NULL ? work->carriers : work->disks, TRUE, &error);
   if (work->image == NULL && !work->may_fail)
     g_error ("%s: cannot open for writing: %s", work->geometry->name, error->text);
   if (work->image != NULL)

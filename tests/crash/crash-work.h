@@ -39,6 +39,7 @@ typedef struct
   CrashLog *log;
   CrashModel *model;
   ImgStorage *disks[CRASH_MAX_DISKS];
+  ImgStorage *carriers[CRASH_MAX_DISKS]; /* borrowed: the image is opened on these, if they are set, which lie on the disks */
   ImgImage *image;        /* NULL after a reopen that failed */
   gint n_clusters;        /* atomic: those that may be used now */
   gboolean may_fail;      /* faults are injected */

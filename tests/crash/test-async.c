@@ -4,7 +4,8 @@
 
 /* The work of test-random and the faults of test-faults once more, through the asynchronous calls of ImagoImage: several
  * requests in flight from one main loop, on real workers, some of them cancelled, over disks that do what they are
- * asked to in an order of their own. Then the power goes off, as there.
+ * asked to in an order of their own. Then the power goes off, as there. Some images lie on the disks by way of a storage
+ * of the application's, or of a stream.
  *
  *   test-async [RUNS [FIRST-SEED]]
  */
@@ -14,12 +15,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "crash-stream.h"
 #include "crash-work.h"
 #include "img-mutant.h"
 
 #include "imago-glib/imago-glib.h"
 #include "imago-glib/imago-image-private.h"
 #include "imago-glib/imago-storage-private.h"
+#include "tests/glib/test-carrier.h"
 
 #define DEPTH 8
 #define N_STEPS 40
@@ -34,9 +37,18 @@ static const char *const disk_names[] = {
 static guint n_runs = 2000;
 static guint64 first_seed = 1;
 
+/* What is between the image and the disks. */
+typedef enum
+{
+  CARRIED_BY_NOTHING,
+  CARRIED_BY_HOOK,
+  CARRIED_BY_STREAM,
+} Carriage;
+
 typedef struct
 {
   CrashWork work;
+  Carriage carriage;
   CrashRandom random;
   ImagoImage *image; /* NULL: gone */
   guint64 seed;
@@ -65,6 +77,7 @@ typedef struct
   guint n_runs;
   guint n_with_fault;
   guint n_struck;
+  guint n_carried[CARRIED_BY_STREAM + 1];
   guint64 n_requests;
   guint64 n_cancelled;
   guint64 n_overtaken;
@@ -260,11 +273,22 @@ submit_discard (Step *step)
                              step->cancellable, answered_cb, step);
 }
 
+/* Nothing shows through a raw image, and a stream gives no space back: what was there may stay. */
+static CrashChangeKind
+get_kind (Step *step)
+{
+  Run *run = step->run;
+
+  if (step->op == CRASH_OP_DISCARD_BACKING && run->carriage == CARRIED_BY_STREAM &&
+      g_str_equal (run->work.geometry->format, "raw"))
+    return CRASH_CHANGE_DISCARD_ANY;
+  return crash_work_get_kind (&run->work, step->op);
+}
+
 static void
 submit_change (Step *step)
 {
-  step->change = crash_model_begin (step->run->work.model, crash_work_get_kind (&step->run->work, step->op), step->first,
-                                    step->n_sectors);
+  step->change = crash_model_begin (step->run->work.model, get_kind (step), step->first, step->n_sectors);
   switch (step->op)
     {
     case CRASH_OP_WRITE:
@@ -321,6 +345,101 @@ submit (Step *step)
     }
 }
 
+/* ---- what carries the image ---- */
+
+static ImgStorage *
+top_storage (Run *run)
+{
+  return run->work.carriers[0] != NULL ? run->work.carriers[0] : run->work.disks[0];
+}
+
+static ImagoStorage *
+make_carrier (Carriage carriage, ImgStorage *disk)
+{
+  g_autoptr (ImagoStorage) base = NULL;
+  g_autoptr (GIOStream) stream = NULL;
+
+  if (carriage == CARRIED_BY_STREAM)
+    {
+      stream = crash_stream_new (disk);
+      return imago_stream_storage_new_for_io (stream);
+    }
+  base = imago_storage_new_from_core (disk);
+  return test_carrier_new (base);
+}
+
+static void
+carry (Run *run)
+{
+  CrashWork *work = &run->work;
+
+  if (run->carriage == CARRIED_BY_NOTHING)
+    return;
+  crash_work_close (work);
+  for (guint i = 0; i < crash_geometry_n_disks (work->geometry); i++)
+    {
+      g_autoptr (ImagoStorage) carrier = make_carrier (run->carriage, work->disks[i]);
+
+      work->carriers[i] = imago_storage_dup_core (carrier);
+    }
+  crash_log_start (work->log);
+  crash_work_open (work);
+}
+
+/* By the log and the work, and by what carries the image. */
+static gint
+n_disk_references (Run *run)
+{
+  return run->carriage == CARRIED_BY_NOTHING ? 2 : run->carriage == CARRIED_BY_HOOK ? 3 : 4;
+}
+
+static gboolean
+is_unused (Run *run, guint i)
+{
+  ImgStorage *carrier = run->work.carriers[i];
+
+  return g_atomic_ref_count_compare (&run->work.disks[i]->ref_count, n_disk_references (run)) &&
+         (carrier == NULL || g_atomic_ref_count_compare (&carrier->ref_count, 1));
+}
+
+/* Nobody but these use the disks. */
+static void
+wait_unused (Run *run)
+{
+  for (guint i = 0; i < crash_geometry_n_disks (run->work.geometry); i++)
+    while (!is_unused (run, i))
+      {
+        g_main_context_iteration (NULL, FALSE);
+        g_usleep (10);
+      }
+}
+
+static void
+put_down (Run *run)
+{
+  for (guint i = 0; i < crash_geometry_n_disks (run->work.geometry); i++)
+    g_clear_pointer (&run->work.carriers[i], img_storage_unref);
+  run->carriage = CARRIED_BY_NOTHING;
+  wait_unused (run);
+}
+
+/* A request that was cancelled has been answered, but may be with a hook, which needs the main loop. */
+static void
+wait_quiet (Run *run)
+{
+  ImagoImageState *state = run->image->state;
+  guint n_holds;
+
+  do
+    {
+      g_main_context_iteration (NULL, FALSE);
+      img_mutex_lock (&state->mutex);
+      n_holds = state->n_holds;
+      img_mutex_unlock (&state->mutex);
+    }
+  while (n_holds > 0);
+}
+
 /* ---- the image ---- */
 
 static void
@@ -328,7 +447,7 @@ wrap_image (Run *run)
 {
   if (run->work.image != NULL)
     run->image = imago_image_new_from_core (img_image_ref (run->work.image),
-                                            imago_storage_new_from_core (run->work.disks[0]), NULL, FALSE);
+                                            imago_storage_new_from_core (top_storage (run)), NULL, FALSE);
 }
 
 static void
@@ -336,18 +455,6 @@ wait_answers (Run *run)
 {
   while (run->n_in_flight > 0)
     g_main_context_iteration (NULL, TRUE);
-}
-
-/* Nobody but the log and the work use the disks. */
-static void
-wait_unused (Run *run)
-{
-  for (guint i = 0; i < crash_geometry_n_disks (run->work.geometry); i++)
-    while (!g_atomic_ref_count_compare (&run->work.disks[i]->ref_count, 2))
-      {
-        g_main_context_iteration (NULL, FALSE);
-        g_usleep (10);
-      }
 }
 
 static gboolean
@@ -467,12 +574,23 @@ judge_file (Run *run)
     crash_pages_free (layers[i]);
 }
 
+static Carriage
+pick_carriage (guint64 seed)
+{
+  static const Carriage carriages[] = { CARRIED_BY_NOTHING, CARRIED_BY_NOTHING, CARRIED_BY_HOOK, CARRIED_BY_STREAM };
+  guint64 number = seed / G_N_ELEMENTS (disk_names);
+
+  return carriages[(number + number / FAULT_EVERY) % G_N_ELEMENTS (carriages)];
+}
+
 static void
 run_init (Run *run, guint64 seed)
 {
   *run = (Run) { .random = crash_random (seed), .seed = seed, .n_left = N_STEPS };
   run->steps = g_ptr_array_new_with_free_func (step_free);
   crash_work_init (&run->work, crash_geometry_find (disk_names[seed % G_N_ELEMENTS (disk_names)]), seed);
+  run->carriage = pick_carriage (seed);
+  carry (run);
   crash_log_start_shuffling (run->work.log);
   wrap_image (run);
 }
@@ -481,9 +599,11 @@ static void
 run_clear (Run *run, Sum *sum)
 {
   sum->n_runs++;
+  sum->n_carried[run->carriage]++;
   sum->n_requests += run->steps->len;
   sum->n_cancelled += run->n_cancelled;
   g_ptr_array_unref (run->steps);
+  put_down (run);
   crash_work_clear (&run->work);
 }
 
@@ -496,6 +616,7 @@ run_without_faults (guint64 seed, Sum *sum)
 
   run_init (&run, seed);
   run_steps (&run);
+  wait_quiet (&run);
   problem = crash_work_check (&run.work);
   if (problem != NULL)
     g_error ("%s, seed %" G_GUINT64_FORMAT ": %s", run.work.geometry->name, seed, problem);
@@ -559,6 +680,8 @@ test_async (void)
   Sum sum = { 0 };
 
   run_seeds (n_runs, &sum);
+  g_test_message ("%u images in a storage of the application's, %u in a stream", sum.n_carried[CARRIED_BY_HOOK],
+                  sum.n_carried[CARRIED_BY_STREAM]);
   g_test_message ("%u seeds: %" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT " cancelled, %" G_GUINT64_FORMAT
                   " done before an earlier one; %" G_GUINT64_FORMAT " crash states, %" G_GUINT64_FORMAT
                   " written to afterwards; %u of %u faults met",
