@@ -254,6 +254,7 @@ static const ToolOption options[] = {
   TOOL_COMMON_OUTPUT (Wanted, json),
   TOOL_COMMON_QUIET (Wanted, quiet),
   TOOL_COMMON_SOURCE_CACHE ('T', "source-cache"),
+  TOOL_ALIAS (0, "cache", N_ ("MODE"), 'T'),
   TOOL_OPTIONS_END,
 };
 

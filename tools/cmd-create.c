@@ -253,6 +253,7 @@ static const ToolOption options[] = {
                N_("the backing file: what shows through where nothing was written")),
   TOOL_STRING ('F', "backing-format", N_("FORMAT"), Create, backing_format,
                N_("the format of the backing file")),
+  TOOL_ALIAS ('B', NULL, N_("FORMAT"), 'F'),
   TOOL_FLAG ('u', "backing-unsafe", Create, unchecked, N_("do not open the backing file")),
   TOOL_LIST ('o', "options", N_("LIST"), Create, lists,
              N_("options of the format, such as cluster_size=4k; -o help lists them")),

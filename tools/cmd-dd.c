@@ -243,6 +243,7 @@ run (gpointer user_data, int n_operands, char **operands)
 static const ToolOption options[] = {
   TOOL_STRING ('O', "target-format", N_("FORMAT"), Settings, output_format,
                N_("the format of the new image (default: raw)")),
+  TOOL_ALIAS (0, "output-format", N_("FORMAT"), 'O'),
   TOOL_COMMON_FORMAT (Settings, open),
   TOOL_COMMON_FORCE_SHARE (Settings, open),
   TOOL_COMMON_OPENING (Settings, open),

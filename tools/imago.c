@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "tool-commands.h"
+#include "tool-dump.h"
 #include "tool-message.h"
 
 #include <glib/gi18n-lib.h>
@@ -77,6 +78,12 @@ run (int argc, char **argv)
   if (g_str_equal (argv[1], "--version") || g_str_equal (argv[1], "-V"))
     {
       tool_print_version (NULL);
+      return EXIT_SUCCESS;
+    }
+  /* For those who package the command; not in the help. */
+  if (g_str_equal (argv[1], "--dump-options"))
+    {
+      tool_dump_commands (commands, G_N_ELEMENTS (commands));
       return EXIT_SUCCESS;
     }
   if (*argv[1] == '-')

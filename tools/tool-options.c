@@ -168,6 +168,7 @@ take (const ToolOption *option, const char *value, gpointer settings)
       return refuse (option);
     case TOOL_OPTION_ACCEPTED:
     case TOOL_OPTION_END:
+    case TOOL_OPTION_ALIAS:
     case TOOL_OPTION_HELP:
     case TOOL_OPTION_VERSION:
     default:
@@ -235,16 +236,24 @@ grammar_clear (Grammar *grammar)
 }
 
 static const ToolOption *
-find_option (const Grammar *grammar, const ToolCommand *command, int found)
+find_letter (const ToolCommand *command, int letter)
 {
-  if (found >= FIRST_LONG)
-    return g_ptr_array_index (grammar->by_name, found - FIRST_LONG);
-  if (found == help_option.letter)
+  if (letter == help_option.letter)
     return &help_option;
   for (const ToolOption *option = command->options; option->type != TOOL_OPTION_END; option++)
-    if (option->letter == found)
+    if (option->letter == letter)
       return option;
   return NULL;
+}
+
+static const ToolOption *
+find_option (const Grammar *grammar, const ToolCommand *command, int found)
+{
+  const ToolOption *option = found >= FIRST_LONG
+                               ? g_ptr_array_index (grammar->by_name, found - FIRST_LONG)
+                               : find_letter (command, found);
+
+  return option->type == TOOL_OPTION_ALIAS ? find_letter (command, option->alias_of) : option;
 }
 
 /* What was typed, as far as getopt_long () says it. */
@@ -311,10 +320,11 @@ parse (const ToolCommand *command, int argc, char **argv, gpointer settings)
 
 /* ---- the command ---- */
 
+/* No operand is spelt like that. */
 static gboolean
-asks_for_help (int argc, char **argv)
+ends_with_help (int argc, char **argv)
 {
-  return argc == 2 && (g_str_equal (argv[1], "--help") || g_str_equal (argv[1], "-h"));
+  return g_str_equal (argv[argc - 1], "--help") || g_str_equal (argv[argc - 1], "-h");
 }
 
 static void
@@ -330,7 +340,7 @@ int
 tool_command_run (const ToolCommand *command, int argc, char **argv)
 {
   g_autofree gpointer settings = g_malloc0 (MAX (command->settings_size, 1));
-  gboolean hides_last = command->keeps_last && argc > 1 && !asks_for_help (argc, argv);
+  gboolean hides_last = command->keeps_last && argc > 1 && !ends_with_help (argc, argv);
   int status = EXIT_FAILURE;
   Result result;
 

@@ -48,6 +48,7 @@ typedef enum
   TOOL_OPTION_CALL,    /* whatever ->set makes of it */
   TOOL_OPTION_ACCEPTED, /* nothing; it makes no difference here */
   TOOL_OPTION_REFUSED, /* QEMU has it; ->help says why it is not supported */
+  TOOL_OPTION_ALIAS,   /* the option of the letter ->alias_of under another name */
   TOOL_OPTION_HELP,
   TOOL_OPTION_VERSION,
 } ToolOptionType;
@@ -83,6 +84,7 @@ typedef struct
   ToolOptionSetter set;
   const ToolChoice *choices;
   const char *what;     /* N_ (): of a size or choice, for the message about a bad one */
+  char alias_of;
 } ToolOption;
 
 typedef struct
@@ -174,6 +176,11 @@ gboolean tool_option_check_source_cache (const char *value, gpointer settings);
 #define TOOL_REFUSED(letter_, name_, argument_, why_) \
   { .type = TOOL_OPTION_REFUSED, .group = TOOL_GROUP_HIDDEN, .letter = letter_, .name = name_, \
     .argument = argument_, .help = why_ }
+
+/* Takes an @argument_ exactly if the option of the letter @of_ does. */
+#define TOOL_ALIAS(letter_, name_, argument_, of_) \
+  { .type = TOOL_OPTION_ALIAS, .group = TOOL_GROUP_HIDDEN, .letter = letter_, .name = name_, \
+    .argument = argument_, .alias_of = of_ }
 
 #define TOOL_OPTIONS_END { .type = TOOL_OPTION_END }
 

@@ -36,6 +36,65 @@ def test_help():
     equal(result.out, good(IMAGO, '-h').out)
 
 
+def spellings(option):
+    found = []
+    if 'letter' in option:
+        found.append('-' + option['letter'])
+    if 'name' in option:
+        found.append('--' + option['name'])
+    return found
+
+
+@test
+def test_options():
+    """the table of options: complete, without contradictions, and what --help shows"""
+    commands = good(IMAGO, '--dump-options').json()
+    for command in commands:
+        text = good(IMAGO, command['name'], '--help').out
+        own = [option for option in command['options'] if option['group'] != 'hidden']
+        names = [name for option in command['options'] for name in spellings(option)] + ['-h', '--help']
+        # Two rows may have one letter, the later one for another long name; no two one name.
+        long_names = [name for name in names if name.startswith('--')]
+        equal(len(long_names), len(set(long_names)), command['name'])
+        for option in own:
+            assert option['help'] and spellings(option), option
+            for name in spellings(option):
+                assert re.search(r'(^|\s)%s([ =,]|$)' % re.escape(name), text, re.M), (command['name'], name)
+        for option in command['options']:
+            for name in spellings(option):
+                # Known: what is missing is the argument, or help is what comes after it.
+                if 'argument' in option:
+                    assert_fails(imago(command['name'], name), *([] if command['name'] == 'resize' else ['missing argument']))
+                elif option['supported'] and option.get('name') != 'version':
+                    equal(imago(command['name'], name, '--help').out, text)
+    equal(sorted(command['name'] for command in commands), sorted(COMMANDS))
+    assert all(len(line) <= 80 for line in good(IMAGO, 'create', '--help', env={'LC_ALL': 'C'}).out.splitlines())
+
+
+@test
+def test_later_names():
+    """the names that options have in later versions of QEMU"""
+    make_chain()
+    short = good(IMAGO, 'map', '-f', 'qcow2', '-s', '64k', '-l', '64k', '--output', 'json', 'a.qcow2')
+    equal(good(IMAGO, 'map', '--format=qcow2', '--start-offset=64k', '--max-length=64k', '--output=json', 'a.qcow2').out,
+          short.out)
+    good(IMAGO, 'create', '--quiet', '--format', 'qcow2', '--backing', 'base.raw', '--backing-format', 'raw',
+         '--options', 'cluster_size=4k', 'one.qcow2')
+    good(IMAGO, 'create', '-q', '-f', 'qcow2', '-b', 'base.raw', '-B', 'raw', '-o', 'cluster_size=4k', 'two.qcow2')
+    good('qemu-img', 'compare', '-s', 'one.qcow2', 'two.qcow2')
+    good(IMAGO, 'create', '--backing-unsafe', '-f', 'qcow2', '-b', 'none', '-F', 'raw', 'three.qcow2', '1M')
+    good(IMAGO, 'check', '--format=qcow2', '--quiet', '--cache=none', '--repair', 'all', '--force-share', 'one.qcow2')
+    good(IMAGO, 'convert', '--source-format=qcow2', '--target-format=raw', '--parallel=2', '--cache=unsafe',
+         '--source-cache=none', '--quiet', 'a.qcow2', 'out')
+    good(IMAGO, 'dd', '--format=qcow2', '--output-format=qcow2', 'if=a.qcow2', 'of=dd.qcow2')
+    good('qemu-img', 'compare', 'a.qcow2', 'dd.qcow2')
+    good(IMAGO, 'bench', '--write', '--count=3', '--depth=1', '--offset=4k', '--buffer-size=1k', '--step-size=2k',
+         '--pattern=3', '--flush-interval=2', '--no-drain', '--aio=threads', '--native', '--cache=none', '--quiet',
+         '--format=qcow2', 'dd.qcow2')
+    good(IMAGO, 'snapshot', '--list', '--format=qcow2', '--force-share', '--quiet', 'a.qcow2')
+    good(IMAGO, 'resize', '--format=qcow2', '--quiet', '--shrink', 'dd.qcow2', '-1M')
+
+
 @test
 def test_version():
     """--version"""
