@@ -19,4 +19,6 @@
 #include "image/img-create.h"
 #include "image/img-image.h"
 #include "image/img-policy.h"
+#include "jobs/img-compare.h"
 #include "jobs/img-convert.h"
+#include "jobs/img-measure.h"

@@ -302,4 +302,42 @@ typedef enum
   IMAGO_JOB_PHASE_DONE,
 } ImagoJobPhase;
 
+/**
+ * ImagoComparison:
+ * @IMAGO_COMPARISON_NONE: there is no verdict
+ * @IMAGO_COMPARISON_IDENTICAL: the disks are the same
+ * @IMAGO_COMPARISON_CONTENT: a byte differs
+ * @IMAGO_COMPARISON_BLOCK_STATUS: the maps differ; only if that is to be looked at
+ * @IMAGO_COMPARISON_SIZE: the sizes differ; only if that is to be looked at
+ *
+ * What #ImagoCompareJob found first.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_COMPARISON_NONE = 0,
+  IMAGO_COMPARISON_IDENTICAL,
+  IMAGO_COMPARISON_CONTENT,
+  IMAGO_COMPARISON_BLOCK_STATUS,
+  IMAGO_COMPARISON_SIZE,
+} ImagoComparison;
+
+/**
+ * ImagoCompareFailure:
+ * @IMAGO_COMPARE_FAILURE_NONE: nothing of what follows
+ * @IMAGO_COMPARE_FAILURE_MAP: a map could not be read
+ * @IMAGO_COMPARE_FAILURE_READ: data could not be read
+ *
+ * What #ImagoCompareJob could not do.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_COMPARE_FAILURE_NONE = 0,
+  IMAGO_COMPARE_FAILURE_MAP,
+  IMAGO_COMPARE_FAILURE_READ,
+} ImagoCompareFailure;
+
 G_END_DECLS

@@ -32,6 +32,9 @@
 #include <imago-glib/imago-job.h>
 #include <imago-glib/imago-convert-job.h>
 #include <imago-glib/imago-resize-job.h>
+#include <imago-glib/imago-compare-job.h>
+#include <imago-glib/imago-measurement.h>
+#include <imago-glib/imago-measure-job.h>
 #include <imago-glib/imago-check-message.h>
 #include <imago-glib/imago-check-result.h>
 #include <imago-glib/imago-check-job.h>

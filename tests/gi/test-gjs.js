@@ -917,6 +917,43 @@ tap.test('resize-job', () => withFolder(folder => {
     image.close(null);
 }));
 
+tap.test('compare', () => {
+    const disk = openDisk();
+    const job = Imago.CompareJob.new(disk, disk);
+    equal(job.get_comparison(), Imago.Comparison.NONE);
+    job.set_strict(true);
+    job.set_threads(2);
+    equal(job.run(null), true);
+    equal(job.get_comparison(), Imago.Comparison.IDENTICAL);
+    equal(job.get_difference_offset(), 0);
+    equal(job.get_failure(), Imago.CompareFailure.NONE);
+
+    const content = disk.read_bytes(0, disk.get_size(), null).toArray();
+    content[content.length - 1] ^= 1;
+    const options = new Imago.OpenOptions({format_name: 'raw'});
+    const other = Imago.Image.open_storage(Imago.MemoryStorage.new(new GLib.Bytes(content)), options, null);
+    const unequal = new Imago.CompareJob({first_image: disk, second_image: other});
+    const done = wait(callback => unequal.run_async(NORMAL, null, callback));
+    equal(unequal.run_finish(done), true);
+    equal(unequal.comparison, Imago.Comparison.CONTENT);
+    equal(unequal.difference_offset, content.length - 1);
+});
+
+tap.test('measure', () => {
+    const options = new Imago.CreateOptions({format_name: 'qcow2', size: 10485760});
+    const job = Imago.MeasureJob.new(null, options);
+    equal(job.get_result(), null);
+    equal(job.run(null), true);
+    equal(job.get_result().get_required_size(), 327680);
+    equal(job.get_result().get_fully_allocated_size(), 10813440);
+    equal(job.result.get_has_bitmaps(), false);
+    equal(job.result.get_bitmaps_size(), 0);
+    const disk = openDisk();
+    const copy = new Imago.MeasureJob({source: disk});
+    equal(copy.run(null), true);
+    equal(copy.result.required_size, disk.get_size());
+});
+
 // ---- all of it ----
 
 tap.test('error-domain', () => {

@@ -1331,6 +1331,88 @@ def resize_job():
         fails(Imago.Error.FAILED, Imago.ResizeJob().run, None)
 
 
+@tap.test
+def compare():
+    disk, other = open_disk(), open_disk()
+    job = Imago.CompareJob.new(disk, other)
+    tap.equal(job.get_comparison(), Imago.Comparison.NONE)
+    job.set_strict(True)
+    job.set_threads(3)
+    tap.equal((job.props.strict, job.props.threads), (True, 3))
+    tap.true(job.run(None), 'ran')
+    tap.equal(job.get_comparison(), Imago.Comparison.IDENTICAL)
+    tap.equal((job.get_difference_offset(), job.get_failure()), (0, Imago.CompareFailure.NONE))
+    tap.equal(job.get_progress(), 1)
+
+    content = disk.read_bytes(0, disk.get_size(), None).get_data()
+    where = len(content) // 2 + 1
+    changed = content[:where] + bytes([content[where] ^ 1]) + content[where + 1:]
+    for expected, raw in [(None, content), (where, changed), (len(content) + 8, content + bytes(8) + b'x')]:
+        memory = Imago.MemoryStorage.new(GLib.Bytes.new(raw))
+        image = Imago.Image.open_storage(memory, options(format_name='raw'), None)
+        job = Imago.CompareJob(first_image=disk, second_image=image)
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'a difference is no failure')
+        verdict = Imago.Comparison.IDENTICAL if expected is None else Imago.Comparison.CONTENT
+        tap.equal(job.props.comparison, verdict)
+        tap.equal(job.props.difference_offset, expected or 0)
+        job = Imago.CompareJob(first_image=disk, second_image=image, strict=True)
+        tap.true(job.run(None), 'ran')
+        tap.true(job.get_comparison() in [Imago.Comparison.BLOCK_STATUS, Imago.Comparison.SIZE], 'strict')
+
+
+@tap.test
+def compare_refused():
+    disk, closed = open_disk(), open_disk()
+    closed.close(None)
+    for first, second in [(disk, closed), (closed, disk)]:
+        job = Imago.CompareJob.new(first, second)
+        fails(Imago.Error.CLOSED, job.run, None)
+        tap.equal(job.get_comparison(), Imago.Comparison.NONE)
+    fails(Imago.Error.FAILED, Imago.CompareJob(first_image=disk).run, None)
+    cancellable = Gio.Cancellable.new()
+    cancellable.cancel()
+    job = Imago.CompareJob.new(disk, disk)
+    fails(Gio.IOErrorEnum.CANCELLED, job.run, cancellable, domain=Gio.io_error_quark())
+    tap.equal(job.get_comparison(), Imago.Comparison.NONE)
+    disk.close(None)
+
+
+@tap.test
+def measure():
+    disk = open_disk()
+    job = Imago.MeasureJob.new(disk, Imago.CreateOptions(format_name='qcow2', cluster_size=4096))
+    tap.equal(job.get_result(), None)
+    tap.true(job.run(None), 'ran')
+    result = job.get_result()
+    sizes = result.get_required_size(), result.get_fully_allocated_size(), result.get_bitmaps_size()
+    tap.true(0 < sizes[0] <= sizes[1], f'{sizes}')
+    tap.true(result.get_has_bitmaps(), 'the sample has some')
+    if shutil.which('qemu-img') is not None:
+        answer = json.loads(qemu_img('measure', '--output=json', '-O', 'qcow2', '-o', 'cluster_size=4096',
+                                     sample().get_path(), capture_output=True).stdout)
+        tap.equal(sizes, tuple(answer[key] for key in ['required', 'fully-allocated', 'bitmaps']))
+    job = Imago.MeasureJob(source=disk)
+    tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+    tap.equal(job.props.result.props.required_size, disk.get_size())
+    tap.equal(job.props.result.props.has_bitmaps, False)
+    job = Imago.MeasureJob.new(None, Imago.CreateOptions(format_name='qcow2', size=10 << 20))
+    tap.true(job.run(None), 'ran')
+    tap.equal(job.get_result().get_required_size(), 327680)
+    tap.equal(job.get_result().get_fully_allocated_size(), 10813440)
+
+
+@tap.test
+def measure_refused():
+    disk = open_disk()
+    fails(Imago.Error.INVALID_OPTION, Imago.MeasureJob.new(None, None).run, None)
+    fails(Imago.Error.UNKNOWN_FORMAT, Imago.MeasureJob.new(disk, Imago.CreateOptions(format_name='x')).run, None)
+    fails(Imago.Error.INVALID_OPTION, Imago.MeasureJob.new(disk, Imago.CreateOptions(cluster_size=4096)).run, None)
+    disk.close(None)
+    job = Imago.MeasureJob.new(disk, None)
+    fails(Imago.Error.CLOSED, job.run, None)
+    tap.equal(job.get_result(), None)
+
+
 # ---- all of it ----
 
 @tap.test
@@ -1352,7 +1434,9 @@ def every_property():
         job = Imago.ConvertJob.new(image, Gio.File.new_for_path(str(folder / 'x')))
         check = Imago.CheckJob.new(Imago.MemoryStorage.new(GLib.Bytes.new(damaged_disk())), 'qcow2')
         tap.true(check.run(None), 'checked')
-        objects = [check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
+        measure_job = Imago.MeasureJob.new(image, None)
+        tap.true(measure_job.run(None), 'measured')
+        objects = [measure_job, measure_job.get_result(), Imago.CompareJob.new(image, image), check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
                    image.get_storage(), Imago.inspect(sample(), None), options(), job]
         count = 0
         for item in objects:
