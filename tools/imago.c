@@ -18,6 +18,7 @@
 static const ToolCommand *const commands[] = {
   &tool_command_bench,
   &tool_command_check,
+  &tool_command_compare,
   &tool_command_convert,
   &tool_command_create,
   &tool_command_dd,
@@ -26,6 +27,7 @@ static const ToolCommand *const commands[] = {
   &tool_command_inspect,
   &tool_command_io,
   &tool_command_map,
+  &tool_command_measure,
   &tool_command_resize,
   &tool_command_snapshot,
 };

@@ -12,6 +12,7 @@ G_BEGIN_DECLS
 
 extern const ToolCommand tool_command_bench;
 extern const ToolCommand tool_command_check;
+extern const ToolCommand tool_command_compare;
 extern const ToolCommand tool_command_convert;
 extern const ToolCommand tool_command_create;
 extern const ToolCommand tool_command_dd;
@@ -20,6 +21,7 @@ extern const ToolCommand tool_command_info;
 extern const ToolCommand tool_command_inspect;
 extern const ToolCommand tool_command_io;
 extern const ToolCommand tool_command_map;
+extern const ToolCommand tool_command_measure;
 extern const ToolCommand tool_command_resize;
 extern const ToolCommand tool_command_snapshot;
 
