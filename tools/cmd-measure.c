@@ -160,7 +160,10 @@ run (gpointer user_data, int n_operands, char **operands)
   Settings *settings = user_data;
 
   if (n_operands > 1)
-    return tool_command_misuse (_("At most one filename argument is allowed."));
+    {
+      tool_error (_("At most one filename argument is allowed."));
+      return EXIT_FAILURE;
+    }
   settings->filename = n_operands > 0 ? operands[0] : NULL;
   if (settings->filename == NULL &&
       (settings->open.format != NULL || settings->open.snapshot != NULL))
