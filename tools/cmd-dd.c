@@ -236,7 +236,7 @@ run (gpointer user_data, int n_operands, char **operands)
   tool_stop_watch ();
   success = copy_into (source, settings, imago_format_get_name (format));
   if (!success)
-    tool_stop_die ();
+    tool_stop_die (tool_stop_get ());
   return success ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -7,6 +7,7 @@
 #include "tool-job.h"
 
 #include "tool-progress.h"
+#include "tool-stop.h"
 
 #include <glib-unix.h>
 #include <signal.h>
@@ -103,14 +104,6 @@ run_watched (Run *run)
       g_source_remove (sources[i]);
 }
 
-/* Ends as the signal would have ended it, so that a shell sees it, but leaving nothing behind. */
-static void
-die_of (int signal_number)
-{
-  signal (signal_number, SIG_DFL);
-  raise (signal_number);
-}
-
 gboolean
 tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
 {
@@ -122,8 +115,8 @@ tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
   run_watched (&run);
   if (progress != NULL)
     tool_progress_finish (progress, run.succeeded);
-  if (run.signal_number != 0 && g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
-    die_of (run.signal_number);
+  if (g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    tool_stop_die (run.signal_number);
   if (!run.succeeded)
     g_propagate_error (error, run.error);
 

@@ -42,10 +42,8 @@ tool_stop_get (void)
 }
 
 void
-tool_stop_die (void)
+tool_stop_die (int signal_number)
 {
-  int signal_number = stopped_by;
-
   if (signal_number == 0)
     return;
   signal (signal_number, SIG_DFL);

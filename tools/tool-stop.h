@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Being stopped by a signal where no job and no main loop runs. */
+/* Being stopped by a signal, where no main loop runs that could tell of it. */
 
 #pragma once
 
@@ -14,7 +14,7 @@ G_BEGIN_DECLS
 void tool_stop_watch (void);
 /* The signal that came, or 0. To be asked between steps. */
 int  tool_stop_get   (void);
-/* Ends the program by the signal that came, so that a shell sees it; returns if none did. */
-void tool_stop_die   (void);
+/* Ends the program by that signal, so that a shell sees it; nothing if it is 0. */
+void tool_stop_die   (int signal_number);
 
 G_END_DECLS
