@@ -240,7 +240,7 @@ class Folders:
         self.bin = os.path.abspath('bin')
         self.states = {}
         for name in self.names:
-            good('cp', '-a', '--sparse=always', 'template', name)
+            good('cp', '-a', 'template', name)
             self.states[name] = look(name)
 
     def find_changed(self, name):
@@ -254,7 +254,7 @@ class Folders:
                 os.unlink(os.path.join(name, file))
         again = [file for file in changed if os.path.exists(os.path.join('template', file))]
         for file in again:
-            good('cp', '-a', '--sparse=always', os.path.join('template', file), os.path.join(name, file))
+            good('cp', '-a', os.path.join('template', file), os.path.join(name, file))
         self.states[name] = look(name)
 
 

@@ -111,8 +111,9 @@ create_cache (ImgQcow2 *self, gsize budget, ImgError **error)
 }
 
 /* A file with clearly more clusters than blocks was made with preallocated metadata: clusters are
- * mapped that nobody has written yet. The margin is QEMU's, so that both look for host holes in the
- * same images: it leaves out files that are sparse inside a few clusters only. */
+ * mapped that nobody has written yet, here or in an external data file. The margin is QEMU's, so that
+ * both look for host holes in the same images: it leaves out files that are sparse inside a few clusters
+ * only. */
 static gboolean
 is_sparse (ImgQcow2 *self)
 {
@@ -120,8 +121,6 @@ is_sparse (ImgQcow2 *self)
   ImgError *error = NULL;
   guint64 usage, n_clusters, n_real;
 
-  if (self->has_data_file)
-    return FALSE;
   if (!img_storage_get_usage (self->parent.storage, &usage, &error))
     {
       img_error_free (error); /* a hint that cannot be had is no reason to refuse the image */
