@@ -6,6 +6,8 @@
 
 #include "async-calls.h"
 
+#include "imago-glib/imago-image-stream.h"
+
 /* ---- what is freed, and how often ---- */
 
 static void
@@ -777,6 +779,130 @@ finish_splice (TestSubject *subject, GAsyncResult *result, GError **error)
   g_assert_cmpint (n, ==, TEST_COUNT);
   return TRUE;
 }
+
+/* ---- streams: the calls of GIO that lead to the library ---- */
+
+/* A stream of its own for each call, which keeps the memory that is read into or written from. */
+static gpointer
+watched_stream (TestSubject *subject, gpointer stream)
+{
+  g_object_set_data_full (stream, "memory", g_malloc0 (TEST_COUNT), g_free);
+  watch (subject, stream);
+  return stream;
+}
+
+static void
+start_stream_read (TestSubject *subject,
+                   int io_priority,
+                   GCancellable *cancellable,
+                   GAsyncReadyCallback callback,
+                   gpointer user_data)
+{
+  g_autoptr (GInputStream) stream = watched_stream (subject, imago_image_create_input_stream (subject->image));
+
+  g_input_stream_read_async (stream, g_object_get_data (G_OBJECT (stream), "memory"), TEST_COUNT, io_priority,
+                             cancellable, callback, user_data);
+}
+
+static gboolean
+finish_stream_read (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GInputStream) stream = G_INPUT_STREAM (g_async_result_get_source_object (result));
+  gssize n = g_input_stream_read_finish (stream, result, error);
+
+  if (n < 0)
+    return FALSE;
+  g_assert_cmpint (n, ==, TEST_COUNT);
+  test_gate_check_memory (g_object_get_data (G_OBJECT (stream), "memory"), 0, TEST_COUNT);
+  return TRUE;
+}
+
+/* Only the one side: a GIOStream that goes closes both of its. */
+static GOutputStream *
+make_output (TestSubject *subject)
+{
+  return watched_stream (subject, imago_image_output_stream_new (imago_stream_place_new (subject->disk)));
+}
+
+static void
+start_stream_write (TestSubject *subject,
+                    int io_priority,
+                    GCancellable *cancellable,
+                    GAsyncReadyCallback callback,
+                    gpointer user_data)
+{
+  g_autoptr (GOutputStream) stream = make_output (subject);
+
+  g_output_stream_write_async (stream, g_object_get_data (G_OBJECT (stream), "memory"), TEST_COUNT, io_priority,
+                               cancellable, callback, user_data);
+}
+
+static gboolean
+finish_stream_write (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GOutputStream) stream = G_OUTPUT_STREAM (g_async_result_get_source_object (result));
+  gssize n = g_output_stream_write_finish (stream, result, error);
+
+  if (n < 0)
+    return FALSE;
+  g_assert_cmpint (n, ==, TEST_COUNT);
+  return TRUE;
+}
+
+static void
+start_stream_writev (TestSubject *subject,
+                     int io_priority,
+                     GCancellable *cancellable,
+                     GAsyncReadyCallback callback,
+                     gpointer user_data)
+{
+  g_autoptr (GOutputStream) stream = make_output (subject);
+  guint8 *memory = g_object_get_data (G_OBJECT (stream), "memory");
+  const GOutputVector vectors[] = { { memory, 100 }, { memory + 100, TEST_COUNT - 100 } };
+
+  g_output_stream_writev_async (stream, vectors, G_N_ELEMENTS (vectors), io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_stream_writev (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GOutputStream) stream = G_OUTPUT_STREAM (g_async_result_get_source_object (result));
+  gsize n;
+
+  if (!g_output_stream_writev_finish (stream, result, &n, error))
+    return FALSE;
+  g_assert_cmpuint (n, ==, TEST_COUNT);
+  return TRUE;
+}
+
+static void
+start_stream_flush (TestSubject *subject,
+                    int io_priority,
+                    GCancellable *cancellable,
+                    GAsyncReadyCallback callback,
+                    gpointer user_data)
+{
+  g_autoptr (GOutputStream) stream = make_output (subject);
+
+  g_output_stream_flush_async (stream, io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_stream_flush (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GOutputStream) stream = G_OUTPUT_STREAM (g_async_result_get_source_object (result));
+
+  return g_output_stream_flush_finish (stream, result, error);
+}
+
+const TestCall test_stream_calls[] = {
+  { "g_input_stream_read", NULL, start_stream_read, finish_stream_read, TEST_CALL_NONE },
+  { "g_output_stream_write", NULL, start_stream_write, finish_stream_write, TEST_CALL_NONE },
+  { "g_output_stream_writev", NULL, start_stream_writev, finish_stream_writev, TEST_CALL_NONE },
+  { "g_output_stream_flush", NULL, start_stream_flush, finish_stream_flush, TEST_CALL_NONE },
+};
+
+const guint test_n_stream_calls = G_N_ELEMENTS (test_stream_calls);
 
 const TestCall test_calls[] = {
   { "imago_file_storage_open", NULL, start_file_storage, finish_file_storage, TEST_CALL_ABANDONS },

@@ -68,6 +68,10 @@ typedef struct
 extern const TestCall test_calls[];
 extern const guint test_n_calls;
 
+/* Those of a GInputStream and a GOutputStream that the library answers with its workers. */
+extern const TestCall test_stream_calls[];
+extern const guint test_n_stream_calls;
+
 void     test_subject_init  (TestSubject *subject);
 /* Lets go of everything the application holds: what is in flight goes on. */
 void     test_subject_drop  (TestSubject *subject);

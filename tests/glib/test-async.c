@@ -26,7 +26,7 @@ typedef struct
 /* One way to call one function. */
 typedef struct
 {
-  const TestStarter *starter;
+  const TestStarter *starter; /* NULL: the call is not ours */
   const TestCall *call;
 } Row;
 
@@ -123,7 +123,8 @@ settle (void)
 static void
 check_result (const Row *row, GAsyncResult *result)
 {
-  g_assert_true (g_async_result_is_tagged (result, row->starter->address));
+  if (row->starter != NULL)
+    g_assert_true (g_async_result_is_tagged (result, row->starter->address));
   g_assert_cmpint (g_task_get_priority (G_TASK (result)), ==, PRIORITY);
 }
 
@@ -471,7 +472,7 @@ static void
 add (const char *function, const char *variant, const char *situation, gconstpointer data, GTestDataFunc func)
 {
   g_autofree char *path =
-    g_strdup_printf ("/glib/async/%s%s%s/%s", function + strlen ("imago_"), variant != NULL ? "-" : "",
+    g_strdup_printf ("/glib/async/%s%s%s/%s", strchr (function, '_') + 1, variant != NULL ? "-" : "",
                      variant != NULL ? variant : "", situation);
 
   g_test_add_data_func (path, data, func);
@@ -533,9 +534,11 @@ main (int argc, char **argv)
   for (guint i = 0; i < test_n_calls; i++)
     if (!is_public (&test_calls[i]))
       add (test_calls[i].function, NULL, "starter", &test_calls[i], test_has_no_starter);
+  for (guint i = 0; i < test_n_stream_calls; i++)
+    add_row (NULL, &test_stream_calls[i]);
   g_test_add_func ("/glib/async/fairness", test_fairness);
-  g_test_message ("%u functions, %u ways to call them, %u situations each",
-                  (guint) G_N_ELEMENTS (test_starters), n_rows, (guint) G_N_ELEMENTS (situations));
+  g_test_message ("%u functions, %u ways to call them, and %u calls of streams, %u situations each",
+                  (guint) G_N_ELEMENTS (test_starters), n_rows, test_n_stream_calls, (guint) G_N_ELEMENTS (situations));
   result = g_test_run ();
   g_ptr_array_unref (rows);
   return result;
