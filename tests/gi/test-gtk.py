@@ -6,10 +6,13 @@
 With IMAGO_SCREENSHOT=FILE.png a picture of the window is kept, to be looked at.
 """
 
+import ctypes
+import ctypes.util
 import hashlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import subprocess
 import sys
@@ -22,6 +25,7 @@ import tap  # noqa: E402
 DATA = pathlib.Path(tap.source_root()) / 'tests' / 'data'
 FACTS = json.loads((DATA / 'samples.json').read_text())
 COMMAND = sys.argv[1:]
+HELD = pathlib.Path(tap.source_root()) / 'tests' / 'gi' / 'held-example.py'
 
 
 class Display:
@@ -58,6 +62,24 @@ class Display:
                                   env=tap.plain_environment(), check=True).stdout)
 
 
+class Mouse:
+    """A hand on the mouse of a display."""
+
+    def __init__(self, display):
+        names = [ctypes.util.find_library(name) for name in ('X11', 'Xtst')]
+        if not all(names):
+            tap.skip('the library for X test events missing')
+        self.x11, self.xtst = (ctypes.CDLL(name) for name in names)
+        self.x11.XOpenDisplay.restype = ctypes.c_void_p
+        self.connection = ctypes.c_void_p(self.x11.XOpenDisplay(display.name.encode()))
+
+    def click(self, x, y):
+        self.xtst.XTestFakeMotionEvent(self.connection, -1, x, y, ctypes.c_ulong(0))
+        for is_down in (1, 0):
+            self.xtst.XTestFakeButtonEvent(self.connection, 1, is_down, ctypes.c_ulong(0))
+        self.x11.XSync(self.connection, 0)
+
+
 @tap.test
 def copies_in_a_window():
     with Display() as display, tempfile.TemporaryDirectory(prefix='imago-gtk-') as folder:
@@ -73,6 +95,31 @@ def copies_in_a_window():
                 # The window may be drawn a little later than the copy is done.
                 while display.colours(picture) < 10:
                     tap.equal(program.poll(), None, 'the program runs')
+            finally:
+                program.terminate()
+
+
+@tap.test
+def is_cancelled_by_its_button():
+    with Display() as display, tempfile.TemporaryDirectory(prefix='imago-gtk-') as folder:
+        mouse = Mouse(display)
+        picture = pathlib.Path(folder) / 'window.png'
+        with subprocess.Popen([COMMAND[0], HELD, *COMMAND[1:], str(DATA / 'base.qcow2'), f'{folder}/disk.raw'],
+                              stdout=subprocess.PIPE, env=display.environment(), text=True) as program:
+            try:
+                while display.colours(picture) < 10:
+                    tap.equal(program.poll(), None, 'the program runs')
+                # Somewhere at the right, below the title with its button that closes the window.
+                y = 60
+                while not select.select([program.stdout], [], [], 0.1)[0]:
+                    tap.equal(program.poll(), None, 'the program runs')
+                    mouse.click(370, y)
+                    y = y + 8 if y < 260 else 60
+                tap.equal(program.stdout.readline(), 'Cancelled\n')
+                tap.true(display.colours(picture) >= 10, 'the window is still there')
+                tap.equal(program.poll(), None, 'the program runs')
+                picture.unlink()
+                tap.equal(os.listdir(folder), [])
             finally:
                 program.terminate()
 
