@@ -17,7 +17,7 @@ build=(build-essential meson ninja-build pkg-config gettext python3
 run=(python3 python3-gi gir1.2-glib-2.0)
 
 # The other languages, programs that the tests compare with, and real disks to read.
-test=(valac gjs qemu-utils strace fdisk mypy
+test=(valac gjs qemu-utils strace fdisk mypy fio
       gir1.2-gtk-4.0 xvfb imagemagick libxtst6
       forensics-samples-multiple grub-rescue-pc memtest86+)
 

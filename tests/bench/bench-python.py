@@ -2,14 +2,13 @@
 # SPDX-FileCopyrightText: The imago-glib authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Sequential reads of 1 MiB from Python, hot: the library beside os.pread of the same bytes.
+"""Sequential reads of 1 MiB from Python, hot.
 
-usage: bench-python.py PLAIN.raw PLAIN.qcow2, with the typelib, the library and bindings/python in
-GI_TYPELIB_PATH, LD_LIBRARY_PATH and PYTHONPATH. Five rounds, interleaved; only the ratios mean anything.
+usage: bench-python.py pread|read-bytes|readinto COUNT FILE, with the typelib, the library and bindings/python in
+GI_TYPELIB_PATH, LD_LIBRARY_PATH and PYTHONPATH. As many requests before the clock starts.
 """
 
 import os
-import statistics
 import sys
 import time
 
@@ -19,48 +18,49 @@ gi.require_version("Imago", "1.0")
 from gi.repository import Imago  # noqa: E402
 
 MIB = 1 << 20
-ROUNDS = 5
 
 
-def pread(fd, size):
-    for offset in range(0, size, MIB):
-        os.pread(fd, MIB, offset)
+def offsets(count, size):
+    return (index % (size // MIB) * MIB for index in range(count))
 
 
-def read_bytes(disk, size):
-    for offset in range(0, size, MIB):
-        disk.read_bytes(offset, MIB, None).get_data()
+def pread(path):
+    fd = os.open(path, os.O_RDONLY)
+
+    def run(count):
+        for offset in offsets(count, os.fstat(fd).st_size):
+            os.pread(fd, MIB, offset)
+
+    return run
 
 
-def readinto(disk, size):
+def read_bytes(path):
+    disk = Imago.Image.open(path, format_name="qcow2")
+
+    def run(count):
+        for offset in offsets(count, len(disk)):
+            disk.read_bytes(offset, MIB, None).get_data()
+
+    return run
+
+
+def readinto(path):
+    disk = Imago.Image.open(path, format_name="qcow2")
     buffer = bytearray(MIB)
-    for offset in range(0, size, MIB):
-        disk.readinto(offset, buffer)
+
+    def run(count):
+        for offset in offsets(count, len(disk)):
+            disk.readinto(offset, buffer)
+
+    return run
 
 
-def rate(read, source, size):
+def main(call, count, path):
+    run = {"pread": pread, "read-bytes": read_bytes, "readinto": readinto}[call](path)
+    run(int(count))
     start = time.perf_counter()
-    read(source, size)
-    return size / MIB / (time.perf_counter() - start)
+    run(int(count))
+    print(f"seconds={time.perf_counter() - start:.6f} requests={count}")
 
 
-def main():
-    fd = os.open(sys.argv[1], os.O_RDONLY)
-    with Imago.Image.open(sys.argv[2], format_name="qcow2") as disk:
-        size = len(disk) // MIB * MIB
-        rows = {"os.pread": (pread, fd), "read_bytes": (read_bytes, disk), "readinto": (readinto, disk)}
-        for read, source in rows.values():
-            read(source, size)
-        rates = {name: [] for name in rows}
-        for _ in range(ROUNDS):
-            for name, (read, source) in rows.items():
-                rates[name].append(rate(read, source, size))
-    for name, values in rates.items():
-        ratios = [value / plain for value, plain in zip(values, rates["os.pread"])]
-        print(
-            f"{name:12} {' '.join(f'{value:8.0f}' for value in values)} MiB/s"
-            f"   {statistics.median(ratios):.2f} of os.pread ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-
-
-main()
+main(*sys.argv[1:])

@@ -70,9 +70,9 @@ class Images:
         return self.folder / name
 
     def make(self, wanted):
-        if wanted & {"sync", "async", "sequential"}:
+        if wanted & {"sync", "async", "sequential", "cold", "python"}:
             self._make_plain()
-        if "zlib" in wanted:
+        if wanted & {"zlib", "timer"}:
             self._make_zlib()
         if wanted & {"write", "write-async", "threads", "allocate"}:
             self._make_written()

@@ -4,6 +4,7 @@
 """Peers, groups of peers under one workload, and ratios between them."""
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -55,6 +56,62 @@ class Peer:
 
     def median(self):
         return statistics.median(self.values)
+
+
+def make_cold(path):
+    """As cold as it gets: a file system in memory keeps it."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+class ColdPeer(Peer):
+    def prepare(self):
+        make_cold(self.command[-1])
+
+
+class FioPeer(Peer):
+    """fio with io_uring on the raw file; it tells its own rate."""
+
+    def __init__(self, name, path, depth, count, direct):
+        command = ["fio", "--name=random", "--ioengine=io_uring", "--rw=randread", "--bs=4k"]
+        command += [f"--iodepth={depth}", f"--number_ios={count}", f"--direct={int(direct)}"]
+        command += ["--invalidate=1", "--output-format=json", f"--filename={path}"]
+        super().__init__(name, command, count, checked=False)
+        self.path = path
+
+    def prepare(self):
+        make_cold(self.path)
+
+    def value(self, text):
+        return float(json.loads(text[text.index("{"):])["jobs"][0]["read"]["iops"])
+
+
+class PythonPeer(Peer):
+    unit = "MiB/s"
+
+    def __init__(self, name, command, count):
+        super().__init__(name, command, count, checked=False)
+
+
+class TimerPeer(Peer):
+    """How late a source of one millisecond is: the value is that of the 999th of a thousand."""
+
+    unit = "µs"
+    larger_is_better = False
+
+    def __init__(self, name, command, count):
+        super().__init__(name, command, count, checked=False)
+        self.others = []
+
+    def value(self, text):
+        result = parse_result(text)
+        self.others.append((int(result["p50"]), int(result["max"])))
+        return float(result["p999"])
+
+    def note(self):
+        middle, largest = (statistics.median(values) for values in zip(*self.others))
+        return f"{self.name}: late by {middle:.0f} µs in the middle, by {largest:.0f} µs at most (medians of the rounds)"
 
 
 class OpenPeer(Peer):
@@ -205,6 +262,21 @@ class Group:
         if len(sums) > 1:
             details = ", ".join(f"{peer.name} {peer.sum}" for peer in self.peers)
             sys.exit(f"{self.title}: the peers did not read the same bytes: {details}")
+
+
+class TimerGroup(Group):
+    """The target is no ratio: so much may be added to what a busy machine does to every loop."""
+
+    MAY_ADD = 5000
+
+    def __init__(self, title, ours, control, warm):
+        super().__init__(title, [ours, control], [], warm)
+
+    def run(self, rounds):
+        super().run(rounds)
+        ours, control = (peer.median() for peer in self.peers)
+        word = "reached" if ours <= control + self.MAY_ADD else "MISSED"
+        self.notes = [f"p99.9 is {ours:.0f} µs, the control's {control:.0f} µs; at most 5 ms more: {word}"]
 
 
 class CheckGroup(Group):

@@ -15,6 +15,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
+def find_python():
+    """One that has PyGObject, which a Python of one's own often has not."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        run = subprocess.run([python, "-c", "import gi; gi.require_version"], stderr=subprocess.DEVNULL)
+        if run.returncode == 0:
+            return python
+    return None
+
+
 class Programs:
     """Where the programs are; built on demand. A peer that cannot be had is None, with a message."""
 
@@ -41,7 +50,7 @@ class Programs:
                 "setup",
                 "-Dbench=true",
                 "-Dtests=false",
-                "-Dintrospection=disabled",
+                "-Dintrospection=auto",
                 build,
                 ROOT,
             )
@@ -86,6 +95,20 @@ class Programs:
     def pinned(self, program, *arguments):
         """On one processor: what is single-threaded should not migrate."""
         return ["taskset", "-c", str(self.cpu), str(program), *map(str, arguments)]
+
+    def python(self, *arguments):
+        """A script of this folder with the library in reach; None where that cannot be."""
+        library = self.build / "imago-glib"
+        python = find_python()
+        if python is None:
+            say("skipping Python: no PyGObject")
+            return None
+        if not (library / "Imago-1.0.typelib").exists():
+            say("skipping Python: the build has no typelib")
+            return None
+        paths = {"GI_TYPELIB_PATH": library, "LD_LIBRARY_PATH": library, "PYTHONPATH": ROOT / "bindings" / "python"}
+        variables = [f"{name}={path}" for name, path in paths.items()]
+        return self.pinned("env", *variables, python, *arguments)
 
     def timed(self, *command):
         return [str(self.bench / "bench-run"), *map(str, command)]

@@ -17,7 +17,7 @@ from peers import Peer
 def format_value(value, unit):
     if unit == "reads/s":
         return f"{value:,.0f}"
-    return f"{value:.3f}" if unit == "s" else f"{value:.1f}"
+    return f"{value:.3f}" if unit == "s" else f"{value:,.0f}" if unit == "MiB/s" else f"{value:.1f}"
 
 
 def print_group(group):
