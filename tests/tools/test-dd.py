@@ -92,6 +92,17 @@ def test_link():
 
 
 @test
+def test_permissions():
+    """dd keeps the permissions of what it replaces"""
+    make_source()
+    open('out', 'w').close()
+    os.chmod('out', 0o640)
+    good(IMAGO, 'dd', '-O', 'qcow2', 'if=a.qcow2', 'of=out')
+    equal(os.stat('out').st_mode & 0o7777, 0o640)
+    good('qemu-img', 'compare', 'a.qcow2', 'out')
+
+
+@test
 def test_itself():
     """dd of an image onto itself loses nothing"""
     with open('a.raw', 'wb') as file:
@@ -108,15 +119,37 @@ def test_no_folder():
     assert_fails(imago('dd', 'if=a.qcow2', 'of=none/out'), 'none/out', 'No such file')
 
 
+def has_nameless_files():
+    try:
+        os.close(os.open('.', os.O_TMPFILE | os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+def has_open_target(pid):
+    """Whether the copy runs: the new file is there, though it may have no name yet."""
+    folder = os.getcwd()
+    try:
+        names = os.listdir('/proc/%d/fd' % pid)
+        targets = [os.readlink('/proc/%d/fd/%s' % (pid, name)) for name in names]
+    except OSError:
+        return False
+    return any(target.startswith(folder) and not target.endswith('big.raw') and target != folder for target in targets)
+
+
 @test
 def test_signal():
     """dd stopped by a signal ends by it and leaves nothing"""
     with open('big.raw', 'wb') as file:
         for _ in range(128):
             file.write(b'x' * (1 << 20))
-    for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    if has_nameless_files():
+        numbers.append(signal.SIGKILL)
+    for number in numbers:
         process = subprocess.Popen([IMAGO, 'dd', '-f', 'raw', 'if=big.raw', 'of=out'])
-        while process.poll() is None and len(os.listdir('.')) < 2:
+        while process.poll() is None and not has_open_target(process.pid):
             time.sleep(0.0005)
         process.send_signal(number)
         status = process.wait()
