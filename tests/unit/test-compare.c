@@ -475,7 +475,7 @@ test_failure_and_difference (Fixture *fixture, gconstpointer user_data)
   for (guint i = 0; i < 4; i++)
     {
       gboolean before = i < 2;
-      guint64 at = before ? 3 * IMG_MIB + i : bad_at + IMG_MIB * (i - 1);
+      guint64 at = before ? 3 * IMG_MIB + i : bad_at + IMG_MIB * (i - 1) - 1;
 
       memcpy (fixture->disks[1].bytes, fixture->disks[0].bytes, SIZE);
       fixture->disks[1].bytes[at] ^= 1;
