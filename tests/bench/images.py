@@ -70,16 +70,16 @@ class Images:
         return self.folder / name
 
     def make(self, wanted):
-        if wanted & {"sync", "async", "sequential", "cold", "python"}:
+        if wanted & {"sync", "async", "sequential", "cold", "python", "compare"}:
             self._make_plain()
         if wanted & {"zlib", "timer"}:
             self._make_zlib()
         if wanted & {"write", "write-async", "threads", "allocate"}:
             self._make_written()
-        if wanted & {"open", "check"}:
+        if wanted & {"open", "check", "measure"}:
             self._make_sizes()
-        if "convert" in wanted:
-            self._make_disk()
+        if wanted & {"convert", "compare"}:
+            self._make_disk("compare" in wanted)
 
     def _make_plain(self):
         say(f"plain: {self.size // MIB} MiB of random bytes, raw and qcow2")
@@ -136,7 +136,7 @@ class Images:
                 size,
             )
 
-    def _make_disk(self):
+    def _make_disk(self, keep_raw):
         say(f"convert: a disk of {self.disk_size // MIB} MiB (5/8 data), qcow2 with zlib clusters")
         kinds = ["random", "text", "text", "hole", "records", "records", "hole", "hole"]
         # Runs of 8 MiB, as files on a disk would give.
@@ -154,4 +154,5 @@ class Images:
             self.path("disk.raw"),
             self.path("disk.qcow2"),
         )
-        self.path("disk.raw").unlink()
+        if not keep_raw:
+            self.path("disk.raw").unlink()

@@ -305,6 +305,18 @@ class CheckGroup(Group):
             sys.exit(f"{self.title}: {ours} is not {theirs}")
 
 
+class AnswerGroup(Group):
+    """Both programs must print the same."""
+
+    def _check_sums(self):
+        answers = [
+            subprocess.run(peer.command[1:], stdout=subprocess.PIPE, check=True, text=True).stdout
+            for peer in self.peers
+        ]
+        if len(set(answers)) > 1:
+            sys.exit(f"{self.title}: the answers differ: {answers}")
+
+
 class OpenGroup(Group):
     """Peak memory is the other half of the answer."""
 
