@@ -19,6 +19,7 @@
 #include "image/img-create.h"
 #include "image/img-image.h"
 #include "image/img-policy.h"
+#include "jobs/img-compact-job.h"
 #include "jobs/img-compare.h"
 #include "jobs/img-convert.h"
 #include "jobs/img-measure.h"

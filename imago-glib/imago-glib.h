@@ -35,6 +35,7 @@
 #include <imago-glib/imago-compare-job.h>
 #include <imago-glib/imago-measurement.h>
 #include <imago-glib/imago-measure-job.h>
+#include <imago-glib/imago-compact-job.h>
 #include <imago-glib/imago-check-message.h>
 #include <imago-glib/imago-check-result.h>
 #include <imago-glib/imago-check-job.h>

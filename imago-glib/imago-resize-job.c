@@ -22,16 +22,18 @@
 /**
  * ImagoResizeJob:
  *
- * Changes the size of the disk in an image, as imago_image_resize() does it: alone, with other calls waiting.
+ * Changes the size of the disk in an image, as imago_image_resize() does it: alone, with other
+ * calls waiting.
  *
- * #ImagoJob:bytes-total has the bytes whose space is prepared or given back; it stays 0 where neither takes time. A
- * disk that grows has its old size until all is prepared: cancelled or failed before, the job gives back what it took
- * and leaves the disk as it was. A disk that becomes smaller does so first. Cancelled after that, the job succeeds,
- * and the image keeps some space that it could have given back.
+ * #ImagoJob:bytes-total has the bytes whose space is prepared or given back; it stays 0 where
+ * neither takes time. A disk that grows has its old size until all is prepared: cancelled or failed
+ * before, the job gives back what it took and leaves the disk as it was. A disk that becomes
+ * smaller does so first. Cancelled after that, the job succeeds, and the image keeps some space
+ * that it could have given back.
  *
  * The properties are set before the job is run, in the thread that made it; what #ImagoJob says of
- * threads holds for the rest. #ImagoImage:size is notified where the properties of the job are. Closing the image
- * waits for the job.
+ * threads holds for the rest. #ImagoImage:size is notified where the properties of the job are.
+ * Closing the image waits for the job.
  *
  * Since: 1.0
  */
@@ -74,7 +76,7 @@ imago_resize_job_prepare (ImagoJob *job, ImgError **error)
   ImagoResizeJob *self = IMAGO_RESIZE_JOB (job);
 
   if (self->image == NULL)
-    img_error_set (error, IMG_CODE_FAILED, _("The job has no image"));
+    img_error_set (error, IMG_CODE_FAILED, _ ("The job has no image"));
   else if (!imago_image_state_hold (self->image->state))
     imago_image_set_closed_error (error);
   else
@@ -83,12 +85,16 @@ imago_resize_job_prepare (ImagoJob *job, ImgError **error)
 }
 
 static gboolean
-imago_resize_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+imago_resize_job_run_core (ImagoJob *job,
+                           ImgProgress *progress,
+                           ImgCancel *cancel,
+                           ImgError **error)
 {
   ImagoResizeJob *self = IMAGO_RESIZE_JOB (job);
   ImgImage *core = self->state->core;
-  gboolean success = img_image_resize (core, self->size, (self->flags & IMAGO_RESIZE_MAY_SHRINK) != 0,
-                                       (ImgPreallocate) self->preallocation, progress, cancel, error);
+  gboolean success =
+    img_image_resize (core, self->size, (self->flags & IMAGO_RESIZE_MAY_SHRINK) != 0,
+                      (ImgPreallocate) self->preallocation, progress, cancel, error);
 
   /* Also after a failure: a disk that became smaller does so first. */
   __atomic_store_n (&self->state->size, img_image_get_size (core), __ATOMIC_RELAXED);
@@ -182,8 +188,8 @@ install_properties (GObjectClass *object_class)
    *
    * Since: 1.0
    */
-  properties[PROP_IMAGE] =
-    g_param_spec_object ("image", "Image", "The image whose disk is resized", IMAGO_TYPE_IMAGE, once);
+  properties[PROP_IMAGE] = g_param_spec_object ("image", "Image", "The image whose disk is resized",
+                                                IMAGO_TYPE_IMAGE, once);
   /**
    * ImagoResizeJob:size:
    *
@@ -191,8 +197,8 @@ install_properties (GObjectClass *object_class)
    *
    * Since: 1.0
    */
-  properties[PROP_SIZE] =
-    g_param_spec_uint64 ("size", "Size", "The new size of the disk in bytes", 0, G_MAXUINT64, 0, once);
+  properties[PROP_SIZE] = g_param_spec_uint64 ("size", "Size", "The new size of the disk in bytes",
+                                               0, G_MAXUINT64, 0, once);
   /**
    * ImagoResizeJob:flags:
    *
@@ -200,8 +206,8 @@ install_properties (GObjectClass *object_class)
    *
    * Since: 1.0
    */
-  properties[PROP_FLAGS] =
-    g_param_spec_flags ("flags", "Flags", "How the size may change", IMAGO_TYPE_RESIZE_FLAGS, IMAGO_RESIZE_NONE, free);
+  properties[PROP_FLAGS] = g_param_spec_flags ("flags", "Flags", "How the size may change",
+                                               IMAGO_TYPE_RESIZE_FLAGS, IMAGO_RESIZE_NONE, free);
   /**
    * ImagoResizeJob:preallocation:
    *

@@ -40,6 +40,7 @@ typedef struct _ImagoMeasureJob ImagoMeasureJob;
 typedef struct _ImagoMeasurement ImagoMeasurement;
 typedef struct _ImagoCheckJob ImagoCheckJob;
 typedef struct _ImagoResizeJob ImagoResizeJob;
+typedef struct _ImagoCompactJob ImagoCompactJob;
 typedef struct _ImagoCheckResult ImagoCheckResult;
 typedef struct _ImagoCheckMessage ImagoCheckMessage;
 

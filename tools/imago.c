@@ -18,6 +18,7 @@
 static const ToolCommand *const commands[] = {
   &tool_command_bench,
   &tool_command_check,
+  &tool_command_compact,
   &tool_command_compare,
   &tool_command_convert,
   &tool_command_create,

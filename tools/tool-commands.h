@@ -12,6 +12,7 @@ G_BEGIN_DECLS
 
 extern const ToolCommand tool_command_bench;
 extern const ToolCommand tool_command_check;
+extern const ToolCommand tool_command_compact;
 extern const ToolCommand tool_command_compare;
 extern const ToolCommand tool_command_convert;
 extern const ToolCommand tool_command_create;

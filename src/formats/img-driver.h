@@ -336,6 +336,9 @@ struct _ImgLayoutClass
    * new one, with its format. Alone behind the closed gate; the references need not be open. */
   gboolean     (*set_backing_name) (ImgLayout *layout, const char *name, const char *format,
                                     ImgError **error);
+  /* Optional, behind the closed gate: gives back the host space that nothing refers to, as far as it is sure, and
+   * shortens the file. Fails with CORRUPT, without a change, where the metadata is not sound. */
+  gboolean         (*reclaim)       (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
   /* The last call before free: flushes and leaves the file as tidy as it can be. */
   gboolean         (*close)         (ImgLayout *layout, ImgError **error);
 };

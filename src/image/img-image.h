@@ -146,6 +146,15 @@ gboolean         img_image_resize          (ImgImage *image, guint64 size, gbool
 gboolean         img_image_set_backing_name (ImgImage *image, const char *name, const char *format,
                                             ImgError **error);
 
+/* Compacting (img-compact.c), a step at a time so that other requests come in between. What the guest sees stays.
+ *
+ * Gives back the clusters of this layer in the range, aligned to @granularity or ending with the disk, that hold
+ * nothing but zeroes. @buffer has room for @length bytes. */
+gboolean         img_image_release_zeroes  (ImgImage *image, guint64 offset, gsize length, gpointer buffer,
+                                            guint64 granularity, ImgCancel *cancel, ImgError **error);
+/* Gives back what no reference leads to. CORRUPT: it cannot be told, the image has to be repaired. */
+gboolean         img_image_reclaim         (ImgImage *image, ImgCancel *cancel, ImgError **error);
+
 /* Flushes, gives back what is to be given back, unlocks the files. So it does for an image below that was opened
  * writable along with it. What comes later fails with
  * IMG_CODE_CLOSED, also when this failed. Dropping the last reference without it loses what was not flushed. */

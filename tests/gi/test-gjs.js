@@ -954,6 +954,18 @@ tap.test('measure', () => {
     equal(copy.result.required_size, disk.get_size());
 });
 
+tap.test('compact-job', () => withFolder(folder => {
+    const file = Gio.File.new_for_path(`${folder}/x.qcow2`);
+    const image = Imago.Image.create(file, new Imago.CreateOptions({format_name: 'qcow2', size: 1048576}), null);
+    image.write_bytes(0, new GLib.Bytes(new Uint8Array(524288)), null);
+    const job = Imago.CompactJob.new(image);
+    job.set_lose_bitmaps(true);
+    truth(job.lose_bitmaps, 'set');
+    equal(job.run_finish(wait(callback => job.run_async(NORMAL, null, callback))), true);
+    truth(job.get_bytes_freed() >= 524288, 'all of it was zero');
+    image.close(null);
+}));
+
 // ---- all of it ----
 
 tap.test('error-domain', () => {

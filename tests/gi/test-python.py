@@ -1413,6 +1413,28 @@ def measure_refused():
     tap.equal(job.get_result(), None)
 
 
+@tap.test
+def compact_job():
+    with Folder() as folder:
+        file = Gio.File.new_for_path(str(folder / 'x.qcow2'))
+        image = Imago.Image.create(file, Imago.CreateOptions(format_name='qcow2', size=MIB), None)
+        image.write_bytes(0, GLib.Bytes.new(bytes(MIB // 2) + bytes([7]) * (MIB // 2)), None)
+        job = Imago.CompactJob.new(image)
+        tap.true(job.run(None), 'ran')
+        tap.equal((job.get_bytes_total(), job.get_bytes_done(), job.get_phase()), (MIB, MIB, Imago.JobPhase.DONE))
+        tap.true(job.get_bytes_freed() >= MIB // 2, 'half of it was zero')
+        tap.equal(image.read_bytes(0, MIB, None).get_data(), bytes(MIB // 2) + bytes([7]) * (MIB // 2))
+        job = Imago.CompactJob(image=image)
+        job.set_lose_bitmaps(True)
+        tap.equal((job.props.image, job.props.lose_bitmaps), (image, True))
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+        tap.equal(job.props.bytes_freed, 0)
+        image.close(None)
+        fails(Imago.Error.CLOSED, Imago.CompactJob.new(image).run, None)
+        fails(Imago.Error.FAILED, Imago.CompactJob().run, None)
+        fails(Imago.Error.READ_ONLY, Imago.CompactJob.new(Imago.Image.open(file, options(), None)).run, None)
+
+
 # ---- all of it ----
 
 @tap.test

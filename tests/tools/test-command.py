@@ -10,7 +10,7 @@ import re
 from imagotest import (IMAGO, Skip, add_test, assert_fails, create, equal, good, imago, main, poke, qemu_img, qemu_io,
                        qemu_text_is_known, qemu_version, run, test, without_later_keys)
 
-COMMANDS = ['bench', 'check', 'convert', 'create', 'dd', 'formats', 'info', 'inspect', 'io', 'map', 'resize', 'snapshot']
+COMMANDS = ['bench', 'check', 'compact', 'convert', 'create', 'dd', 'formats', 'info', 'inspect', 'io', 'map', 'resize', 'snapshot']
 PATTERN = ['write -P 1 64k 64k', 'write -z 256k 64k', 'write -P 3 1M 128k']
 
 

@@ -355,8 +355,8 @@ img_qcow2_flush (ImgLayout *layout, ImgError **error)
 
 /* Nobody is inside the image, so all that is dropped can be released: a clean close leaves no leak. How much
  * can be at once depends on the cache. */
-static gboolean
-flush_and_release_all (ImgQcow2 *self, ImgError **error)
+gboolean
+img_qcow2_flush_and_release_all (ImgQcow2 *self, ImgError **error)
 {
   ImgQcow2Writer *writer = self->writer;
   guint64 n_before;
@@ -394,5 +394,5 @@ img_qcow2_close (ImgLayout *layout, ImgError **error)
     return TRUE;
   if (img_mutant_is_on (IMG_MUTANT_CLEAR_DIRTY_EARLY) && !clear_dirty (self, error))
     return FALSE;
-  return flush_and_release_all (self, error) && clear_dirty (self, error);
+  return img_qcow2_flush_and_release_all (self, error) && clear_dirty (self, error);
 }

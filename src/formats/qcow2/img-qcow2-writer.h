@@ -198,6 +198,12 @@ ImgTableResult img_qcow2_edit_entries (ImgQcow2 *self, guint64 offset, guint n,
 /* How many clusters from @offset on, up to @length bytes, the slice holds. */
 guint          img_qcow2_count_in_slice (const ImgQcow2 *self, guint64 offset, guint64 length);
 
+/* ---- img-qcow2-flush.c ---- */
+
+/* Nobody is inside the image. Then every refcount is in the file, lazy or not, and the quarantine is empty, but for
+ * what could not be read or written. */
+gboolean img_qcow2_flush_and_release_all (ImgQcow2 *self, ImgError **error);
+
 /* ---- plans ---- */
 
 /* ImgPlan.kind: what the commit has to do. */
@@ -232,6 +238,7 @@ gboolean         img_qcow2_set_size (ImgLayout *layout, guint64 size, ImgError *
 gboolean         img_qcow2_trim    (ImgLayout *layout, guint64 old_size, ImgError **error);
 gboolean         img_qcow2_set_backing_name (ImgLayout *layout, const char *name, const char *format,
                                              ImgError **error);
+gboolean         img_qcow2_reclaim (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
 
 static inline ImgPrepareResult
 img_qcow2_to_prepare (ImgTableResult result)

@@ -1,0 +1,91 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "tool-commands.h"
+#include "tool-job.h"
+#include "tool-message.h"
+#include "tool-options.h"
+
+#include <glib/gi18n-lib.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct
+{
+  ToolOpen open;
+  gboolean lose_bitmaps;
+  gboolean progress;
+  gboolean quiet;
+} Settings;
+
+static gboolean
+compact (ImagoImage *image, const Settings *settings, guint64 *n_freed, GError **error)
+{
+  g_autoptr (ImagoCompactJob) job = imago_compact_job_new (image);
+
+  imago_compact_job_set_lose_bitmaps (job, settings->lose_bitmaps);
+  if (!tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, error) ||
+      !imago_image_close (image, NULL, error))
+    return FALSE;
+  *n_freed = imago_compact_job_get_bytes_freed (job);
+  return TRUE;
+}
+
+static int
+run (gpointer user_data, int n_operands, char **operands)
+{
+  Settings *settings = user_data;
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GError) error = NULL;
+  guint64 n_freed;
+
+  if (n_operands != 1)
+    return tool_command_misuse (_ ("Expecting one image file name"));
+  image = tool_open (operands[0], &settings->open, &error);
+  if (image == NULL)
+    {
+      tool_open_print_error (operands[0], error);
+      return EXIT_FAILURE;
+    }
+  if (!compact (image, settings, &n_freed, &error))
+    {
+      tool_error ("%s", error->message);
+      return EXIT_FAILURE;
+    }
+  if (!settings->quiet)
+    printf (_ ("%" PRIu64 " bytes were given back.\n"), n_freed);
+  return EXIT_SUCCESS;
+}
+
+static const ToolOption options[] = {
+  TOOL_FLAG (0,
+             "lose-bitmaps",
+             Settings,
+             lose_bitmaps,
+             N_ ("compact an image that has bitmaps, too; they are not valid afterwards")),
+  TOOL_COMMON_FORMAT (Settings, open),
+  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_COMMON_PROGRESS (Settings, progress),
+  TOOL_COMMON_QUIET (Settings, quiet),
+  TOOL_OPTIONS_END,
+};
+
+static const Settings defaults = { .open = { .writable = TRUE } };
+
+const ToolCommand tool_command_compact = {
+  .name = "compact",
+  .operands = N_ ("FILE"),
+  .summary = N_ ("make the file of an image smaller"),
+  .description = N_ ("Gives back, in place, what FILE takes without need: data that is nothing but "
+                     "zeroes, and clusters "
+                     "that nothing uses. The disk and its snapshots stay as they are."),
+  .notes = N_ ("Clusters that only seem to be in use are given back by \"check -r leaks\"."),
+  .options = options,
+  .settings_size = sizeof (Settings),
+  .defaults = &defaults,
+  .run = run,
+};
