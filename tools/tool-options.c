@@ -37,12 +37,6 @@ const ToolChoice tool_cache_choices[] = {
 /* One process runs one command. */
 static const ToolCommand *current;
 
-const ToolCommand *
-tool_command_get_current (void)
-{
-  return current;
-}
-
 /* ---- values ---- */
 
 gboolean

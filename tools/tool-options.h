@@ -106,9 +106,6 @@ int      tool_command_run   (const ToolCommand *command, int argc, char **argv);
 
 /* ---- for run () ---- */
 
-/* The command whose options are parsed or which runs. */
-const ToolCommand *tool_command_get_current (void);
-
 /* A mistake in the command line: the message, and where there is help. Returns EXIT_FAILURE. */
 int      tool_command_misuse (const char *format, ...) G_GNUC_PRINTF (1, 2);
 
