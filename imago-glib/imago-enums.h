@@ -159,6 +159,8 @@ typedef enum
  * ImagoZeroFlags:
  * @IMAGO_ZERO_NONE: what has space on the host keeps it
  * @IMAGO_ZERO_UNMAP: space on the host may be given back
+ * @IMAGO_ZERO_NO_FALLBACK: where zeroes would have to be written as data it fails, with
+ *   %G_IO_ERROR_NOT_SUPPORTED; what lies before that may read as zero by then, and nothing else has changed
  *
  * How zeroes are written.
  *
@@ -168,6 +170,7 @@ typedef enum
 {
   IMAGO_ZERO_NONE = 0,
   IMAGO_ZERO_UNMAP = 1 << 0,
+  IMAGO_ZERO_NO_FALLBACK = 1 << 1,
 } ImagoZeroFlags;
 
 /**

@@ -429,7 +429,8 @@ static void
 begin_zeroes (HookOp *op)
 {
   op->demand.operation = IMAGO_STORAGE_OPERATION_WRITE_ZEROES;
-  op->demand.zero_flags = op->io->flags & IMG_IO_UNMAP ? IMAGO_ZERO_UNMAP : IMAGO_ZERO_NONE;
+  op->demand.zero_flags = (op->io->flags & IMG_IO_UNMAP ? IMAGO_ZERO_UNMAP : IMAGO_ZERO_NONE) |
+                          (op->io->flags & IMG_IO_NO_FALLBACK ? IMAGO_ZERO_NO_FALLBACK : IMAGO_ZERO_NONE);
   if (g_atomic_int_get (&op->state->cannot_zero) && !(op->io->flags & IMG_IO_NO_FALLBACK))
     set_zero_piece (op);
 }

@@ -224,6 +224,18 @@ run_write_zeroes (gpointer data, ImgCancel *cancel, ImgError **error)
                                       error));
 }
 
+static ImgIoFlags
+to_io_flags (ImagoZeroFlags flags)
+{
+  ImgIoFlags result = IMG_IO_NONE;
+
+  if (flags & IMAGO_ZERO_UNMAP)
+    result |= IMG_IO_UNMAP;
+  if (flags & IMAGO_ZERO_NO_FALLBACK)
+    result |= IMG_IO_NO_FALLBACK;
+  return result;
+}
+
 /**
  * imago_storage_write_zeroes:
  * @self: an #ImagoStorage
@@ -250,7 +262,7 @@ imago_storage_write_zeroes (ImagoStorage *self,
   Change change = {
     .offset = offset,
     .length = length,
-    .flags = flags & IMAGO_ZERO_UNMAP ? IMG_IO_UNMAP : IMG_IO_NONE,
+    .flags = to_io_flags (flags),
   };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
@@ -289,7 +301,7 @@ imago_storage_write_zeroes_async (ImagoStorage *self,
   Change change = {
     .offset = offset,
     .length = length,
-    .flags = flags & IMAGO_ZERO_UNMAP ? IMG_IO_UNMAP : IMG_IO_NONE,
+    .flags = to_io_flags (flags),
   };
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));

@@ -319,6 +319,18 @@ write_compressed (ImagoImage *image, const Request *request, GByteArray *fill, G
   return FALSE;
 }
 
+static ImagoZeroFlags
+zero_flags (const Request *request)
+{
+  ImagoZeroFlags flags = IMAGO_ZERO_NONE;
+
+  if (request->unmap)
+    flags |= IMAGO_ZERO_UNMAP;
+  if (request->no_fallback)
+    flags |= IMAGO_ZERO_NO_FALLBACK;
+  return flags;
+}
+
 static gboolean
 transfer (IoSession *session, const Request *request, GByteArray *fill, GError **error)
 {
@@ -327,8 +339,7 @@ transfer (IoSession *session, const Request *request, GByteArray *fill, GError *
 
   if (request->zeroes)
     success = imago_image_write_zeroes (image, request->offset, request->length,
-                                        request->unmap ? IMAGO_ZERO_UNMAP : IMAGO_ZERO_NONE, NULL,
-                                        error);
+                                        zero_flags (request), NULL, error);
   else if (request->compressed)
     success = write_compressed (image, request, fill, error);
   else
@@ -397,7 +408,7 @@ const IoCommand io_command_write = {
           " -c, -- store whole clusters compressed\n"
           " -C, -- print the statistics in a form for programs\n"
           " -f, -- flush afterwards\n"
-          " -n, -- with -z: the range may be larger than memory\n"
+          " -n, -- with -z: fail rather than write zeroes as data\n"
           " -p, -- ignored\n"
           " -P, -- write this byte\n"
           " -q, -- print no statistics\n"

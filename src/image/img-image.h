@@ -113,6 +113,7 @@ typedef enum
 {
   IMG_ZERO_NONE = 0,
   IMG_ZERO_UNMAP = 1 << 0, /* host space may be given back; without it what has space keeps it */
+  IMG_ZERO_NO_FALLBACK = 1 << 1, /* fail with ENOTSUP where zeroes would have to be written as data */
 } ImgZeroFlags;
 
 /* The range reads as zero afterwards. */

@@ -22,6 +22,7 @@
 
 #include "config.h"
 
+#include <errno.h>
 #include <glib/gi18n-lib.h>
 
 #include "img-alloc.h"
@@ -39,6 +40,7 @@ typedef struct
   guint max_vectors;
   struct iovec inline_vectors[8];
   gboolean is_claimed;
+  gboolean no_fallback; /* zeroes on the host are not written as bytes */
   ImgClaim claim;
 } Request;
 
@@ -49,6 +51,7 @@ request_begin (Request *request, ImgImage *image, const struct iovec *iov, guint
   request->layout = image->layout;
   request->cursor = img_iov_cursor (iov, n_iov);
   request->is_claimed = FALSE;
+  request->no_fallback = FALSE;
   request->vectors = request->inline_vectors;
   request->max_vectors = n_iov + 2;
   if (request->max_vectors > G_N_ELEMENTS (request->inline_vectors))
@@ -95,9 +98,39 @@ submit (ImgStorage *storage, ImgIo *io, ImgError **error)
   return img_io_collect (io, 1, error);
 }
 
-/* Whether the guest sees nothing but zeroes, by the map alone. */
+typedef enum
+{
+  MAP_ONLY,
+  HOST_HOLES, /* of what the map calls data, the holes of its file too: that takes a system call */
+} ZeroSources;
+
 static gboolean
-reads_as_zero (Request *request, guint64 offset, guint64 length, gboolean *is_zero, ImgError **error)
+extent_is_zero (ImgExtent *extent,
+                const ImgImage *layer,
+                ZeroSources sources,
+                gboolean *is_zero,
+                ImgError **error)
+{
+  ImgRange range;
+
+  *is_zero = extent->kind == IMG_EXTENT_HOLE || extent->kind == IMG_EXTENT_ZERO;
+  if (*is_zero || sources == MAP_ONLY || extent->kind != IMG_EXTENT_DATA || !layer->layout->has_host_holes)
+    return TRUE;
+  if (!img_storage_get_range (extent->storage, extent->host_offset, extent->length, &range, error))
+    return FALSE;
+  extent->length = range.length;
+  *is_zero = range.kind == IMG_RANGE_ZERO;
+  return TRUE;
+}
+
+/* Whether the guest sees nothing but zeroes. */
+static gboolean
+reads_as_zero (Request *request,
+               guint64 offset,
+               guint64 length,
+               ZeroSources sources,
+               gboolean *is_zero,
+               ImgError **error)
 {
   *is_zero = TRUE;
   while (length > 0 && *is_zero)
@@ -106,9 +139,9 @@ reads_as_zero (Request *request, guint64 offset, guint64 length, gboolean *is_ze
       ImgImage *layer;
       guint depth;
 
-      if (img_walk_map (&request->walk, offset, length, &extent, &layer, &depth, error) != IMG_MAP_OK)
+      if (img_walk_map (&request->walk, offset, length, &extent, &layer, &depth, error) != IMG_MAP_OK ||
+          !extent_is_zero (&extent, layer, sources, is_zero, error))
         return FALSE;
-      *is_zero = extent.kind == IMG_EXTENT_HOLE || extent.kind == IMG_EXTENT_ZERO;
       offset += extent.length;
       length -= extent.length;
     }
@@ -150,7 +183,7 @@ fill_edge (Request *request,
   if (length == 0 || fill == IMG_FILL_NONE)
     return TRUE;
   if (fill == IMG_FILL_COPY && offset < size &&
-      !reads_as_zero (request, offset, MIN (length, size - offset), &is_zero, error))
+      !reads_as_zero (request, offset, MIN (length, size - offset), MAP_ONLY, &is_zero, error))
     return FALSE;
   if (is_zero && plan->is_fresh)
     return TRUE;
@@ -215,6 +248,8 @@ transfer_plan (Request *request, const ImgPlan *plan, ImgCancel *cancel, ImgErro
       io.op = IMG_IO_DISCARD;
       break;
     }
+  if (request->no_fallback && io.op == IMG_IO_ZERO)
+    io.flags |= IMG_IO_NO_FALLBACK;
   return submit (plan->storage, &io, error);
 }
 
@@ -574,21 +609,33 @@ write_zero_bytes (ImgImage *image,
   return TRUE;
 }
 
-/* A part of a cluster: nothing to do if it reads as zero already. */
-static gboolean
-zero_edge (ImgImage *image, guint64 offset, guint64 length, ImgCancel *cancel, ImgError **error)
+/* What is to become of a range. */
+typedef struct
 {
-  gboolean is_zero, success;
-  Request request;
+  ImgPunchMode mode;
+  gboolean no_fallback; /* fail where zeroes would have to be written as data */
+} Punch;
 
-  if (length == 0)
-    return TRUE;
-  request_begin (&request, image, NULL, 0);
-  success = img_check_change (image, offset, length, error) &&
-            reads_as_zero (&request, offset, length, &is_zero, error);
-  request_end (&request);
-  if (!success || is_zero)
-    return success;
+static gboolean
+is_zeroing (const Punch *how)
+{
+  return how->mode == IMG_PUNCH_KEEP || how->mode == IMG_PUNCH_UNMAP;
+}
+
+/* Where the format has no state for them. */
+static gboolean
+zero_by_writing (ImgImage *image,
+                 guint64 offset,
+                 guint64 length,
+                 const Punch *how,
+                 ImgCancel *cancel,
+                 ImgError **error)
+{
+  if (how->no_fallback)
+    {
+      img_error_set_errno (error, ENOTSUP, _("Zeroes would have to be written as data"));
+      return FALSE;
+    }
   return write_zero_bytes (image, offset, length, cancel, error);
 }
 
@@ -597,7 +644,7 @@ static ImgPrepareResult
 punch_next (Request *request,
             guint64 offset,
             guint64 length,
-            ImgPunchMode mode,
+            const Punch *how,
             guint64 *n_done,
             ImgCancel *cancel,
             ImgError **error)
@@ -606,26 +653,93 @@ punch_next (Request *request,
   ImgPrepareResult result;
   ImgPlan plan;
 
-  while ((result = klass->prepare_punch (request->layout, offset, length, mode, &plan, error)) ==
+  while ((result = klass->prepare_punch (request->layout, offset, length, how->mode, &plan, error)) ==
          IMG_PREPARE_FLUSH)
     if (!klass->flush (request->layout, error))
       return IMG_PREPARE_ERROR;
   *n_done = plan.length;
+  request->no_fallback = how->no_fallback;
   if (result == IMG_PREPARE_OK && !run_plan (request, &plan, cancel, error))
     return IMG_PREPARE_ERROR;
   return result;
 }
 
+/* Whether the image itself has nothing at @offset. */
+static gboolean
+is_unwritten (Request *request, guint64 offset, gboolean *result, ImgError **error)
+{
+  ImgMapResult mapped;
+  ImgExtent extent;
+  ImgImage *layer;
+  guint depth;
+
+  request->walk.top_only = TRUE;
+  mapped = img_walk_map (&request->walk, offset, 1, &extent, &layer, &depth, error);
+  request->walk.top_only = FALSE;
+  *result = mapped == IMG_MAP_OK && extent.kind == IMG_EXTENT_HOLE;
+  return mapped == IMG_MAP_OK;
+}
+
+/* A part of one unit of zeroes: nothing to do if it reads as zero already. Where the rest of an unwritten unit does,
+ * all of it becomes zeroes. UNSUPPORTED: it must be written as data. */
+static ImgPrepareResult
+punch_edge (Request *request,
+            guint64 offset,
+            guint64 length,
+            const Punch *how,
+            ImgCancel *cancel,
+            ImgError **error)
+{
+  guint64 granularity = request->layout->punch_granularity;
+  guint64 start = img_align_down (offset, granularity);
+  guint64 end = MIN (img_align_up (offset + length, granularity), request->layout->size);
+  gboolean is_zero, is_free;
+  guint64 n_done;
+
+  if (!reads_as_zero (request, offset, length, HOST_HOLES, &is_zero, error))
+    return IMG_PREPARE_ERROR;
+  if (is_zero)
+    return IMG_PREPARE_OK;
+  request_claim (request, offset, length);
+  if (!is_unwritten (request, start, &is_free, error) ||
+      (is_free && !reads_as_zero (request, start, offset - start, HOST_HOLES, &is_free, error)) ||
+      (is_free && !reads_as_zero (request, offset + length, end - offset - length, HOST_HOLES, &is_free, error)))
+    return IMG_PREPARE_ERROR;
+  return is_free ? punch_next (request, start, end - start, how, &n_done, cancel, error)
+                 : IMG_PREPARE_UNSUPPORTED;
+}
+
+static gboolean
+zero_edge (ImgImage *image,
+           guint64 offset,
+           guint64 length,
+           const Punch *how,
+           ImgCancel *cancel,
+           ImgError **error)
+{
+  ImgPrepareResult result = IMG_PREPARE_ERROR;
+  Request request;
+
+  if (length == 0)
+    return TRUE;
+  request_begin (&request, image, NULL, 0);
+  if (img_check_change (image, offset, length, error))
+    result = punch_edge (&request, offset, length, how, cancel, error);
+  request_end (&request);
+  if (result != IMG_PREPARE_UNSUPPORTED)
+    return result == IMG_PREPARE_OK;
+  return zero_by_writing (image, offset, length, how, cancel, error);
+}
+
 /* The cluster that the disk ends in counts as a whole one. It was the last when the request was cut into clusters
  * and edges, but the disk may have grown before it got here. */
 static guint64
-whole_clusters (ImgLayout *layout, guint64 offset, guint64 length, ImgPunchMode mode)
+whole_clusters (ImgLayout *layout, guint64 offset, guint64 length, const Punch *how)
 {
-  gboolean is_zero = mode == IMG_PUNCH_KEEP || mode == IMG_PUNCH_UNMAP;
   guint64 end = offset + length;
 
   if (end < layout->size)
-    end = img_align_down (end, is_zero ? layout->punch_granularity : layout->write_granularity);
+    end = img_align_down (end, is_zeroing (how) ? layout->punch_granularity : layout->write_granularity);
   return end > offset ? end - offset : 0;
 }
 
@@ -634,7 +748,7 @@ static ImgPrepareResult
 punch_run (ImgImage *image,
            guint64 offset,
            guint64 length,
-           ImgPunchMode mode,
+           const Punch *how,
            guint64 *n_done,
            ImgCancel *cancel,
            ImgError **error)
@@ -648,7 +762,7 @@ punch_run (ImgImage *image,
   if (!img_check_change (image, offset, length, error))
     result = IMG_PREPARE_ERROR;
   else
-    n_whole = whole_clusters (image->layout, offset, length, mode);
+    n_whole = whole_clusters (image->layout, offset, length, how);
   if (image->layout->write_granularity > 1)
     request_claim (&request, offset, length);
   while (*n_done < n_whole && result == IMG_PREPARE_OK)
@@ -656,7 +770,7 @@ punch_run (ImgImage *image,
       if (img_cancel_check (cancel, error))
         result = IMG_PREPARE_ERROR;
       else
-        result = punch_next (&request, offset + *n_done, n_whole - *n_done, mode, &n_next, cancel,
+        result = punch_next (&request, offset + *n_done, n_whole - *n_done, how, &n_next, cancel,
                              error);
       if (result == IMG_PREPARE_OK)
         *n_done += n_next;
@@ -665,14 +779,33 @@ punch_run (ImgImage *image,
   return result == IMG_PREPARE_OK && n_whole < length ? IMG_PREPARE_UNSUPPORTED : result;
 }
 
+/* A cluster that cannot be punched, or a part of it. */
+static gboolean
+zero_cluster (ImgImage *image,
+              guint64 offset,
+              guint64 length,
+              const Punch *how,
+              ImgCancel *cancel,
+              ImgError **error)
+{
+  gboolean success, is_zero;
+  Request request;
+
+  request_begin (&request, image, NULL, 0);
+  success = img_check_change (image, offset, length, error) &&
+            reads_as_zero (&request, offset, length, HOST_HOLES, &is_zero, error);
+  request_end (&request);
+  return success && (is_zero || zero_by_writing (image, offset, length, how, cancel, error));
+}
+
 /* Where the format has no state for it, zeroes become data, unless they were optional. */
 static gboolean
 punch_step (ImgImage *image,
-               guint64 offset,
-               guint64 length,
-               ImgPunchMode mode,
-               ImgCancel *cancel,
-               ImgError **error)
+            guint64 offset,
+            guint64 length,
+            const Punch *how,
+            ImgCancel *cancel,
+            ImgError **error)
 {
   guint64 granularity = image->layout->write_granularity;
 
@@ -680,7 +813,7 @@ punch_step (ImgImage *image,
     {
       guint64 n_done, n_data;
 
-      switch (punch_run (image, offset, length, mode, &n_done, cancel, error))
+      switch (punch_run (image, offset, length, how, &n_done, cancel, error))
         {
         case IMG_PREPARE_OK:
           return TRUE;
@@ -692,8 +825,7 @@ punch_step (ImgImage *image,
       offset += n_done;
       length -= n_done;
       n_data = MIN (length, granularity - (offset & (granularity - 1)));
-      if ((mode == IMG_PUNCH_KEEP || mode == IMG_PUNCH_UNMAP) &&
-          !zero_edge (image, offset, n_data, cancel, error))
+      if (is_zeroing (how) && !zero_cluster (image, offset, n_data, how, cancel, error))
         return FALSE;
       offset += n_data;
       length -= n_data;
@@ -706,14 +838,14 @@ static gboolean
 punch_aligned (ImgImage *image,
                guint64 offset,
                guint64 length,
-               ImgPunchMode mode,
+               const Punch *how,
                ImgCancel *cancel,
                ImgError **error)
 {
   for (guint64 step; length > 0; offset += step, length -= step)
     {
       step = MIN (length, PUNCH_STEP - (offset & (PUNCH_STEP - 1)));
-      if (!punch_step (image, offset, step, mode, cancel, error))
+      if (!punch_step (image, offset, step, how, cancel, error))
         return FALSE;
     }
   return TRUE;
@@ -724,8 +856,7 @@ punch (ImgImage *image,
        guint64 offset,
        guint64 length,
        guint64 granularity,
-       ImgPunchMode mode,
-       gboolean zero_edges,
+       const Punch *how,
        ImgCancel *cancel,
        ImgError **error)
 {
@@ -734,10 +865,10 @@ punch (ImgImage *image,
   guint64 start = MIN (img_align_up (offset, granularity), end);
   guint64 stop = end == size ? end : MAX (img_align_down (end, granularity), start);
 
-  if (zero_edges && !zero_edge (image, offset, start - offset, cancel, error))
+  if (is_zeroing (how) && !zero_edge (image, offset, start - offset, how, cancel, error))
     return FALSE;
-  return punch_aligned (image, start, stop - start, mode, cancel, error) &&
-         (!zero_edges || zero_edge (image, stop, end - stop, cancel, error));
+  return punch_aligned (image, start, stop - start, how, cancel, error) &&
+         (!is_zeroing (how) || zero_edge (image, stop, end - stop, how, cancel, error));
 }
 
 gboolean
@@ -748,10 +879,12 @@ img_image_write_zeroes (ImgImage *image,
                         ImgCancel *cancel,
                         ImgError **error)
 {
+  Punch how = { flags & IMG_ZERO_UNMAP ? IMG_PUNCH_UNMAP : IMG_PUNCH_KEEP,
+                (flags & IMG_ZERO_NO_FALLBACK) != 0 };
+
   if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
     return FALSE;
-  return punch (image, offset, length, image->layout->punch_granularity,
-                flags & IMG_ZERO_UNMAP ? IMG_PUNCH_UNMAP : IMG_PUNCH_KEEP, TRUE, cancel, error);
+  return punch (image, offset, length, image->layout->punch_granularity, &how, cancel, error);
 }
 
 gboolean
@@ -762,15 +895,18 @@ img_image_discard (ImgImage *image,
                    ImgCancel *cancel,
                    ImgError **error)
 {
+  static const ImgPunchMode modes[] = {
+    [IMG_DISCARD_ANY] = IMG_PUNCH_ANY,
+    [IMG_DISCARD_ZERO] = IMG_PUNCH_UNMAP,
+    [IMG_DISCARD_BACKING] = IMG_PUNCH_BACKING,
+  };
   ImgLayout *layout = image->layout;
+  Punch how = { modes[mode], FALSE };
 
   if (!img_check_change (image, offset, length, error) || img_cancel_check (cancel, error))
     return FALSE;
-  if (mode == IMG_DISCARD_ZERO)
-    return punch (image, offset, length, layout->punch_granularity, IMG_PUNCH_UNMAP, TRUE, cancel,
-                  error);
-  return punch (image, offset, length, layout->write_granularity,
-                mode == IMG_DISCARD_ANY ? IMG_PUNCH_ANY : IMG_PUNCH_BACKING, FALSE, cancel, error);
+  return punch (image, offset, length, is_zeroing (&how) ? layout->punch_granularity : layout->write_granularity,
+                &how, cancel, error);
 }
 
 /* ---- preallocation ---- */

@@ -323,6 +323,18 @@ zero_by_punching (ImgFileWriter *writer, const ImgIo *io)
   return error;
 }
 
+/* Keeping space where there is no quick way to clear it: it goes and comes back. */
+static int
+zero_by_replacing (ImgFileWriter *writer, const ImgIo *io)
+{
+  guint64 size = get_size (writer);
+  int error = writer->is_device || g_atomic_int_get (&writer->cannot_allocate) ? ENOTSUP : 0;
+
+  if (error == 0 && io->offset < size)
+    error = punch (writer, io->offset, MIN (io->length, size - io->offset));
+  return error != 0 ? error : reserve (writer, io->offset, io->length);
+}
+
 static int
 zero (ImgFileWriter *writer, const ImgIo *io)
 {
@@ -332,6 +344,8 @@ zero (ImgFileWriter *writer, const ImgIo *io)
     error = zero_by_punching (writer, io);
   if (error == ENOTSUP)
     error = zero_in_place (writer, io->offset, io->length);
+  if (error == ENOTSUP)
+    error = zero_by_replacing (writer, io);
   if (error == ENOTSUP && (io->flags & IMG_IO_NO_FALLBACK) == 0)
     error = write_zeroes (writer, io->offset, io->length);
   return error;

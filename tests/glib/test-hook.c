@@ -600,6 +600,11 @@ test_no_zeroes (void)
       TestStoragePrivate *store = PRIVATE (storages[i]);
 
       store->conduct = FORGET_ZEROES;
+      g_assert_false (imago_storage_write_zeroes (storages[i], 4, 10, IMAGO_ZERO_NO_FALLBACK, NULL, &error));
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+      g_clear_error (&error);
+      g_assert_cmpuint (store->n_requests, ==, 1);
+      store->n_requests = 0;
       imago_storage_write_zeroes (storages[i], 4, length, IMAGO_ZERO_UNMAP, NULL, &error);
       g_assert_no_error (error);
       g_assert_cmpuint (store->bytes->len, ==, length + 7);

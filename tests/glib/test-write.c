@@ -538,6 +538,10 @@ test_changes (Fixture *fixture, gconstpointer data)
   g_assert_cmpmem (got, 6, "onetwo", 6);
   check_pattern (image, 1000, 100000, 1);
 
+  g_assert_false (imago_image_write_zeroes (image, 1000, 100, IMAGO_ZERO_NO_FALLBACK, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+  g_clear_error (&error);
+  check_pattern (image, 1000, 100000, 1);
   g_assert_true (
     imago_image_write_zeroes (image, 1000, 100000, IMAGO_ZERO_NONE, NULL, &error));
   check_zero (image, 0, 2 * CLUSTER);

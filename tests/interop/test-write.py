@@ -92,6 +92,81 @@ def side_by_side(case, rng):
     equal(contents_of_snapshots('mine.qcow2'), before, 'snapshots')
 
 
+# ---- zeroes that are not written as data ----
+
+
+def outcomes(program, image, commands):
+    """For each command whether it worked."""
+    args = [arg for command in commands for arg in ('-c', command)]
+    lines = run(*program, '-f', 'qcow2', *args, image).out.splitlines()
+    result = [line.startswith('wrote') for line in lines if line.startswith(('wrote', 'write failed'))]
+    equal(len(result), len(commands), lines)
+    for line in lines:
+        if line.startswith('write failed'):
+            assert line.endswith('Operation not supported'), line
+    return result
+
+
+def why_only_mine(case):
+    """Where zeroes without a fallback work with imago io alone, and why that is right."""
+    if case['version'] == 2:
+        return 'qemu-io refuses each such request on version 2; what takes no data there is not refused by imago io'
+    if case['data_file'] == 'raw':
+        return 'what reads as zero already, in the data file too, need not be changed'
+    return 'a part of a cluster that reads as zero needs nothing, whatever the rest of the cluster holds'
+
+
+def zero_ranges(rng, size, unit):
+    """Inside one cluster or subcluster each, so that it works or changes nothing."""
+    for _ in range(24):
+        start = rng.randrange(size // unit) * unit
+        end = min(start + unit, size)
+        if rng.random() < 0.6:
+            start += rng.randrange(unit // 512) * 512
+        if rng.random() < 0.5:
+            end = rng.randrange(start, end, 512) + 512
+        yield start, end - start
+
+
+def why_only_theirs(case, entries, start):
+    """Where they work with qemu-io alone, and why that is right; None if it is not."""
+    cluster = case['cluster']
+    start -= start % cluster
+    if case['data_file'] == 'raw':
+        return 'imago io writes them into a raw data file and leaves the map alone, so that it says data later'
+    if any(entry['data'] and entry['zero'] and entry['start'] < start + cluster and
+           entry['start'] + entry['length'] > start for entry in entries):
+        return ('whether to look for holes in what a qcow2 file maps as data is a guess by either program'
+                ' (without_holes_in_clusters in interop.py)')
+    return None
+
+
+def check_outcomes(case, commands, ranges, mine, theirs):
+    entries = good('qemu-img', 'map', '--output=json', '-f', 'qcow2', 'model.qcow2').json()
+    only_mine = [command for command, one, other in zip(commands, mine, theirs) if one and not other]
+    only_theirs = [place for place, one, other in zip(ranges, mine, theirs) if other and not one]
+    reasons = {place: why_only_theirs(case, entries, place[0]) for place in only_theirs}
+    equal([place for place in only_theirs if reasons[place] is None], [], 'works in qemu-io alone')
+    if only_mine:
+        diagnose('%d of %d work with imago io alone: %s' % (len(only_mine), len(commands), why_only_mine(case)))
+    if only_theirs:
+        diagnose('%d of %d work with qemu-io alone: %s' % (len(only_theirs), len(commands), reasons[only_theirs[0]]))
+
+
+def zero_without_fallback(case, rng):
+    shutil.copyfile('mine.qcow2', 'model.qcow2')
+    copy_image(case, 'mine.qcow2', 'theirs.qcow2')
+    good('qemu-img', 'convert', '-O', 'raw', 'mine.qcow2', 'model.raw')
+    ranges = list(zero_ranges(rng, case['size'], case['cluster'] // (32 if case['extended_l2'] else 1)))
+    commands = ['write -z -n%s %d %d' % (rng.choice(['', 'u']), *place) for place in ranges]
+    mine = outcomes([IMAGO, 'io'], 'mine.qcow2', commands)
+    theirs = outcomes(['qemu-io'], 'theirs.qcow2', commands)
+    check_outcomes(case, commands, ranges, mine, theirs)
+    qemu_io('model.raw', ['write -q -z %d %d' % place for place, worked in zip(ranges, mine) if worked], '-f', 'raw')
+    check_clean('mine.qcow2')
+    same_disk('mine.qcow2', 'model.raw', 'raw')
+
+
 def write_compressed(case, rng):
     """On an empty image of the same kind, as clusters can be written compressed only once by qemu-io."""
     create('packed.qcow2', case['size'], 'qcow2', create_options(case))
@@ -124,6 +199,7 @@ def take_turns(case, rng, rounds):
 def run_case(case, number, rounds):
     rng = random.Random(number + 1000)
     prepare(case, rng)
+    zero_without_fallback(case, rng)
     side_by_side(case, rng)
     if case['data_file'] == 'none' and case['backing'] == 'none' and case['preallocation'] == 'off':
         write_compressed(case, rng)

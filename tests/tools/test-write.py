@@ -97,7 +97,7 @@ def test_write():
     each('a.qcow2', 'write 0 64k', 'write 3 7', 'write -P 5 60k 8k', 'write -P 0x5 0x10 0x20', 'write -q 0 512',
          'write -C 0 512', 'write -p 0 512', 'write -f 0 512', 'write 1023k 1k', 'write 0 1M', 'write 0 0', 'write 1M 0',
          'write -z 0 64k', 'write -z 0 1M', 'write -z 3 70000', 'write -z -u 0 192k', 'write -zn 0 64k', 'write -zf 0 64k',
-         'write -znu 64k 300k', 'write -z 0 0', 'write -c 128k 64k', 'write -c 128k 128k', 'write -C -c 192k 64k',
+         'write -znu 64k 300k', 'write -zn 3 512', 'write -znu 100k 70k', 'write -z 0 0', 'write -c 128k 64k', 'write -c 128k 128k', 'write -C -c 192k 64k',
          'write -s pattern 512 1000', 'write -s pattern 65530 3', 'write -q -s pattern 0 3M', 'w 0 512',
          'writev 0 512 512', 'writev -P 3 100 1 2', 'writev -C 0 512', 'writev -q 0 512', 'writev -f 0 512', 'writev 0 0',
          'write 1.5k 1k', 'write -P 1 -P 2 0 512',

@@ -641,6 +641,41 @@ test_no_operations (void)
   g_unlink (path);
 }
 
+/* A file system without zero ranges: no byte is written, and all of it has its space. */
+static void
+test_zero_by_replacing (void)
+{
+  g_autofree char *path = NULL;
+  g_autofree guint8 *bytes = g_malloc (MIB);
+  struct iovec iov = { bytes, MIB };
+  ImgFileWriter writer;
+  ImgIo write = { .op = IMG_IO_WRITE, .length = MIB, .iov = &iov, .n_iov = 1 };
+  ImgIo io = { .op = IMG_IO_ZERO, .flags = IMG_IO_NO_FALLBACK, .offset = MIB / 2 + 1, .length = 2 * MIB };
+  int fd = g_file_open_tmp ("imago-zero-XXXXXX", &path, NULL);
+  struct stat st;
+
+  fill (bytes, 0, MIB);
+  img_file_writer_init (&writer, fd, FALSE, 0);
+  writer.cannot_zero = TRUE;
+  g_assert_cmpint (img_file_writer_run (&writer, &write), ==, 0);
+  if (img_file_writer_run (&writer, &io) == ENOTSUP)
+    g_test_skip ("The file system has no holes");
+  else
+    {
+      g_autofree guint8 *seen = g_malloc0 (MIB);
+
+      g_assert_cmpint (fstat (fd, &st), ==, 0);
+      g_assert_cmpint (st.st_size, ==, 5 * MIB / 2 + 1);
+      g_assert_cmpint (st.st_blocks * 512, >=, st.st_size);
+      memset (bytes + MIB / 2 + 1, 0, MIB / 2 - 1);
+      g_assert_cmpint (pread (fd, seen, MIB, 0), ==, MIB);
+      g_assert_cmpmem (seen, MIB, bytes, MIB);
+    }
+  img_file_writer_clear (&writer);
+  close (fd);
+  g_unlink (path);
+}
+
 /* Space that is there cannot be reserved past the end of a device, and its size is what it is. */
 static void
 test_device_size (void)
@@ -823,6 +858,7 @@ main (int argc, char **argv)
   ADD ("file/too-large", FALSE, test_too_large);
   g_test_add_func ("/storage-write/file/sticky-flush", test_sticky_flush);
   g_test_add_func ("/storage-write/file/no-operations", test_no_operations);
+  g_test_add_func ("/storage-write/file/zero-by-replacing", test_zero_by_replacing);
   g_test_add_func ("/storage-write/file/device-size", test_device_size);
   g_test_add_func ("/storage-write/memory/sparse", test_sparse_memory);
   g_test_add_func ("/storage-write/memory/bytes", test_memory_bytes);

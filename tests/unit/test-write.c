@@ -510,6 +510,54 @@ test_w5_zero_over_backing (gconstpointer version)
   disk_close (&disk);
 }
 
+/* Where zeroes would become data it fails, and nothing but what lies before has changed. */
+static void
+test_zero_without_fallback (gconstpointer version)
+{
+  ImgCreateOptions options = plain;
+  guint64 end = 10 * CLUSTER + 512; /* of the backing image */
+  g_autoptr (ImgStorage) below = test_pattern_storage_new (end, 7);
+  g_autoptr (ImgImage) backing = open_image (below, "raw", FALSE, NULL);
+  g_autoptr (ImgStorage) file = NULL;
+  gboolean is_old = GPOINTER_TO_UINT (version) == 2;
+  Disk disk;
+
+  options.version = GPOINTER_TO_UINT (version);
+  file = create_file ("qcow2", &options);
+  disk_open (&disk, file, "qcow2", backing);
+  write_pattern (disk.image, CLUSTER, CLUSTER, 1);
+  for (guint i = 0; i < 2; i++)
+    {
+      ImgZeroFlags flags = IMG_ZERO_NO_FALLBACK | (i == 0 ? IMG_ZERO_NONE : IMG_ZERO_UNMAP);
+      ImgError *error = NULL;
+
+      g_assert_false (img_image_write_zeroes (disk.image, CLUSTER + 100, 200, flags, NULL, &error));
+      g_assert_cmpint (error->code, ==, IMG_CODE_ERRNO);
+      g_assert_cmpint (error->system_errno, ==, ENOTSUP);
+      img_error_free (error);
+      assert_pattern (disk.image, CLUSTER, CLUSTER, 1);
+      /* Nothing to do. */
+      g_assert_true (img_image_write_zeroes (disk.image, end, 5 * CLUSTER, flags, NULL, NULL));
+    }
+  g_assert_true (img_image_write_zeroes (disk.image, 2 * CLUSTER, 2 * CLUSTER + 100, IMG_ZERO_NO_FALLBACK, NULL, NULL) ==
+                 FALSE);
+  if (is_old)
+    assert_pattern (disk.image, 2 * CLUSTER, 2 * CLUSTER, 7);
+  else
+    assert_zero (disk.image, 2 * CLUSTER, 2 * CLUSTER);
+  assert_pattern (disk.image, 4 * CLUSTER, CLUSTER, 7);
+  /* The rest of the cluster reads as zero: all of it may become so. */
+  g_assert_true (img_image_write_zeroes (disk.image, 10 * CLUSTER, 512, IMG_ZERO_NO_FALLBACK, NULL, NULL) == !is_old);
+  if (is_old)
+    assert_pattern (disk.image, 10 * CLUSTER, 512, 7);
+  else
+    {
+      g_assert_cmpint (map_at (disk.image, 10 * CLUSTER).kind, ==, IMG_BLOCK_ZERO);
+      assert_zero (disk.image, 10 * CLUSTER, CLUSTER);
+    }
+  disk_close (&disk);
+}
+
 /* W7: after a flush the file alone is complete. */
 static void
 test_w7_flush (void)
@@ -819,6 +867,8 @@ main (int argc, char **argv)
   g_test_add_func ("/write/resize/hides-backing", test_resize_hides_backing);
   g_test_add_data_func ("/write/resize/forgets/raw", "raw", test_resize_forgets);
   g_test_add_data_func ("/write/resize/forgets/qcow2", "qcow2", test_resize_forgets);
+  g_test_add_data_func ("/write/zero-without-fallback/v2", GUINT_TO_POINTER (2), test_zero_without_fallback);
+  g_test_add_data_func ("/write/zero-without-fallback/v3", GUINT_TO_POINTER (3), test_zero_without_fallback);
   g_test_add_func ("/write/resize/ragged", test_resize_ragged);
   g_test_add_func ("/write/resize/l1", test_resize_l1);
   g_test_add_data_func ("/write/preallocate/metadata", GUINT_TO_POINTER (IMG_PREALLOCATE_METADATA),
