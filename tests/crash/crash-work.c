@@ -784,6 +784,24 @@ error_to_problem (const char *what, ImgError *error)
 }
 
 char *
+crash_check_content (const CrashGeometry *geometry,
+                     CrashPages *const *disks,
+                     CrashModel *model,
+                     CrashMoment moment)
+{
+  ImgError *error = NULL;
+  g_autoptr (ImgImage) image = crash_image_open_pages (geometry, disks, FALSE, &error);
+  char *problem;
+
+  if (image == NULL)
+    return error_to_problem ("cannot be opened", error);
+  problem = crash_model_check_image (model, moment, image);
+  if (problem == NULL && geometry->snapshot_size > 0)
+    problem = check_snapshot (geometry, disks);
+  return problem != NULL ? problem : check_bitmaps (geometry, disks, model, image);
+}
+
+char *
 crash_check_disks (const CrashGeometry *geometry,
                    CrashPages *const *disks,
                    CrashModel *model,
@@ -791,18 +809,9 @@ crash_check_disks (const CrashGeometry *geometry,
                    gboolean *leaks)
 {
   gboolean ignored;
-  ImgError *error = NULL;
-  g_autoptr (ImgImage) image = crash_image_open_pages (geometry, disks, FALSE, &error);
-  char *problem;
+  char *problem = crash_check_metadata (geometry, disks, leaks != NULL ? leaks : &ignored);
 
-  if (image == NULL)
-    return error_to_problem ("cannot be opened", error);
-  problem = crash_check_metadata (geometry, disks, leaks != NULL ? leaks : &ignored);
-  if (problem == NULL)
-    problem = crash_model_check_image (model, moment, image);
-  if (problem == NULL && geometry->snapshot_size > 0)
-    problem = check_snapshot (geometry, disks);
-  return problem != NULL ? problem : check_bitmaps (geometry, disks, model, image);
+  return problem != NULL ? problem : crash_check_content (geometry, disks, model, moment);
 }
 
 char *

@@ -91,7 +91,11 @@ char       *crash_work_check  (CrashWork *work) G_GNUC_WARN_UNUSED_RESULT;
 /* The tables of what lies on @disks: by the library's check and by the tests' own. */
 char       *crash_check_metadata (const CrashGeometry *geometry, CrashPages *const *disks, gboolean *leaks)
   G_GNUC_WARN_UNUSED_RESULT;
-/* An image that lies on @disks, opened for reading: its metadata and its content. @leaks is nullable. */
+/* What an image that lies on @disks shows, opened for reading; and its snapshot. */
+char       *crash_check_content (const CrashGeometry *geometry, CrashPages *const *disks,
+                                 CrashModel *model, CrashMoment moment)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* Its metadata and its content. @leaks is nullable. */
 char       *crash_check_disks   (const CrashGeometry *geometry, CrashPages *const *disks,
                                  CrashModel *model, CrashMoment moment, gboolean *leaks)
   G_GNUC_WARN_UNUSED_RESULT;

@@ -383,6 +383,125 @@ test_content_fault (gconstpointer data)
   g_assert_cmpuint (n_found, ==, n_looked);
 }
 
+/* ---- faults of a snapshot ---- */
+
+#define N_SHARED 10 /* clusters */
+
+/* All that the snapshot has is its own by now: the disk does not show it. */
+static void
+witness_init (Patient *patient, guint64 seed)
+{
+  guint64 l1;
+
+  patient->random = crash_random (seed);
+  crash_work_init (&patient->work, crash_geometry_find ("snapshot"), seed);
+  crash_work_do (&patient->work, CRASH_OP_WRITE, 0, N_SHARED * 8);
+  crash_work_steps (&patient->work, &patient->random, 40);
+  crash_work_close (&patient->work);
+  patient->image = crash_pages_new (crash_log_get_content (patient->work.log, CRASH_DISK_IMAGE));
+  l1 = read_word (patient->image, read_word (patient->image, 64));
+  patient->l2 = read_word (patient->image, l1) & OFFSET_MASK;
+}
+
+static guint64
+pick_snapshot_entry (Patient *patient)
+{
+  return patient->l2 + 8 * crash_random_below (&patient->random, N_SHARED);
+}
+
+static guint64
+pick_snapshot_sector (Patient *patient)
+{
+  guint64 cluster = read_word (patient->image, pick_snapshot_entry (patient)) & OFFSET_MASK;
+
+  return cluster + crash_random_below (&patient->random, 8) * CRASH_SECTOR;
+}
+
+static void
+lose_snapshot_byte (Patient *patient)
+{
+  crash_pages_write (patient->image, pick_snapshot_sector (patient) + 256, "\0", 1);
+}
+
+static void
+lose_snapshot_sector (Patient *patient)
+{
+  crash_pages_zero (patient->image, pick_snapshot_sector (patient), CRASH_SECTOR);
+}
+
+/* What is written to the disk must not come up in the snapshot. */
+static void
+show_disk_in_snapshot (Patient *patient)
+{
+  guint8 bytes[CRASH_SECTOR];
+
+  crash_pattern_fill (CRASH_FIRST_VALUE + 1, 0, bytes);
+  crash_pages_write (patient->image, pick_snapshot_sector (patient), bytes, sizeof bytes);
+}
+
+static void
+drop_snapshot_entry (Patient *patient)
+{
+  write_word (patient->image, pick_snapshot_entry (patient), 0);
+}
+
+static void
+swap_snapshot_clusters (Patient *patient)
+{
+  guint64 first = pick_snapshot_entry (patient), second;
+  guint64 entry = read_word (patient->image, first);
+
+  do
+    second = pick_snapshot_entry (patient);
+  while (second == first);
+  write_word (patient->image, first, read_word (patient->image, second));
+  write_word (patient->image, second, entry);
+}
+
+static void
+lose_snapshot_table (Patient *patient)
+{
+  crash_pages_zero (patient->image, patient->l2, CLUSTER);
+}
+
+static const struct
+{
+  const char *name;
+  void (*inject) (Patient *patient);
+} snapshot_faults[] = {
+  { "byte-lost", lose_snapshot_byte },
+  { "sector-lost", lose_snapshot_sector },
+  { "sector-of-disk", show_disk_in_snapshot },
+  { "entry-lost", drop_snapshot_entry },
+  { "clusters-swapped", swap_snapshot_clusters },
+  { "table-lost", lose_snapshot_table },
+};
+
+static void
+test_snapshot_fault (gconstpointer data)
+{
+  guint index = GPOINTER_TO_UINT (data);
+  CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
+
+  for (guint64 seed = 1; seed <= N_PATIENTS; seed++)
+    {
+      Patient patient;
+      g_autofree char *before = NULL;
+      g_autofree char *after = NULL;
+      CrashPages *disks[CRASH_MAX_DISKS] = { NULL };
+
+      witness_init (&patient, seed);
+      disks[CRASH_DISK_IMAGE] = patient.image;
+      before = crash_check_disks (patient.work.geometry, disks, patient.work.model, end, NULL);
+      g_assert_cmpstr (before, ==, NULL);
+      snapshot_faults[index].inject (&patient);
+      after = crash_check_content (patient.work.geometry, disks, patient.work.model, end);
+      g_assert_nonnull (after);
+      g_assert_nonnull (strstr (after, "of the snapshot has changed"));
+      patient_clear (&patient);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -398,6 +517,12 @@ main (int argc, char **argv)
       g_autofree char *path = g_strdup_printf ("/crash/oracle/%s", content_faults[i].name);
 
       g_test_add_data_func (path, GUINT_TO_POINTER (i), test_content_fault);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (snapshot_faults); i++)
+    {
+      g_autofree char *path = g_strdup_printf ("/crash/oracle/snapshot/%s", snapshot_faults[i].name);
+
+      g_test_add_data_func (path, GUINT_TO_POINTER (i), test_snapshot_fault);
     }
   return g_test_run ();
 }

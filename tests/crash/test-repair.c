@@ -28,12 +28,12 @@ typedef struct
 } Clinic;
 
 static void
-repair (ImgStorage *storage, ImgCheckResult *result)
+repair (ImgStorage *storage, ImgRepair mode, ImgCheckResult *result)
 {
   g_autoptr (ImgError) error = NULL;
 
   img_check_result_init (result);
-  if (!img_qcow2_repair (storage, IMG_REPAIR_ALL, result, NULL, &error))
+  if (!img_qcow2_repair (storage, mode, result, NULL, &error))
     g_error ("The repair failed: %s", error->text);
 }
 
@@ -62,7 +62,7 @@ check_interrupted (const CrashState *state, gpointer data)
 
 /* The repair of @state, on disks that log it. */
 static void
-repair_logged (Clinic *clinic, const CrashState *state, CrashMoment moment)
+repair_logged (Clinic *clinic, const CrashState *state, CrashMoment moment, ImgRepair mode)
 {
   const CrashGeometry *geometry = clinic->work->geometry;
   g_autoptr (CrashLog) log = crash_log_new (1);
@@ -79,7 +79,7 @@ repair_logged (Clinic *clinic, const CrashState *state, CrashMoment moment)
   for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
     disks[i] = crash_log_add_disk (log, "x", crash_pages_copy (state->disks[i]));
   crash_log_start (log);
-  repair (disks[CRASH_DISK_IMAGE], &result);
+  repair (disks[CRASH_DISK_IMAGE], mode, &result);
   g_assert_cmpuint (result.corruptions, ==, 0);
   g_assert_cmpuint (result.leaks, ==, 0);
   problem = crash_check_qcow2 (geometry, crash_log_get_content (log, CRASH_DISK_IMAGE), &n_leaks);
@@ -95,7 +95,7 @@ repair_logged (Clinic *clinic, const CrashState *state, CrashMoment moment)
   clinic->n_states += crash_states_run (log, &options, check_interrupted, &interrupted);
 
   repaired = crash_pages_copy (contents[CRASH_DISK_IMAGE]);
-  repair (disks[CRASH_DISK_IMAGE], &again);
+  repair (disks[CRASH_DISK_IMAGE], mode, &again);
   g_assert_cmpuint (again.leaks_fixed + again.corruptions_fixed, ==, 0);
   g_assert_true (crash_pages_equal (repaired, contents[CRASH_DISK_IMAGE]));
   for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
@@ -109,9 +109,137 @@ repair_state (const CrashState *state, const CrashGeometry *geometry, gpointer d
   Clinic *clinic = data;
   CrashMoment moment = crash_model_at_crash (clinic->work->model, state->time);
 
-  clinic->n_dirty += crash_image_is_dirty (geometry, state->disks[CRASH_DISK_IMAGE]);
-  repair_logged (clinic, state, moment);
+  if (crash_image_is_dirty (geometry, state->disks[CRASH_DISK_IMAGE]))
+    {
+      clinic->n_dirty++;
+      repair_logged (clinic, state, moment, IMG_REPAIR_ALL);
+    }
+  else
+    {
+      repair_logged (clinic, state, moment, clinic->n_repaired % 3 == 0 ? IMG_REPAIR_LEAKS : IMG_REPAIR_ALL);
+    }
   clinic->n_repaired++;
+}
+
+/* ---- the snapshot table ---- */
+
+/* The entry of the one snapshot, whose extra data has 16 bytes. */
+#define ENTRY_LENGTH_AT 36
+#define EXTRA_AT 40
+#define REST_AT (EXTRA_AT + 16)
+
+/* Another length of the extra data; what was there stays as far as it fits. */
+static void
+set_extra_length (CrashPages *image, guint32 length)
+{
+  g_autofree guint8 *extra = g_malloc0 (MAX (length, 16));
+  guint64 entry;
+  guint32 stored = GUINT32_TO_BE (length);
+  guint8 rest[8];
+
+  crash_pages_read (image, 64, &entry, sizeof entry);
+  entry = GUINT64_FROM_BE (entry);
+  crash_pages_read (image, entry + EXTRA_AT, extra, 16);
+  crash_pages_read (image, entry + REST_AT, rest, sizeof rest);
+  crash_pages_write (image, entry + ENTRY_LENGTH_AT, &stored, sizeof stored);
+  crash_pages_write (image, entry + EXTRA_AT, extra, length);
+  crash_pages_write (image, entry + EXTRA_AT + length, rest, sizeof rest);
+}
+
+typedef struct
+{
+  CrashWork *work;
+  gboolean may_be_refused; /* the snapshot, as before the repair */
+  guint n_unreadable;
+} TableRepair;
+
+/* The table is the old one or the new one: nothing else has changed, and nothing is counted too low. */
+static gboolean
+check_table_interrupted (const CrashState *state, gpointer data)
+{
+  TableRepair *self = data;
+  const CrashGeometry *geometry = self->work->geometry;
+  CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
+  guint64 n_leaks;
+  g_autofree char *problem = crash_check_qcow2 (geometry, state->disks[CRASH_DISK_IMAGE], &n_leaks);
+
+  if (problem == NULL && self->may_be_refused)
+    {
+      g_autoptr (ImgImage) image = crash_image_open_snapshot (geometry, state->disks, NULL);
+
+      if (image == NULL)
+        {
+          self->n_unreadable++;
+          return TRUE;
+        }
+    }
+  if (problem == NULL)
+    problem = crash_check_content (geometry, state->disks, self->work->model, end);
+  if (problem == NULL)
+    return TRUE;
+  crash_state_print (state);
+  g_error ("%s: after a power cut while the snapshot table was repaired: %s", geometry->name, problem);
+}
+
+static guint64
+repair_table (CrashWork *work, guint32 extra_length, guint64 seed)
+{
+  const CrashGeometry *geometry = work->geometry;
+  g_autoptr (CrashLog) log = crash_log_new (seed);
+  CrashStatesOptions options = { .seed = seed, .n_random = 40 };
+  TableRepair self = { work, FALSE, 0 };
+  CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
+  CrashPages *pages = crash_pages_copy (crash_log_get_content (work->log, CRASH_DISK_IMAGE));
+  CrashPages *contents[CRASH_MAX_DISKS] = { pages };
+  g_autoptr (ImgImage) image = NULL;
+  g_auto (ImgCheckResult) result = { 0 };
+  g_autofree char *problem = NULL;
+  ImgStorage *disk;
+  guint64 n_states;
+
+  set_extra_length (pages, extra_length);
+  image = crash_image_open_snapshot (geometry, contents, NULL);
+  self.may_be_refused = image == NULL;
+  disk = crash_log_add_disk (log, "x", pages);
+  crash_log_start (log);
+  repair (disk, IMG_REPAIR_ALL, &result);
+  g_assert_cmpuint (result.corruptions, ==, 0);
+  g_assert_cmpuint (result.corruptions_fixed, >, 0);
+  contents[0] = crash_log_get_content (log, CRASH_DISK_IMAGE);
+  problem = crash_check_disks (geometry, contents, work->model, end, NULL);
+  if (problem != NULL)
+    g_error ("%s: after the snapshot table was repaired: %s", geometry->name, problem);
+  n_states = crash_states_run (log, &options, check_table_interrupted, &self);
+  /* Otherwise none of the states had the old table. */
+  g_assert_true (self.may_be_refused == (self.n_unreadable > 0));
+  g_assert_cmpuint (self.n_unreadable, <, n_states);
+  img_storage_unref (disk);
+  return n_states;
+}
+
+static void
+test_snapshot_table (gconstpointer data)
+{
+  static const guint32 lengths[] = { 0, 8, 1500 };
+  const CrashGeometry *geometry = crash_geometry_find (data);
+  guint64 n_states = 0;
+
+  for (guint64 seed = 1; seed <= 6; seed++)
+    {
+      CrashRandom random = crash_random (seed);
+      CrashWork work;
+
+      crash_work_init (&work, geometry, seed);
+      work.keeps_size = TRUE; /* what an entry does not say is as the disk has it now */
+      crash_work_steps (&work, &random, 60);
+      crash_work_close (&work);
+      for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
+        if (lengths[i] + 128 < crash_geometry_cluster (geometry))
+          n_states += repair_table (&work, lengths[i], seed);
+      crash_work_clear (&work);
+    }
+  g_test_message ("%s: %d states", geometry->name, (int) n_states);
+  g_assert_cmpuint (n_states, >=, 200);
 }
 
 static void
@@ -146,11 +274,159 @@ test_repair (gconstpointer data)
   g_assert_cmpuint (clinic.n_states, >=, clinic.n_repaired);
 }
 
+/* ---- damage ---- */
+
+static guint64
+read_word (CrashPages *image, guint64 offset)
+{
+  guint64 word;
+
+  crash_pages_read (image, offset, &word, sizeof word);
+  return GUINT64_FROM_BE (word);
+}
+
+static void
+write_word (CrashPages *image, guint64 offset, guint64 value)
+{
+  guint64 word = GUINT64_TO_BE (value);
+
+  crash_pages_write (image, offset, &word, sizeof word);
+}
+
+#define REFCOUNT_TABLE_AT 48
+#define L1_AT 40
+#define OFFSET_MASK ((guint64) 0x00fffffffffffe00)
+#define COPIED ((guint64) 1 << 63)
+
+/* Some bytes of the first refcount block become small numbers: too low, too high, or right. */
+static void
+garble_refcounts (CrashPages *image, CrashRandom *random)
+{
+  guint64 block = read_word (image, read_word (image, REFCOUNT_TABLE_AT));
+
+  for (guint i = 0; i < 8; i++)
+    {
+      guint8 byte = (guint8) crash_random_below (random, 4);
+
+      crash_pages_write (image, block + crash_random_below (random, 60), &byte, 1);
+    }
+}
+
+/* All refcounts must be counted anew. */
+static void
+drop_refcount_block (CrashPages *image, CrashRandom *random)
+{
+  write_word (image, read_word (image, REFCOUNT_TABLE_AT), 0);
+}
+
+static void
+flip_copied (CrashPages *image, CrashRandom *random)
+{
+  guint64 table = read_word (image, read_word (image, L1_AT)) & OFFSET_MASK;
+
+  for (guint64 at = table; at < table + 128; at += 8)
+    if ((read_word (image, at) & OFFSET_MASK) && !(read_word (image, at) & 1) && !(read_word (image, at) & COPIED >> 1))
+      write_word (image, at, read_word (image, at) ^ COPIED);
+}
+
+static void (*const damages[]) (CrashPages *image, CrashRandom *random) = {
+  garble_refcounts,
+  drop_refcount_block,
+  flip_copied,
+};
+
+typedef struct
+{
+  CrashWork *work;
+  guint64 n_states;
+} Interruption;
+
+/* The guest sees what it saw, and the next repair ends what this one began. */
+static gboolean
+check_damaged (const CrashState *state, gpointer data)
+{
+  Interruption *self = data;
+  const CrashGeometry *geometry = self->work->geometry;
+  CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
+  g_autofree char *problem = crash_check_content (geometry, state->disks, self->work->model, end);
+
+  if (problem == NULL)
+    {
+      ImgStorage *disk = crash_pages_storage_new (state->disks[CRASH_DISK_IMAGE], "x", TRUE);
+      g_auto (ImgCheckResult) result = { 0 };
+      gboolean leaks;
+
+      repair (disk, IMG_REPAIR_ALL, &result);
+      img_storage_unref (disk);
+      problem = crash_check_disks (geometry, state->disks, self->work->model, end, &leaks);
+      if (problem == NULL && leaks)
+        problem = g_strdup ("a second repair leaves leaks");
+    }
+  if (problem != NULL)
+    {
+      crash_state_print (state);
+      g_error ("%s: after a power cut while damage was repaired: %s", geometry->name, problem);
+    }
+  return TRUE;
+}
+
+static void
+repair_damage (Interruption *self, guint damage, CrashRandom *random)
+{
+  const CrashGeometry *geometry = self->work->geometry;
+  g_autoptr (CrashLog) log = crash_log_new (1);
+  CrashStatesOptions options = { .seed = damage + 1, .n_random = 20, .max_states = 60 };
+  CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
+  CrashPages *pages = crash_pages_copy (crash_log_get_content (self->work->log, CRASH_DISK_IMAGE));
+  CrashPages *contents[CRASH_MAX_DISKS] = { NULL };
+  g_auto (ImgCheckResult) result = { 0 };
+  g_autofree char *problem = NULL;
+  gboolean leaks;
+  ImgStorage *disk;
+
+  damages[damage](pages, random);
+  disk = crash_log_add_disk (log, "x", pages);
+  crash_log_start (log);
+  repair (disk, IMG_REPAIR_ALL, &result);
+  contents[0] = crash_log_get_content (log, CRASH_DISK_IMAGE);
+  problem = crash_check_disks (geometry, contents, self->work->model, end, &leaks);
+  if (problem != NULL || leaks)
+    g_error ("%s: after damage %u was repaired: %s", geometry->name, damage, problem != NULL ? problem : "leaks");
+  self->n_states += crash_states_run (log, &options, check_damaged, self);
+  img_storage_unref (disk);
+}
+
+static void
+test_damage (gconstpointer data)
+{
+  const CrashGeometry *geometry = crash_geometry_find (data);
+  CrashWork work;
+  Interruption self = { &work, 0 };
+
+  for (guint64 seed = 1; seed <= 5; seed++)
+    {
+      CrashRandom random = crash_random (seed);
+
+      crash_work_init (&work, geometry, seed);
+      crash_work_steps (&work, &random, 60);
+      crash_work_do (&work, CRASH_OP_WRITE, 0, crash_model_get_size (work.model) / 2);
+      crash_work_close (&work);
+      for (guint damage = 0; damage < G_N_ELEMENTS (damages); damage++)
+        repair_damage (&self, damage, &random);
+      crash_work_clear (&work);
+    }
+  g_test_message ("%s: %d states", geometry->name, (int) self.n_states);
+  g_assert_cmpuint (self.n_states, >=, 100);
+}
+
 int
 main (int argc, char **argv)
 {
   static const char *const disks[] = { "512",  "4k",         "growth",      "reftable",      "backing",
-                                       "backing-v2", "data-file",  "subclusters", "lazy", "refcount-1-bit" };
+                                       "backing-v2", "data-file",  "subclusters", "lazy", "refcount-1-bit",
+                                       "snapshot", "snapshot-2-bit" };
+  static const char *const damaged[] = { "512", "4k", "backing", "subclusters", "snapshot", "snapshot-2-bit" };
+  static const char *const with_snapshot[] = { "snapshot", "snapshot-2-bit" };
 
   g_test_init (&argc, &argv, NULL);
   if (argc > 1)
@@ -160,6 +436,18 @@ main (int argc, char **argv)
       g_autofree char *path = g_strdup_printf ("/crash/repair/%s", disks[i]);
 
       g_test_add_data_func (path, disks[i], test_repair);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (with_snapshot); i++)
+    {
+      g_autofree char *path = g_strdup_printf ("/crash/repair/table/%s", with_snapshot[i]);
+
+      g_test_add_data_func (path, with_snapshot[i], test_snapshot_table);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (damaged); i++)
+    {
+      g_autofree char *path = g_strdup_printf ("/crash/repair/damage/%s", damaged[i]);
+
+      g_test_add_data_func (path, damaged[i], test_damage);
     }
   return g_test_run ();
 }
