@@ -591,6 +591,89 @@ test_hostile (Fixture *fixture, gconstpointer user_data)
   }
 }
 
+/* The whole disk, by reading it; FALSE: it cannot be read. */
+static gboolean
+read_disk (ImgImage *image, guint8 *buffer, guint64 size)
+{
+  memset (buffer, 0, size);
+  return img_image_read (image, 0, buffer, img_image_get_size (image), NULL, NULL);
+}
+
+static gsize
+first_difference (const guint8 *first, const guint8 *second, gsize size)
+{
+  gsize at = 0;
+
+  while (at < size && first[at] == second[at])
+    at++;
+  return at;
+}
+
+#define MUTANT_SIZE (2 * IMG_MIB)
+#define N_MUTANTS 600
+
+/* Images with some bits of their metadata turned over: what is said of them is true. */
+static void
+test_mutants (Fixture *fixture, gconstpointer user_data)
+{
+  g_autoptr (ImgStorage) storage = build_qcow2 (MUTANT_SIZE, 1);
+  g_autoptr (ImgImage) image = open_qcow2 (storage);
+  g_autofree guint8 *plain = g_malloc (MUTANT_SIZE);
+  g_autofree guint8 *found = g_malloc (MUTANT_SIZE);
+  g_autoptr (GRand) rand = g_rand_new_with_seed (20);
+  guint n[IMG_COMPARISON_SIZE + 1] = { 0 };
+  g_autofree guint8 *bytes = NULL;
+  guint64 length;
+
+  g_assert_true (img_storage_get_size (storage, &length, NULL));
+  bytes = g_malloc (length);
+  g_assert_true (img_storage_read (storage, 0, bytes, length, NULL));
+  g_assert_true (read_disk (image, plain, MUTANT_SIZE));
+  for (guint i = 0; i < N_MUTANTS; i++)
+    {
+      ImgImageOptions options = { .driver = img_driver_find ("qcow2") };
+      ImgCompareOptions compare_options = { .n_threads = 1 + i % 4 };
+      g_autofree guint8 *copy = g_memdup2 (bytes, length);
+      g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+      g_autoptr (ImgStorage) mutant_storage = NULL;
+      g_autoptr (ImgImage) mutant = NULL;
+      g_autoptr (GBytes) mutant_bytes = NULL;
+      g_autoptr (ImgError) error = NULL;
+      ImgCompareResult result;
+
+      for (guint k = g_rand_int_range (rand, 1, 4); k > 0; k--)
+        copy[g_rand_int_range (rand, 24, (gint) length)] ^= (guint8) (1u << g_rand_int_range (rand, 0, 8));
+      mutant_bytes = g_bytes_new_take (g_steal_pointer (&copy), length);
+      mutant_storage = img_memory_storage_new (mutant_bytes);
+      mutant = img_image_open (mutant_storage, &options, NULL, NULL);
+      if (mutant == NULL || !img_image_open_references (mutant, policy, NULL, NULL) ||
+          img_image_get_size (mutant) > MUTANT_SIZE)
+        continue;
+      if (!img_compare (image, mutant, &compare_options, NULL, NULL, &result, &error))
+        {
+          g_assert_false (read_disk (mutant, found, MUTANT_SIZE));
+          n[IMG_COMPARISON_NONE]++;
+          continue;
+        }
+      n[result.comparison]++;
+      /* What cannot be read may lie behind the first difference. */
+      if (read_disk (mutant, found, MUTANT_SIZE))
+        {
+          gsize at = first_difference (plain, found, MUTANT_SIZE);
+
+          g_assert_true ((result.comparison == IMG_COMPARISON_IDENTICAL) == (at == MUTANT_SIZE));
+          g_assert_cmpuint (result.offset, ==, at < MUTANT_SIZE ? at : 0);
+        }
+      else
+        g_assert_cmpint (result.comparison, ==, IMG_COMPARISON_CONTENT);
+    }
+  g_assert_cmpuint (n[IMG_COMPARISON_NONE], >, 2);
+  g_assert_cmpuint (n[IMG_COMPARISON_IDENTICAL], >, 10);
+  g_assert_cmpuint (n[IMG_COMPARISON_CONTENT], >, 10);
+  g_test_message ("%u failed, %u identical, %u different", n[IMG_COMPARISON_NONE],
+                  n[IMG_COMPARISON_IDENTICAL], n[IMG_COMPARISON_CONTENT]);
+}
+
 /* The pool has one worker and this job is its coordinator. */
 static void
 test_small_pool (Fixture *fixture, gconstpointer user_data)
@@ -622,6 +705,7 @@ main (int argc, char **argv)
   ADD_TEST ("/compare/no-memory", test_no_memory);
   ADD_TEST ("/compare/cancel", test_cancel);
   ADD_TEST ("/compare/hostile", test_hostile);
+  ADD_TEST ("/compare/mutants", test_mutants);
   ADD_TEST ("/compare/small-pool", test_small_pool);
   return g_test_run ();
 }
