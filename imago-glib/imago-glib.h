@@ -30,7 +30,9 @@
 #include <imago-glib/imago-image.h>
 #include <imago-glib/imago-inspection.h>
 #include <imago-glib/imago-job.h>
+#include <imago-glib/imago-commit-job.h>
 #include <imago-glib/imago-convert-job.h>
+#include <imago-glib/imago-rebase-job.h>
 #include <imago-glib/imago-resize-job.h>
 #include <imago-glib/imago-compare-job.h>
 #include <imago-glib/imago-measurement.h>

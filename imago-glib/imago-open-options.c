@@ -43,6 +43,7 @@ struct _ImagoOpenOptions
   guint64 decoded_cache_size;
   guint max_depth;
   guint max_files;
+  guint writable_backing;
 };
 
 G_DEFINE_FINAL_TYPE (ImagoOpenOptions, imago_open_options, G_TYPE_OBJECT)
@@ -61,6 +62,7 @@ enum
   PROP_DECODED_CACHE_SIZE,
   PROP_MAX_DEPTH,
   PROP_MAX_FILES,
+  PROP_WRITABLE_BACKING,
   N_PROPS
 };
 
@@ -112,6 +114,9 @@ imago_open_options_get_property (GObject *object,
     case PROP_MAX_FILES:
       g_value_set_uint (value, self->max_files);
       break;
+    case PROP_WRITABLE_BACKING:
+      g_value_set_uint (value, self->writable_backing);
+      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property_id, pspec);
     }
@@ -146,6 +151,9 @@ set_plain_property (ImagoOpenOptions *self,
       break;
     case PROP_MAX_FILES:
       self->max_files = g_value_get_uint (value);
+      break;
+    case PROP_WRITABLE_BACKING:
+      self->writable_backing = g_value_get_uint (value);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (self, property_id, pspec);
@@ -345,6 +353,18 @@ imago_open_options_class_init (ImagoOpenOptionsClass *klass)
    */
   properties[PROP_MAX_FILES] = g_param_spec_uint (
     "max-files", "Max files", "How many files an image may use", 0, G_MAXUINT, 0, flags);
+  /**
+   * ImagoOpenOptions:writable-backing:
+   *
+   * Which of the images below is opened for writing, too, as #ImagoCommitJob needs it: 1 for the backing image, 2 for the
+   * one below that, and so on; 0 for none. The policy is asked for a file that can be written. The image is closed together
+   * with the one above it.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_WRITABLE_BACKING] =
+    g_param_spec_uint ("writable-backing", "Writable backing", "Which image below is opened for writing", 0,
+                       G_MAXUINT, 0, flags);
 
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
@@ -519,6 +539,7 @@ imago_open_options_fill (ImagoOpenOptions *self, ImgImageOptions *out)
   out->decoded_cache_size = MIN (self->decoded_cache_size, G_MAXSIZE);
   out->max_depth = self->max_depth;
   out->max_files = self->max_files;
+  out->writable_backing = self->writable_backing;
 }
 
 const char *

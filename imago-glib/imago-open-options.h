@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 #define IMAGO_TYPE_OPEN_OPTIONS (imago_open_options_get_type ())
 
 /* Properties: format-name, snapshot, writable, reference-policy, defer-references, allow-device,
- * metadata-cache-size, decoded-cache-size, max-depth, max-files. */
+ * metadata-cache-size, decoded-cache-size, max-depth, max-files, writable-backing. */
 IMAGO_AVAILABLE_IN_1_0
 G_DECLARE_FINAL_TYPE (ImagoOpenOptions, imago_open_options, IMAGO, OPEN_OPTIONS, GObject)
 

@@ -18,6 +18,7 @@
 static const ToolCommand *const commands[] = {
   &tool_command_bench,
   &tool_command_check,
+  &tool_command_commit,
   &tool_command_compact,
   &tool_command_compare,
   &tool_command_convert,
@@ -29,6 +30,7 @@ static const ToolCommand *const commands[] = {
   &tool_command_io,
   &tool_command_map,
   &tool_command_measure,
+  &tool_command_rebase,
   &tool_command_resize,
   &tool_command_snapshot,
 };

@@ -12,6 +12,7 @@ G_BEGIN_DECLS
 
 extern const ToolCommand tool_command_bench;
 extern const ToolCommand tool_command_check;
+extern const ToolCommand tool_command_commit;
 extern const ToolCommand tool_command_compact;
 extern const ToolCommand tool_command_compare;
 extern const ToolCommand tool_command_convert;
@@ -23,6 +24,7 @@ extern const ToolCommand tool_command_inspect;
 extern const ToolCommand tool_command_io;
 extern const ToolCommand tool_command_map;
 extern const ToolCommand tool_command_measure;
+extern const ToolCommand tool_command_rebase;
 extern const ToolCommand tool_command_resize;
 extern const ToolCommand tool_command_snapshot;
 

@@ -25,6 +25,7 @@ typedef struct
   ToolReferences references;
   gboolean writable;
   gboolean image_opts;  /* TRUE: what is opened is no file name but a list of options */
+  guint writable_backing; /* the image so far below is written, too; 0: none */
   gboolean force_share; /* TRUE: somebody may be writing to it */
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
 } ToolOpen;

@@ -964,6 +964,43 @@ tap.test('compact-job', () => withFolder(folder => {
     equal(job.run_finish(wait(callback => job.run_async(NORMAL, null, callback))), true);
     truth(job.get_bytes_freed() >= 524288, 'all of it was zero');
     image.close(null);
+
+tap.test('commit-and-rebase', () => withFolder(folder => {
+    const policy = Imago.SameDirectoryPolicy.new();
+    const create = (name, more) => Imago.Image.create(Gio.File.new_for_path(`${folder}/${name}`),
+        new Imago.CreateOptions({format_name: 'qcow2', size: 1048576, ...more}), null);
+    const openTop = more => Imago.Image.open(Gio.File.new_for_path(`${folder}/top.qcow2`),
+        new Imago.OpenOptions({format_name: 'qcow2', reference_policy: policy, writable: true, ...more}), null);
+    create('base.qcow2', {}).close(null);
+    create('top.qcow2', {
+        backing_file: Gio.File.new_for_path(`${folder}/base.qcow2`), backing_format: 'qcow2',
+        reference_policy: policy,
+    }).close(null);
+    let top = openTop({writable_backing: 1});
+    top.write_bytes(0, new GLib.Bytes(new Uint8Array(65536).fill(7)), null);
+    const commit = Imago.CommitJob.new(top, top.dup_backing());
+    commit.set_keep(true);
+    commit.set_rate(1e12);
+    equal([commit.keep, commit.rate], [true, 1e12]);
+    equal(commit.run(null), true);
+    const again = new Imago.CommitJob({image: top});
+    equal(again.run_finish(wait(callback => again.run_async(NORMAL, null, callback))), true);
+    equal(top.dup_backing().read_bytes(65535, 1, null).toArray()[0], 7);
+    top.close(null);
+    top = openTop({});
+    const rebase = Imago.RebaseJob.new(top, null, null, null);
+    rebase.set_compress(true);
+    rebase.set_rate(1e12);
+    equal([rebase.compress, rebase.rate, rebase.name_only], [true, 1e12, false]);
+    equal(rebase.run(null), true);
+    top.close(null);
+    top = openTop({});
+    equal(top.query_info(null).get_backing_filename(), null);
+    equal(top.read_bytes(65535, 1, null).toArray()[0], 7);
+    const rename = Imago.RebaseJob.new(top, null, 'base.qcow2', 'qcow2');
+    rename.set_name_only(true);
+    equal(rename.run_finish(wait(callback => rename.run_async(NORMAL, null, callback))), true);
+    top.close(null);
 }));
 
 // ---- all of it ----

@@ -1435,6 +1435,89 @@ def compact_job():
         fails(Imago.Error.READ_ONLY, Imago.CompactJob.new(Imago.Image.open(file, options(), None)).run, None)
 
 
+@tap.test
+def commit_and_rebase():
+    with Folder() as folder:
+        def create(name, **keywords):
+            return Imago.Image.create(Gio.File.new_for_path(str(folder / name)),
+                                      Imago.CreateOptions(format_name='qcow2', **keywords), None)
+
+        def open_top(**keywords):
+            return Imago.Image.open(Gio.File.new_for_path(str(folder / 'top.qcow2')),
+                                    Imago.OpenOptions(format_name='qcow2', reference_policy=policy, **keywords), None)
+
+        policy = Imago.SameDirectoryPolicy.new()
+        base = create('base.qcow2', size=MIB)
+        base.write_bytes(0, GLib.Bytes.new(b'a' * 200000), None)
+        base.close(None)
+        other = create('other.qcow2', size=MIB)
+        other.write_bytes(MIB - 65536, GLib.Bytes.new(b'z' * 65536), None)
+        other.close(None)
+        create('top.qcow2', size=MIB, backing_file=Gio.File.new_for_path(str(folder / 'base.qcow2')),
+               backing_format='qcow2', reference_policy=policy).close(None)
+
+        top = open_top(writable=True)
+        top.write_bytes(100000, GLib.Bytes.new(b'b' * 100000), None)
+        digest = digest_of(top)
+        fails(Imago.Error.READ_ONLY, Imago.CommitJob.new(top, None).run, None)
+        fails(Imago.Error.READ_ONLY, Imago.CommitJob.new(top, top.dup_backing()).run, None)
+        top.close(None)
+        fails(Imago.Error.CLOSED, Imago.CommitJob.new(top, None).run, None)
+        fails(Imago.Error.FAILED, Imago.CommitJob().run, None)
+
+        top = open_top(writable=True, writable_backing=1)
+        base = top.dup_backing()
+        job = Imago.CommitJob.new(top, base)
+        job.set_keep(True)
+        job.set_rate(1 << 40)
+        tap.equal((job.props.image, job.props.target, job.props.keep, job.props.rate), (top, base, True, 1 << 40))
+        tap.true(job.run(None), 'ran')
+        tap.true(job.get_bytes_done() == job.get_bytes_total() > 0, 'progress')
+        tap.equal(digest_of(base), digest)
+        tap.equal(top.map(100000, 1, Imago.MapFlags.TOP_ONLY, None).get_kind(), Imago.ExtentKind.DATA)
+        job = Imago.CommitJob(image=top, threads=1)
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+        tap.equal(top.map(100000, 1, Imago.MapFlags.TOP_ONLY, None).get_kind(), Imago.ExtentKind.UNALLOCATED)
+        tap.equal(digest_of(top), digest)
+        cancellable = Gio.Cancellable.new()
+        cancellable.cancel()
+        fails(Gio.IOErrorEnum.CANCELLED, Imago.CommitJob.new(top, None).run, cancellable, domain=Gio.io_error_quark())
+        top.close(None)
+        fails(Imago.Error.CLOSED, base.read_bytes, 0, 1, None)
+
+        def open_other():
+            return Imago.Image.open(Gio.File.new_for_path(str(folder / 'other.qcow2')),
+                                    Imago.OpenOptions(format_name='qcow2'), None)
+
+        top = open_top(writable=True)
+        other = open_other()
+        fails(Imago.Error.INVALID_OPTION, Imago.RebaseJob.new(top, other, 'other.qcow2', None).run, None)
+        job = Imago.RebaseJob.new(top, other, 'other.qcow2', 'qcow2')
+        job.set_compress(True)
+        job.set_rate(1 << 40)
+        tap.equal((job.props.backing, job.props.backing_name, job.props.backing_format, job.props.compress,
+                   job.props.rate, job.props.name_only), (other, 'other.qcow2', 'qcow2', True, 1 << 40, False))
+        tap.true(job.run(None), 'ran')
+        top.close(None)
+        other.close(None)
+        top = open_top(writable=True)
+        tap.equal(top.query_info(None).get_backing_filename(), 'other.qcow2')
+        tap.equal(digest_of(top), digest)
+        job = Imago.RebaseJob(image=top, threads=1)
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+        top.close(None)
+        top = open_top(writable=True, defer_references=True)
+        tap.equal(top.query_info(None).get_backing_filename(), None)
+        job = Imago.RebaseJob.new(top, None, 'gone.raw', 'raw')
+        job.set_name_only(True)
+        tap.true(job.run(None), 'ran')
+        top.close(None)
+        fails(Imago.Error.CLOSED, Imago.RebaseJob.new(top, None, None, None).run, None)
+        fails(Imago.Error.FAILED, Imago.RebaseJob().run, None)
+        info = open_top(defer_references=True).query_info(None)
+        tap.equal((info.get_backing_filename(), info.get_backing_format_name()), ('gone.raw', 'raw'))
+
+
 # ---- all of it ----
 
 @tap.test
