@@ -24,6 +24,8 @@
 
 #ifdef HAVE_ISAL
 #include <isa-l/igzip_lib.h>
+
+#include "img-vector-state.h"
 #endif
 
 #include "img-deflate.h"
@@ -178,6 +180,7 @@ decode_part_fast (Decoder *decoder,
                   gsize wanted)
 {
   struct inflate_state *state = decoder->partial;
+  int result;
 
   if (state == NULL)
     state = decoder->partial = g_new (struct inflate_state, 1);
@@ -189,8 +192,10 @@ decode_part_fast (Decoder *decoder,
   state->avail_in = (uint32_t) stored_length;
   state->next_out = plain;
   state->avail_out = (uint32_t) wanted;
+  result = isal_inflate_stateless (state);
+  img_vector_state_clear ();
   /* The output is full before the stream ends, or just then. */
-  switch (isal_inflate_stateless (state))
+  switch (result)
     {
     case ISAL_DECOMP_OK:
     case ISAL_OUT_OVERFLOW:
