@@ -368,6 +368,7 @@ imago_image_open_storage (ImagoStorage *storage,
                           GCancellable *cancellable,
                           GError **error)
 {
+  ImagoRequestWork work = { .run = run_open, .free_data = opening_free, .free_result = opened_free };
   Opening *opening;
   Opened *opened;
 
@@ -378,8 +379,14 @@ imago_image_open_storage (ImagoStorage *storage,
 
   opening = opening_new (options);
   opening->storage = imago_storage_dup_core (storage);
-  opened = imago_request_run (run_open, opening, cancellable, error);
-  opening_free (opening);
+  work.data = opening;
+  if (opening->storage->may_hang)
+    opened = imago_request_run_apart (&work, cancellable, error);
+  else
+    {
+      opened = imago_request_run (run_open, opening, cancellable, error);
+      opening_free (opening);
+    }
   return make_image (opened, g_object_ref (storage));
 }
 

@@ -97,6 +97,16 @@ gpointer imago_image_call (ImagoImage *self,
                            ImagoImageCall *call,
                            GCancellable *cancellable,
                            GError **error);
+/* The same for a call that changes nothing: if a storage of the image may never answer, it can be cancelled
+ * nevertheless. @run writes to no memory but its result. */
+gpointer imago_image_call_to_read (ImagoImage *self,
+                                   ImagoRequestFunc run,
+                                   ImagoImageCall *call,
+                                   GDestroyNotify free_result,
+                                   GCancellable *cancellable,
+                                   GError **error);
+/* Whether that is so. */
+gboolean imago_image_may_hang (ImagoImage *self);
 /* On a worker; takes @task. @free_data, if there is one, is given call->data. */
 void imago_image_call_async (ImagoImage *self,
                              GTask *task,

@@ -355,6 +355,62 @@ queued_call_free (gpointer data)
   g_free (queued);
 }
 
+gboolean
+imago_image_may_hang (ImagoImage *self)
+{
+  ImgEpochTicket ticket;
+  ImgImage *core = imago_image_state_enter (self->state, &ticket);
+  gboolean may_hang;
+
+  if (core == NULL)
+    return FALSE;
+  may_hang = img_image_may_hang (core);
+  imago_image_state_leave (self->state, ticket);
+  return may_hang;
+}
+
+/* With a hold on the image, for as long as the work takes. */
+static gpointer
+call_apart (ImagoImage *self,
+            ImagoRequestFunc run,
+            const ImagoImageCall *call,
+            GDestroyNotify free_result,
+            GCancellable *cancellable,
+            GError **error)
+{
+  ImagoRequestWork work = { .run = run, .free_data = queued_call_free, .free_result = free_result };
+  ImgError *core_error = NULL;
+  ImgEpochTicket ticket;
+  QueuedCall *queued;
+
+  if (imago_image_state_enter_to_wait (self->state, &ticket, &core_error) == NULL)
+    {
+      imago_error_take (error, core_error);
+      return NULL;
+    }
+  imago_image_state_hold (self->state); /* it is not closed as long as somebody is inside */
+  queued = g_new (QueuedCall, 1);
+  *queued = (QueuedCall) { *call, NULL };
+  queued->call.state = self->state;
+  queued->call.core = self->state->core;
+  imago_image_state_leave (self->state, ticket);
+  work.data = queued;
+  return imago_request_run_apart (&work, cancellable, error);
+}
+
+gpointer
+imago_image_call_to_read (ImagoImage *self,
+                          ImagoRequestFunc run,
+                          ImagoImageCall *call,
+                          GDestroyNotify free_result,
+                          GCancellable *cancellable,
+                          GError **error)
+{
+  if (G_LIKELY (cancellable == NULL) || !imago_image_may_hang (self))
+    return imago_image_call (self, run, call, cancellable, error);
+  return call_apart (self, run, call, free_result, cancellable, error);
+}
+
 void
 imago_image_call_async (ImagoImage *self,
                         GTask *task,

@@ -491,6 +491,27 @@ run_read_bytes (gpointer data, ImgCancel *cancel, ImgError **error)
   return NULL;
 }
 
+/* Into memory of the caller's by way of memory that nobody has to wait for. */
+static gboolean
+read_by_way (ImagoImage *self,
+             guint64 offset,
+             const struct iovec *vectors,
+             guint n_vectors,
+             GCancellable *cancellable,
+             GError **error)
+{
+  ImagoImageCall call = { .offset = offset, .length = img_iov_size (vectors, n_vectors) };
+  ImgIovCursor cursor = img_iov_cursor (vectors, n_vectors);
+  g_autoptr (GBytes) bytes = NULL;
+
+  bytes = imago_image_call_to_read (self, run_read_bytes, &call, (GDestroyNotify) g_bytes_unref, cancellable, error);
+  if (bytes == NULL)
+    return FALSE;
+  if (call.length > 0)
+    img_iov_cursor_copy (&cursor, g_bytes_get_data (bytes, NULL), (gsize) call.length);
+  return TRUE;
+}
+
 /* Connecting to a cancellable costs as much as a hot read: what needs no waiting is read without.
  */
 static gboolean
@@ -515,8 +536,11 @@ read_cancellable (ImagoImage *self,
         result = img_image_try_read (core, offset, buffer, count, NULL);
       imago_image_state_leave (self->state, ticket);
     }
-  return result == IMG_TRY_DONE ||
-         imago_image_call (self, run_read_at, &call, cancellable, error) != NULL;
+  if (result == IMG_TRY_DONE)
+    return TRUE;
+  if (imago_image_may_hang (self))
+    return read_by_way (self, offset, &(struct iovec) { buffer, count }, 1, cancellable, error);
+  return imago_image_call (self, run_read_at, &call, cancellable, error) != NULL;
 }
 
 gboolean
@@ -609,6 +633,8 @@ imago_image_readv_at (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
+  if (cancellable != NULL && imago_image_may_hang (self))
+    return read_by_way (self, offset, vectors, (guint) n_vectors, cancellable, error);
   return imago_image_call (self, run_readv, &vector.call, cancellable, error) != NULL;
 }
 
@@ -639,7 +665,8 @@ imago_image_read_bytes (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return imago_image_call (self, run_read_bytes, &call, cancellable, error);
+  return imago_image_call_to_read (self, run_read_bytes, &call, (GDestroyNotify) g_bytes_unref, cancellable,
+                                   error);
 }
 
 static void

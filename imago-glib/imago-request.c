@@ -264,6 +264,122 @@ imago_request_run (ImagoRequestFunc run, gpointer data, GCancellable *cancellabl
   return result;
 }
 
+/* ---- on a worker, with the caller waiting ---- */
+
+/* References: one for the worker and one for the caller. */
+typedef struct
+{
+  ImgTask pool_task;
+  ImgRefCount ref_count;
+  ImagoRequestWork work;
+  ImgCancel *cancel;
+
+  ImgMutex mutex; /* what follows */
+  ImgWaitList waiters;
+  gboolean is_done;
+  gpointer result; /* of nobody, once the caller has gone */
+  ImgError *error;
+} Errand;
+
+static void
+errand_unref (Errand *errand)
+{
+  if (!img_ref_dec (&errand->ref_count))
+    return;
+  if (errand->result != NULL && errand->work.free_result != NULL)
+    errand->work.free_result (errand->result);
+  img_error_free (errand->error);
+  img_cancel_unref (errand->cancel);
+  img_mutex_clear (&errand->mutex);
+  g_free (errand);
+}
+
+static void
+run_errand (ImgTask *pool_task)
+{
+  Errand *errand = (Errand *) pool_task;
+  ImgError *error = NULL;
+  gpointer result = NULL;
+
+  if (!img_cancel_check (errand->cancel, &error))
+    result = errand->work.run (errand->work.data, errand->cancel, &error);
+  errand->work.free_data (errand->work.data);
+  img_mutex_lock (&errand->mutex);
+  errand->is_done = TRUE;
+  errand->result = result;
+  errand->error = error;
+  img_wait_list_wake_all (&errand->waiters);
+  img_mutex_unlock (&errand->mutex);
+  errand_unref (errand);
+}
+
+static Errand *
+errand_start (const ImagoRequestWork *work, ImgCancel *cancel, ImgError **error)
+{
+  Errand *errand = g_new0 (Errand, 1);
+
+  img_ref_init (&errand->ref_count);
+  img_ref_inc (&errand->ref_count);
+  img_mutex_init (&errand->mutex);
+  errand->pool_task.run = run_errand;
+  errand->pool_task.kind = IMG_TASK_IO;
+  errand->pool_task.priority = G_PRIORITY_DEFAULT;
+  errand->work = *work;
+  errand->cancel = img_cancel_ref (cancel);
+  if (img_pool_push (img_pool_get_default (), &errand->pool_task, error))
+    return errand;
+  work->free_data (work->data);
+  errand_unref (errand);
+  errand_unref (errand);
+  return NULL;
+}
+
+/* Takes @errand. */
+static gpointer
+errand_wait (Errand *errand, ImgCancel *cancel, ImgError **error)
+{
+  gpointer result;
+
+  img_cancel_watch (cancel);
+  img_mutex_lock (&errand->mutex);
+  while (!errand->is_done && !img_cancel_is_set (cancel))
+    img_wait_list_wait (&errand->waiters, &errand->mutex);
+  result = g_steal_pointer (&errand->result);
+  if (errand->error != NULL)
+    img_error_propagate (error, g_steal_pointer (&errand->error));
+  else if (result == NULL)
+    img_cancel_check (cancel, error);
+  img_mutex_unlock (&errand->mutex);
+  img_cancel_unwatch (cancel);
+  errand_unref (errand);
+  return result;
+}
+
+gpointer
+imago_request_run_apart (const ImagoRequestWork *work, GCancellable *cancellable, GError **error)
+{
+  ImagoCancelBridge bridge;
+  ImgError *core_error = NULL;
+  gpointer result = NULL;
+  ImgCancel *cancel;
+  Errand *errand;
+
+  if (cancellable == NULL || img_pool_is_here ())
+    {
+      result = imago_request_run (work->run, work->data, cancellable, error);
+      work->free_data (work->data);
+      return result;
+    }
+  cancel = imago_cancel_bridge_begin (&bridge, cancellable);
+  errand = errand_start (work, cancel, &core_error);
+  if (errand != NULL)
+    result = errand_wait (errand, cancel, &core_error);
+  imago_cancel_bridge_end (&bridge);
+  if (core_error != NULL)
+    imago_error_take (error, core_error);
+  return result;
+}
+
 /* ---- the pool ---- */
 
 static ImgMutex keys_mutex = IMG_MUTEX_INIT;

@@ -647,6 +647,7 @@ make_core (ImagoStorage *object, HookState *state, const char *name, gboolean wr
   img_storage_init (&self->parent, &hook_class, name);
   self->parent.can_write = writable;
   self->parent.calls_out = TRUE;
+  self->parent.may_hang = TRUE;
   self->state = state;
   self->object = object;
   return &self->parent;

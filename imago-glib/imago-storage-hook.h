@@ -14,6 +14,11 @@
  * submit () of any other thread only queues, and img_io_wait () waits. A worker makes sure beforehand that
  * the pool can spare it (img_pool_begin_wait ()), and fails otherwise.
  *
+ * Who need not wait. A blocking call that changes nothing and has a cancellable is left to a worker
+ * (imago_request_run_apart ()), so that its caller can go at once; the request stays with the worker and is answered into
+ * memory of the worker's, never into the caller's. Changes are waited for: what they write is the caller's, and
+ * metadata of which nobody knows whether it was written would poison the image.
+ *
  * What would wait for ever is refused with WOULD_DEADLOCK: a blocking call inside of a hook on anything that
  * lies in the hook's own storage; and one on the owner's thread while a hook has taken a request and means
  * to answer it later, for which it may need the main context that this call keeps from being iterated.

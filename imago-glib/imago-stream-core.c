@@ -530,6 +530,7 @@ make (GInputStream *input, GIOStream *io, ImagoOwnerQueue *owner)
   file->output = io != NULL ? g_io_stream_get_output_stream (io) : NULL;
   file->owner = owner != NULL ? imago_owner_queue_ref (owner) : NULL;
   file->parent.can_write = io != NULL;
+  file->parent.may_hang = TRUE;
   file->size = -1;
   file->read_position = -1;
   return &file->parent;

@@ -390,6 +390,12 @@ img_pool_free (ImgPool *pool)
 }
 
 gboolean
+img_pool_is_here (void)
+{
+  return current_worker != NULL;
+}
+
+gboolean
 img_pool_begin_wait (ImgError **error)
 {
   Worker *worker = current_worker;

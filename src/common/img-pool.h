@@ -72,6 +72,9 @@ gboolean img_pool_push        (ImgPool *pool, ImgTask *task, ImgError **error);
 /* TRUE if @task was still queued: it will not run. */
 gboolean img_pool_withdraw    (ImgPool *pool, ImgTask *task);
 
+/* Whether the calling thread is a worker, of any pool. */
+gboolean img_pool_is_here     (void);
+
 /* Around a wait for somebody outside the pool. On other threads they do nothing. */
 gboolean img_pool_begin_wait  (ImgError **error);
 void     img_pool_end_wait    (void);

@@ -219,6 +219,19 @@ img_image_may_wait (ImgImage *image, ImgError **error)
   return TRUE;
 }
 
+gboolean
+img_image_may_hang (ImgImage *image)
+{
+  for (ImgImage *layer = image; layer != NULL; layer = img_image_get_backing (layer))
+    {
+      ImgStorage *data_storage = img_image_get_data_storage (layer);
+
+      if (img_image_get_storage (layer)->may_hang || (data_storage != NULL && data_storage->may_hang))
+        return TRUE;
+    }
+  return FALSE;
+}
+
 ImgLayout *
 img_image_get_layout (ImgImage *image)
 {

@@ -69,6 +69,8 @@ ImgStorage      *img_image_get_storage     (ImgImage *image);
 ImgStorage      *img_image_get_data_storage (ImgImage *image); /* NULL: no external data file */
 /* img_storage_may_wait () for all that the image lies in. */
 gboolean         img_image_may_wait        (ImgImage *image, ImgError **error);
+/* Whether one of the storages may_hang. */
+gboolean         img_image_may_hang        (ImgImage *image);
 ImgLayout       *img_image_get_layout      (ImgImage *image);
 guint64          img_image_get_size        (ImgImage *image);
 

@@ -286,5 +286,6 @@ img_window_storage_new (ImgStorage *base, guint64 offset, guint64 length)
   window->length = MIN (length, G_MAXUINT64 - offset);
   window->parent.can_write = base->can_write;
   window->parent.calls_out = base->calls_out;
+  window->parent.may_hang = base->may_hang;
   return &window->parent;
 }

@@ -108,6 +108,7 @@ struct _ImgStorage
   char *name; /* for messages and for resolving relative names; NULL if it has none */
   gboolean can_write;
   gboolean calls_out; /* the application answers its requests */
+  gboolean may_hang;  /* nobody here can tell whether its requests are ever answered */
 };
 
 /* For implementations. */

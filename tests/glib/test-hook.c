@@ -38,6 +38,7 @@ typedef enum
   DROP,
   FORGET_ZEROES,    /* NOT_SUPPORTED */
   CALL_IMAGE,
+  HOLD,             /* until the test gives it up */
 } Conduct;
 
 #define TEST_TYPE_STORAGE (test_storage_get_type ())
@@ -59,6 +60,7 @@ typedef struct
   guint n_elsewhere; /* hooks that did not run in the owner's thread */
   guint n_zeroes;
   ImagoImage *image; /* that CALL_IMAGE reads */
+  ImagoStorageRequest *held;
   GError *seen;
 } TestStoragePrivate;
 
@@ -221,6 +223,10 @@ misbehave (ImagoStorage *self, ImagoStorageRequest *request)
         return FALSE;
       error = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, "What are zeroes?");
       imago_storage_request_return_error (request, error);
+      return TRUE;
+    case HOLD:
+      g_assert_null (store->held);
+      store->held = g_object_ref (request);
       return TRUE;
     case CALL_IMAGE:
       bytes = imago_image_read_bytes (store->image, 0, 512, NULL, store->seen == NULL ? &store->seen : NULL);
@@ -782,6 +788,123 @@ test_freed_at_home (void)
   settle (n_before);
 }
 
+/* ---- a hook that does not answer ---- */
+
+typedef enum
+{
+  CALL_READ_BYTES,
+  CALL_READ_AT,
+  CALL_READV_AT,
+  CALL_OPEN,
+  N_CALLS,
+} CallKind;
+
+typedef struct
+{
+  CallKind kind;
+  ImagoStorage *storage;
+  ImagoImage *image;
+  GCancellable *cancellable;
+  GError *error;
+} HangingCall;
+
+/* The memory is gone as soon as the call has returned: whoever writes to it later is seen by a sanitizer. */
+static gboolean
+read_into_memory (HangingCall *call)
+{
+  g_autofree guint8 *memory = g_malloc (4096);
+  const struct iovec vectors[] = { { memory, 1000 }, { memory + 1000, 3096 } };
+
+  if (call->kind == CALL_READ_AT)
+    return imago_image_read_at (call->image, 512, memory, 4096, call->cancellable, &call->error);
+  return imago_image_readv_at (call->image, 512, vectors, G_N_ELEMENTS (vectors), call->cancellable, &call->error);
+}
+
+static gpointer
+hanging_thread (gpointer data)
+{
+  HangingCall *call = data;
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (ImagoImage) image = NULL;
+
+  if (call->kind == CALL_OPEN)
+    image = imago_image_open_storage (call->storage, NULL, call->cancellable, &call->error);
+  else if (call->kind == CALL_READ_BYTES)
+    bytes = imago_image_read_bytes (call->image, 512, 4096, call->cancellable, &call->error);
+  else
+    g_assert_false (read_into_memory (call));
+  g_assert_true (image == NULL && bytes == NULL);
+  return NULL;
+}
+
+/* The caller can go; the hook may answer whenever it likes. */
+static void
+test_cancelled_while_hanging (void)
+{
+  gint n_before = g_atomic_int_get (&n_alive);
+
+  for (guint kind = 0; kind < N_CALLS; kind++)
+    {
+      g_autoptr (ImagoStorage) storage = storage_new (TEST_TYPE_STORAGE, ANSWER_NOW, test_pattern_new (SIZE, 4));
+      g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      g_autoptr (ImagoImage) image = NULL;
+      HangingCall call = { (CallKind) kind, storage, NULL, cancellable, NULL };
+      GThread *thread;
+
+      imago_open_options_set_format_name (options, "raw");
+      image = imago_image_open_storage (storage, options, cancellable, &call.error);
+      g_assert_no_error (call.error);
+      call.image = image;
+      PRIVATE (storage)->conduct = HOLD;
+      thread = g_thread_new ("hanging", hanging_thread, &call);
+      while (PRIVATE (storage)->held == NULL)
+        g_main_context_iteration (NULL, TRUE);
+      g_cancellable_cancel (cancellable);
+      g_thread_join (thread);
+      g_assert_error (call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+      g_clear_error (&call.error);
+      PRIVATE (storage)->conduct = BEHAVE;
+      answer (PRIVATE (storage), PRIVATE (storage)->held);
+      g_clear_object (&PRIVATE (storage)->held);
+    }
+  settle (n_before);
+}
+
+/* With a cancellable that nobody uses, it is answered as ever; on the hook's own thread too. */
+static void
+test_cancellable_unused (void)
+{
+  g_autoptr (ImagoStorage) storage = storage_new (TEST_TYPE_STORAGE, ANSWER_IN_CONTEXT, test_pattern_new (SIZE, 4));
+  g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GError) error = NULL;
+  guint8 memory[4096];
+
+  imago_open_options_set_format_name (options, "raw");
+  image = imago_image_open_storage (storage, options, cancellable, &error);
+  g_assert_no_error (error);
+  bytes = imago_image_read_bytes (image, 512, 4096, cancellable, &error);
+  g_assert_no_error (error);
+  g_assert_cmpmem (g_bytes_get_data (bytes, NULL), 4096, PRIVATE (storage)->bytes->data + 512, 4096);
+  imago_image_read_at (image, 512, memory, 4096, cancellable, &error);
+  g_assert_no_error (error);
+  g_assert_cmpmem (memory, 4096, PRIVATE (storage)->bytes->data + 512, 4096);
+  g_assert_false (imago_image_read_at (image, SIZE - 1, memory, 4096, cancellable, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_OUT_OF_RANGE);
+  g_clear_error (&error);
+  PRIVATE (storage)->conduct = FAIL;
+  g_assert_false (imago_image_read_at (image, 0, memory, 4096, cancellable, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
+  g_clear_error (&error);
+  PRIVATE (storage)->conduct = BEHAVE;
+  close_image (image);
+  g_assert_null (imago_image_read_bytes (image, 0, 512, cancellable, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_CLOSED);
+}
+
 /* An image on an image's storage, with a single worker: no thread may wait for one that cannot come. */
 static void
 test_one_worker (void)
@@ -863,6 +986,8 @@ main (int argc, char **argv)
   g_test_add_func ("/hook/taken", test_taken);
   g_test_add_func ("/hook/kept-alive", test_kept_alive);
   g_test_add_func ("/hook/freed-at-home", test_freed_at_home);
+  g_test_add_func ("/hook/cancelled-while-hanging", test_cancelled_while_hanging);
+  g_test_add_func ("/hook/cancellable-unused", test_cancellable_unused);
   g_test_add_func ("/hook/one-worker", test_one_worker);
   return g_test_run ();
 }

@@ -525,6 +525,45 @@ test_async (Fixture *fixture, gconstpointer data)
   drop_image (image, stream);
 }
 
+typedef struct
+{
+  ImagoImage *image;
+  GCancellable *cancellable;
+} HangingRead;
+
+static gpointer
+hanging_read (gpointer data)
+{
+  HangingRead *read = data;
+  g_autofree guint8 *memory = g_malloc (512);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (imago_image_read_at (read->image, 70000, memory, 512, read->cancellable, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  return NULL;
+}
+
+/* Whoever waits for a stream can go. */
+static void
+test_cancelled (Fixture *fixture, gconstpointer data)
+{
+  GInputStream *stream = test_seeker_make_input (fixture->seeker);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image = open_input (stream, &error);
+  HangingRead read = { image, cancellable };
+  GThread *thread;
+
+  g_assert_no_error (error);
+  test_seeker_shut (fixture->seeker);
+  thread = g_thread_new ("hanging", hanging_read, &read);
+  test_seeker_wait_inside (fixture->seeker);
+  g_cancellable_cancel (cancellable);
+  g_thread_join (thread);
+  test_seeker_open (fixture->seeker);
+  drop_image (image, stream);
+}
+
 /* A worker that waits for a stream does not count: others go on, even in a pool of one. */
 static void
 test_pool_of_one (Fixture *fixture, gconstpointer data)
@@ -670,6 +709,7 @@ main (int argc, char **argv)
   ADD ("read-faults", test_read_faults);
   ADD ("write-faults", test_write_faults);
   ADD ("async", test_async);
+  ADD ("cancelled", test_cancelled);
   ADD ("pool-of-one", test_pool_of_one);
   ADD ("backing", test_backing);
   ADD ("no-place", test_no_place);
