@@ -74,16 +74,20 @@ merge_tables (Walk *walk)
   walk->merge_at = MAX (MIN_MERGE, 2 * n);
 }
 
-/* A cluster of the active disk is written in place when its entry is marked as the only reference. */
+#define IN_L2 G_MAXUINT64
+
+/* A cluster of the active disk is written in place when its entry is marked as the only reference. @l1_index: of an
+ * L2 table, or IN_L2. The texts are those of "qemu-img check". */
 static gboolean
 check_copied (Walk *walk,
               guint64 entry,
-              guint64 cluster,
               guint64 times,
-              const char *what,
+              guint64 l1_index,
               ImgError **error)
 {
   ImgQcow2Checker *checker = walk->checker;
+  guint64 cluster = (entry & IMG_QCOW2_OFFSET_MASK) >> checker->cluster_bits;
+  guint64 offset = cluster << checker->cluster_bits;
   gboolean is_known = TRUE;
   guint64 refcount = 1;
 
@@ -95,14 +99,18 @@ check_copied (Walk *walk,
   if (!is_known || (refcount == 1) == ((entry & IMG_QCOW2_FLAG_COPIED) != 0))
     return TRUE;
   checker->result->wrong_flags += times;
-  img_qcow2_checker_corrupt (checker, times, cluster << checker->cluster_bits,
-                             _("The COPIED flag of a %s is wrong: entry 0x%" PRIx64
-                               " refcount=%" PRIu64), what, entry, refcount);
+  if (l1_index == IN_L2)
+    img_qcow2_checker_corrupt (checker, times, offset,
+                               _("OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64), entry, refcount);
+  else
+    img_qcow2_checker_corrupt (checker, times, offset,
+                               _("OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
+                                 " refcount=%" PRIu64), l1_index, entry, refcount);
   return TRUE;
 }
 
 static gboolean
-visit_l1_entry (Walk *walk, guint64 entry, ImgQcow2Times times, ImgError **error)
+visit_l1_entry (Walk *walk, guint64 entry, guint64 at, ImgQcow2Times times, ImgError **error)
 {
   ImgQcow2Checker *checker = walk->checker;
   L2Table table = { entry & IMG_QCOW2_OFFSET_MASK, times };
@@ -126,8 +134,7 @@ visit_l1_entry (Walk *walk, guint64 entry, ImgQcow2Times times, ImgError **error
         merge_tables (walk);
     }
   return table.offset == 0 ||
-         check_copied (walk, entry, table.offset >> checker->cluster_bits, times.active,
-                       _("L2 table"), error);
+         check_copied (walk, entry, times.active, (at - checker->header->l1_offset) / sizeof (guint64), error);
 }
 
 static gboolean
@@ -144,7 +151,8 @@ visit_l1 (gpointer data,
       !walk->editor->edit_l1 (walk->editor->data, offset, entries, n, times, error))
     return FALSE;
   for (gsize i = 0; i < n; i++)
-    if (entries[i] != 0 && !visit_l1_entry (walk, GUINT64_FROM_BE (entries[i]), times, error))
+    if (entries[i] != 0 && !visit_l1_entry (walk, GUINT64_FROM_BE (entries[i]), offset + i * sizeof (guint64), times,
+                                            error))
       return FALSE;
   return TRUE;
 }
@@ -281,12 +289,11 @@ visit_cluster (Walk *walk, guint64 entry, guint64 bitmap, ImgError **error)
   if (!refer_cluster (walk, entry, bitmap, error))
     return FALSE;
   if (!checker->has_data_file)
-    return check_copied (walk, entry, offset >> checker->cluster_bits, walk->copied_times,
-                         _("data cluster"), error);
+    return check_copied (walk, entry, walk->copied_times, IN_L2, error);
   if ((entry & IMG_QCOW2_FLAG_COPIED) == 0 && walk->copied_times > 0)
     img_qcow2_checker_corrupt (checker, walk->copied_times, offset,
-                               _("A cluster in the external data file lacks the COPIED flag: entry 0x%" PRIx64),
-                               entry);
+                               _("OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64), entry,
+                               (guint64) 1); /* in the external data file */
   return TRUE;
 }
 
