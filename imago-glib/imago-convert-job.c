@@ -7,6 +7,7 @@
 #include <glib/gi18n-lib.h>
 
 #include "imago-convert-job.h"
+#include "imago-create-options-private.h"
 #include "imago-file-storage-private.h"
 #include "imago-image-private.h"
 #include "imago-job-private.h"
@@ -16,21 +17,26 @@
 /**
  * SECTION:imago-convert-job
  * @title: ImagoConvertJob
- * @short_description: Copies a disk into a new file
+ * @short_description: Copies disks into an image
  *
- * #ImagoConvertJob turns a disk, with what its backing images contribute, into raw bytes.
+ * #ImagoConvertJob copies a disk, with what its backing images contribute, into a new image or into one that is there.
  */
 
 /**
  * ImagoConvertJob:
  *
- * Copies the disk of an image, with what its backing images contribute, into a new file.
+ * Copies the disk of an image, with what its backing images contribute, into a new file
+ * (imago_convert_job_new()) or into another image (imago_convert_job_new_for_image()).
  *
- * What is not allocated, or reads as zero, becomes a hole. The file appears under its name only
- * when all of it has been written: after a failure, a cancellation or a crash there is nothing, or
- * what was there before.
+ * What is not allocated, or reads as zero, takes no space in the result. A new file appears under its name only
+ * when all of it has been written: after a failure, a cancellation or a crash there is nothing, or what was there
+ * before. Its bytes depend on the sources and the options, not on #ImagoConvertJob:threads. An image that was there
+ * before the job has some of the data after a failure.
  *
- * As long as the job runs nobody else may write to the source, even if it is a raw disk that others may write to
+ * With a backing file in #ImagoConvertJob:create-options only what the top layer of the source holds is copied. The
+ * backing file must then have the content of the source's own backing image; nobody checks that.
+ *
+ * As long as the job runs nobody else may write to a source, even if it is a raw disk that others may write to
  * while it is read: the job fails with %IMAGO_ERROR_LOCKED where somebody does. An image that was opened with
  * #ImagoOpenOptions:force-share is copied as it is found.
  *
@@ -43,16 +49,31 @@ struct _ImagoConvertJob
 {
   ImagoJob parent_instance;
 
-  ImagoImage *source;
+  GPtrArray *sources; /* of ImagoImage */
+  ImagoImage *target;
   GFile *destination;
   char *format_name;
+  ImagoCreateOptions *create_options;
   gboolean overwrite;
   gboolean durable;
+  gboolean target_is_zero;
+  gboolean compress;
+  gboolean allocate_all;
+  gboolean salvage;
+  int compression_level;
+  guint zero_grain;
+  guint64 offset;
+  guint64 length;
   guint threads;
 
+  /* Of the last run; written by workers, one at a time. */
+  GMutex mutex;
+  GArray *salvaged; /* of Range, no more than MAX_RANGES */
+  guint64 salvaged_bytes;
+
   /* While it runs. */
-  ImagoImageState *state; /* held */
-  char *path;
+  GPtrArray *states; /* of ImagoImageState, held: the sources', then the target's */
+  ImagoCreation *creation;
 };
 
 struct _ImagoConvertJobClass
@@ -60,14 +81,34 @@ struct _ImagoConvertJobClass
   ImagoJobClass parent_class;
 };
 
+typedef struct
+{
+  guint64 offset;
+  guint64 length;
+} Range;
+
+#define MAX_RANGES 4096
+#define MAX_ZERO_GRAIN (16 * 1024 * 1024)
+
 enum
 {
   PROP_0,
   PROP_SOURCE,
   PROP_DESTINATION,
+  PROP_TARGET,
   PROP_FORMAT_NAME,
+  PROP_CREATE_OPTIONS,
   PROP_OVERWRITE,
   PROP_DURABLE,
+  PROP_TARGET_IS_ZERO,
+  PROP_COMPRESS,
+  PROP_COMPRESSION_LEVEL,
+  PROP_ZERO_GRAIN,
+  PROP_ALLOCATE_ALL,
+  PROP_SALVAGE,
+  PROP_SALVAGED_BYTES,
+  PROP_OFFSET,
+  PROP_LENGTH,
   PROP_THREADS,
   N_PROPS
 };
@@ -79,15 +120,50 @@ G_DEFINE_FINAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO_TYPE_JOB)
 /* ---- the work ---- */
 
 static gboolean
-check_format (ImagoConvertJob *self, ImgError **error)
+hold_image (ImagoConvertJob *self, ImagoImage *image, ImgError **error)
 {
-  g_autofree char *name = NULL;
+  if (!imago_image_state_hold (image->state))
+    {
+      imago_image_set_closed_error (error);
+      return FALSE;
+    }
+  g_ptr_array_add (self->states, image->state);
+  return TRUE;
+}
 
-  if (g_strcmp0 (self->format_name, "raw") == 0)
-    return TRUE;
-  name = img_quote_name (self->format_name != NULL ? self->format_name : "");
-  img_error_set (error, IMG_CODE_UNSUPPORTED, _("Images of the format %s cannot be made"), name);
-  return FALSE;
+static gboolean
+hold_images (ImagoConvertJob *self, ImgError **error)
+{
+  self->states = g_ptr_array_new_with_free_func ((GDestroyNotify) imago_image_state_release);
+  for (guint i = 0; i < self->sources->len; i++)
+    if (!hold_image (self, g_ptr_array_index (self->sources, i), error))
+      return FALSE;
+  return self->target == NULL || hold_image (self, self->target, error);
+}
+
+static gboolean
+prepare_creation (ImagoConvertJob *self, ImgError **error)
+{
+  g_autoptr (ImagoCreateOptions) options = NULL;
+
+  if (self->create_options != NULL)
+    options = g_object_ref (self->create_options);
+  else
+    options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", self->format_name, NULL);
+  self->creation = imago_create_options_to_core (options, self->destination, error);
+  if (self->creation == NULL)
+    return FALSE;
+  self->creation->creation.overwrite |= self->overwrite;
+  return TRUE;
+}
+
+static void
+imago_convert_job_finish (ImagoJob *job)
+{
+  ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
+
+  g_clear_pointer (&self->states, g_ptr_array_unref);
+  g_clear_pointer (&self->creation, imago_creation_free);
 }
 
 static gboolean
@@ -95,24 +171,34 @@ imago_convert_job_prepare (ImagoJob *job, ImgError **error)
 {
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
 
-  if (self->source == NULL || self->destination == NULL)
-    {
-      img_error_set (error, IMG_CODE_FAILED, _("The job has no source or no destination"));
-      return FALSE;
-    }
-  if (!check_format (self, error))
-    return FALSE;
-  self->path = imago_file_dup_path (self->destination, error);
-  if (self->path == NULL)
-    return FALSE;
-  if (imago_image_state_hold (self->source->state))
-    {
-      self->state = self->source->state;
-      return TRUE;
-    }
-  imago_image_set_closed_error (error);
-  g_clear_pointer (&self->path, g_free);
+  g_array_set_size (self->salvaged, 0);
+  self->salvaged_bytes = 0;
+  if (self->sources->len == 0 || (self->destination == NULL) == (self->target == NULL))
+    img_error_set (error, IMG_CODE_FAILED, _("The job has no source, or not just one target"));
+  else if ((self->target != NULL || prepare_creation (self, error)) && hold_images (self, error))
+    return TRUE;
+  imago_convert_job_finish (job);
   return FALSE;
+}
+
+static void
+salvaged_cb (guint64 offset, guint64 length, const ImgError *why, gpointer data)
+{
+  ImagoConvertJob *self = data;
+  Range *last;
+
+  g_mutex_lock (&self->mutex);
+  self->salvaged_bytes += length;
+  last = self->salvaged->len > 0 ? &g_array_index (self->salvaged, Range, self->salvaged->len - 1) : NULL;
+  if (last != NULL && last->offset + last->length == offset)
+    last->length += length;
+  else if (self->salvaged->len < MAX_RANGES)
+    {
+      Range range = { offset, length };
+
+      g_array_append_val (self->salvaged, range);
+    }
+  g_mutex_unlock (&self->mutex);
 }
 
 static gboolean
@@ -122,24 +208,31 @@ imago_convert_job_run_core (ImagoJob *job,
                             ImgError **error)
 {
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
-  const ImgConvertOptions options = {
-    .path = self->path,
-    .overwrite = self->overwrite,
+  g_autofree ImgImage **images = g_new (ImgImage *, self->states->len);
+  ImgConvertOptions options = {
+    .sources = images,
+    .n_sources = self->sources->len,
+    .offset = self->offset,
+    .length = self->length,
+    .creation = self->creation != NULL ? &self->creation->creation : NULL,
+    .target_is_zero = self->target_is_zero,
+    .zero_grain = self->zero_grain,
+    .allocate_all = self->allocate_all,
+    .compress = self->compress,
+    .level = self->compression_level,
+    .salvage = self->salvage,
+    .salvaged = salvaged_cb,
+    .salvaged_data = self,
     .durable = self->durable,
     .n_threads = self->threads,
     .priority = imago_job_get_priority (job),
   };
 
-  return img_convert_to_raw (self->state->core, &options, progress, cancel, error);
-}
-
-static void
-imago_convert_job_finish (ImagoJob *job)
-{
-  ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
-
-  g_clear_pointer (&self->state, imago_image_state_release);
-  g_clear_pointer (&self->path, g_free);
+  for (guint i = 0; i < self->states->len; i++)
+    images[i] = ((ImagoImageState *) g_ptr_array_index (self->states, i))->core;
+  if (self->target != NULL)
+    options.target = images[options.n_sources];
+  return img_convert (&options, progress, cancel, error);
 }
 
 /* ---- the object ---- */
@@ -149,15 +242,22 @@ imago_convert_job_dispose (GObject *object)
 {
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (object);
 
-  g_clear_object (&self->source);
+  g_ptr_array_set_size (self->sources, 0);
+  g_clear_object (&self->target);
   g_clear_object (&self->destination);
+  g_clear_object (&self->create_options);
   G_OBJECT_CLASS (imago_convert_job_parent_class)->dispose (object);
 }
 
 static void
 imago_convert_job_finalize (GObject *object)
 {
-  g_free (IMAGO_CONVERT_JOB (object)->format_name);
+  ImagoConvertJob *self = IMAGO_CONVERT_JOB (object);
+
+  g_ptr_array_unref (self->sources);
+  g_array_unref (self->salvaged);
+  g_mutex_clear (&self->mutex);
+  g_free (self->format_name);
   G_OBJECT_CLASS (imago_convert_job_parent_class)->finalize (object);
 }
 
@@ -169,13 +269,48 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
   switch (id)
     {
     case PROP_SOURCE:
-      g_value_set_object (value, self->source);
+      g_value_set_object (value, self->sources->len > 0 ? g_ptr_array_index (self->sources, 0) : NULL);
       break;
     case PROP_DESTINATION:
       g_value_set_object (value, self->destination);
       break;
+    case PROP_TARGET:
+      g_value_set_object (value, self->target);
+      break;
     case PROP_FORMAT_NAME:
       g_value_set_string (value, self->format_name);
+      break;
+    case PROP_CREATE_OPTIONS:
+      g_value_set_object (value, self->create_options);
+      break;
+    case PROP_TARGET_IS_ZERO:
+      g_value_set_boolean (value, self->target_is_zero);
+      break;
+    case PROP_COMPRESS:
+      g_value_set_boolean (value, self->compress);
+      break;
+    case PROP_COMPRESSION_LEVEL:
+      g_value_set_int (value, self->compression_level);
+      break;
+    case PROP_ZERO_GRAIN:
+      g_value_set_uint (value, self->zero_grain);
+      break;
+    case PROP_ALLOCATE_ALL:
+      g_value_set_boolean (value, self->allocate_all);
+      break;
+    case PROP_SALVAGE:
+      g_value_set_boolean (value, self->salvage);
+      break;
+    case PROP_SALVAGED_BYTES:
+      g_mutex_lock (&self->mutex);
+      g_value_set_uint64 (value, self->salvaged_bytes);
+      g_mutex_unlock (&self->mutex);
+      break;
+    case PROP_OFFSET:
+      g_value_set_uint64 (value, self->offset);
+      break;
+    case PROP_LENGTH:
+      g_value_set_uint64 (value, self->length);
       break;
     case PROP_OVERWRITE:
       g_value_set_boolean (value, self->overwrite);
@@ -196,10 +331,42 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
 {
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (object);
 
+  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
   switch (id)
     {
     case PROP_SOURCE:
-      self->source = g_value_dup_object (value);
+      if (g_value_get_object (value) != NULL)
+        g_ptr_array_add (self->sources, g_value_dup_object (value));
+      break;
+    case PROP_TARGET:
+      self->target = g_value_dup_object (value);
+      break;
+    case PROP_CREATE_OPTIONS:
+      g_set_object (&self->create_options, g_value_get_object (value));
+      break;
+    case PROP_TARGET_IS_ZERO:
+      self->target_is_zero = g_value_get_boolean (value);
+      break;
+    case PROP_COMPRESS:
+      self->compress = g_value_get_boolean (value);
+      break;
+    case PROP_COMPRESSION_LEVEL:
+      self->compression_level = g_value_get_int (value);
+      break;
+    case PROP_ZERO_GRAIN:
+      self->zero_grain = g_value_get_uint (value);
+      break;
+    case PROP_ALLOCATE_ALL:
+      self->allocate_all = g_value_get_boolean (value);
+      break;
+    case PROP_SALVAGE:
+      self->salvage = g_value_get_boolean (value);
+      break;
+    case PROP_OFFSET:
+      self->offset = g_value_get_uint64 (value);
+      break;
+    case PROP_LENGTH:
+      self->length = g_value_get_uint64 (value);
       break;
     case PROP_DESTINATION:
       self->destination = g_value_dup_object (value);
@@ -222,39 +389,168 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
 }
 
 static void
-install_properties (GObjectClass *object_class)
+install_what (void)
 {
   const GParamFlags once = G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
-  const GParamFlags free = G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS;
+  const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
 
   /**
    * ImagoConvertJob:source:
    *
-   * The image to copy. Its references must be open when the job is run.
+   * The image to copy, the first one if there are several (imago_convert_job_add_source()). Its references must be
+   * open when the job is run.
    *
    * Since: 1.0
    */
   properties[PROP_SOURCE] =
     g_param_spec_object ("source", "Source", "The disk to read", IMAGO_TYPE_IMAGE, once);
   /**
+   * ImagoConvertJob:offset:
+   *
+   * Where the copy begins, in bytes of the disk, or of all disks one behind the other.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_OFFSET] = g_param_spec_uint64 (
+    "offset", "Offset", "The first byte that is copied", 0, G_MAXUINT64, 0, plain);
+  /**
+   * ImagoConvertJob:length:
+   *
+   * How many bytes are copied; 0: all that follow.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_LENGTH] = g_param_spec_uint64 (
+    "length", "Length", "How many bytes are copied", 0, G_MAXUINT64, 0, plain);
+  /**
+   * ImagoConvertJob:salvage:
+   *
+   * Whether bytes that cannot be read become zeroes, in steps of 512 bytes, instead of failing the job.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SALVAGE] = g_param_spec_boolean (
+    "salvage", "Salvage", "Whether what cannot be read becomes zero", FALSE, plain);
+  /**
+   * ImagoConvertJob:salvaged-bytes:
+   *
+   * How many bytes could not be read; see imago_convert_job_get_salvaged_range(). May be read at any time.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SALVAGED_BYTES] =
+    g_param_spec_uint64 ("salvaged-bytes", "Salvaged bytes", "How many bytes could not be read", 0,
+                         G_MAXUINT64, 0, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+}
+
+static void
+install_where (void)
+{
+  const GParamFlags once = G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
+  const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
+
+  /**
    * ImagoConvertJob:destination:
    *
-   * The file to make: a local one.
+   * The file to make: a local one. %NULL with a #ImagoConvertJob:target.
    *
    * Since: 1.0
    */
   properties[PROP_DESTINATION] =
     g_param_spec_object ("destination", "Destination", "The file to make", G_TYPE_FILE, once);
   /**
+   * ImagoConvertJob:target:
+   *
+   * The image to write to, at least as large as what is copied. %NULL with a #ImagoConvertJob:destination.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_TARGET] =
+    g_param_spec_object ("target", "Target", "The image to write to", IMAGO_TYPE_IMAGE, once);
+  /**
+   * ImagoConvertJob:target-is-zero:
+   *
+   * Whether #ImagoConvertJob:target reads as zero everywhere, so that zeroes need not be written to it.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_TARGET_IS_ZERO] = g_param_spec_boolean (
+    "target-is-zero", "Target is zero", "Whether the target reads as zero", FALSE, plain);
+  /**
    * ImagoConvertJob:format-name:
    *
-   * The name of the format of the new file. A format that cannot be made is
-   * %IMAGO_ERROR_UNSUPPORTED when the job is run.
+   * The name of the format of the new file, if there are no #ImagoConvertJob:create-options. A format that cannot
+   * be made is %IMAGO_ERROR_UNSUPPORTED when the job is run.
    *
    * Since: 1.0
    */
   properties[PROP_FORMAT_NAME] = g_param_spec_string (
     "format-name", "Format name", "The format of the file to make", "raw", once);
+  /**
+   * ImagoConvertJob:create-options:
+   *
+   * What the new file shall be like. #ImagoCreateOptions:size may be left out.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_CREATE_OPTIONS] =
+    g_param_spec_object ("create-options", "Create options", "What the new file shall be like",
+                         IMAGO_TYPE_CREATE_OPTIONS, plain);
+}
+
+static void
+install_how (void)
+{
+  const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * ImagoConvertJob:compress:
+   *
+   * Whether clusters are stored compressed where that makes them smaller.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_COMPRESS] = g_param_spec_boolean (
+    "compress", "Compress", "Whether clusters are compressed", FALSE, plain);
+  /**
+   * ImagoConvertJob:compression-level:
+   *
+   * How hard #ImagoConvertJob:compress tries, from 1 on; 0 leaves it to the library.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_COMPRESSION_LEVEL] =
+    g_param_spec_int ("compression-level", "Compression level", "How hard to compress", 0, 22, 0, plain);
+  /**
+   * ImagoConvertJob:zero-grain:
+   *
+   * So many zero bytes in a row, at a multiple of that offset, take no space in the result; 0: only
+   * what reads as zero by the block map does not.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ZERO_GRAIN] =
+    g_param_spec_uint ("zero-grain", "Zero grain", "How many zeroes are not stored", 0, MAX_ZERO_GRAIN,
+                       IMG_CONVERT_ZERO_GRAIN, plain);
+  /**
+   * ImagoConvertJob:allocate-all:
+   *
+   * Whether zeroes and what is not allocated are written as data too.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ALLOCATE_ALL] = g_param_spec_boolean (
+    "allocate-all", "Allocate all", "Whether zeroes are written as data", FALSE, plain);
+}
+
+static void
+install_properties (GObjectClass *object_class)
+{
+  const GParamFlags free = G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS;
+
+  install_what ();
+  install_where ();
+  install_how ();
   /**
    * ImagoConvertJob:overwrite:
    *
@@ -306,6 +602,10 @@ static void
 imago_convert_job_init (ImagoConvertJob *self)
 {
   self->durable = TRUE;
+  self->zero_grain = IMG_CONVERT_ZERO_GRAIN;
+  self->sources = g_ptr_array_new_with_free_func (g_object_unref);
+  self->salvaged = g_array_new (FALSE, FALSE, sizeof (Range));
+  g_mutex_init (&self->mutex);
 }
 
 /**
@@ -313,7 +613,8 @@ imago_convert_job_init (ImagoConvertJob *self)
  * @source: the image to copy
  * @destination: the file to make
  *
- * Makes a job that copies the disk of @source into a new raw file.
+ * Makes a job that copies the disk of @source into a new file, a raw one unless #ImagoConvertJob:create-options say
+ * otherwise.
  *
  * Returns: (transfer full): a new #ImagoConvertJob
  *
@@ -326,6 +627,81 @@ imago_convert_job_new (ImagoImage *source, GFile *destination)
   g_return_val_if_fail (G_IS_FILE (destination), NULL);
 
   return g_object_new (IMAGO_TYPE_CONVERT_JOB, "source", source, "destination", destination, NULL);
+}
+
+/**
+ * imago_convert_job_new_for_image:
+ * @source: the image to copy
+ * @target: the image to write to, open for writing
+ *
+ * Makes a job that copies the disk of @source into @target. What lies behind its end there stays as it is.
+ *
+ * Returns: (transfer full): a new #ImagoConvertJob
+ *
+ * Since: 1.0
+ */
+ImagoConvertJob *
+imago_convert_job_new_for_image (ImagoImage *source, ImagoImage *target)
+{
+  g_return_val_if_fail (IMAGO_IS_IMAGE (source), NULL);
+  g_return_val_if_fail (IMAGO_IS_IMAGE (target), NULL);
+
+  return g_object_new (IMAGO_TYPE_CONVERT_JOB, "source", source, "target", target, NULL);
+}
+
+/**
+ * imago_convert_job_add_source:
+ * @self: an #ImagoConvertJob that has not been run
+ * @source: another image to copy
+ *
+ * Adds a disk behind those that are copied already. A disk that does not end with a sector of 512 bytes is filled up
+ * with zeroes before the next one begins.
+ *
+ * Since: 1.0
+ */
+void
+imago_convert_job_add_source (ImagoConvertJob *self, ImagoImage *source)
+{
+  g_return_if_fail (IMAGO_IS_CONVERT_JOB (self));
+  g_return_if_fail (IMAGO_IS_IMAGE (source));
+  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
+
+  g_ptr_array_add (self->sources, g_object_ref (source));
+}
+
+/**
+ * imago_convert_job_get_salvaged_range:
+ * @self: an #ImagoConvertJob
+ * @index: which of the ranges, from 0 on
+ * @offset: (out): where it begins, in bytes of the disk
+ * @length: (out): its length in bytes
+ *
+ * Tells what could not be read with #ImagoConvertJob:salvage, in no certain order. No more than 4096 ranges are
+ * kept; #ImagoConvertJob:salvaged-bytes counts them all. May be called at any time from any thread.
+ *
+ * Returns: whether there is such a range
+ *
+ * Since: 1.0
+ */
+gboolean
+imago_convert_job_get_salvaged_range (ImagoConvertJob *self, guint index, guint64 *offset, guint64 *length)
+{
+  gboolean exists;
+
+  g_return_val_if_fail (IMAGO_IS_CONVERT_JOB (self), FALSE);
+  g_return_val_if_fail (offset != NULL, FALSE);
+  g_return_val_if_fail (length != NULL, FALSE);
+
+  *offset = *length = 0;
+  g_mutex_lock (&self->mutex);
+  exists = index < self->salvaged->len;
+  if (exists)
+    {
+      *offset = g_array_index (self->salvaged, Range, index).offset;
+      *length = g_array_index (self->salvaged, Range, index).length;
+    }
+  g_mutex_unlock (&self->mutex);
+  return exists;
 }
 
 /**

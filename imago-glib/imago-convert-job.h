@@ -15,12 +15,27 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_CONVERT_JOB (imago_convert_job_get_type ())
 
-/* Properties: source, destination, format-name, overwrite, durable, threads. */
+/* Properties: source, offset, length, salvage, salvaged-bytes, destination, target, target-is-zero, format-name,
+ * create-options, compress, compression-level, zero-grain, allocate-all, overwrite, durable, threads. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO, CONVERT_JOB, ImagoJob)
 
 IMAGO_AVAILABLE_IN_1_0
 ImagoConvertJob *imago_convert_job_new (ImagoImage *source,
                                         GFile      *destination) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoConvertJob *imago_convert_job_new_for_image (ImagoImage *source,
+                                                  ImagoImage *target) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_convert_job_add_source (ImagoConvertJob *self,
+                                   ImagoImage      *source);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_convert_job_get_salvaged_range (ImagoConvertJob *self,
+                                               guint            index,
+                                               guint64         *offset,
+                                               guint64         *length);
 
 IMAGO_AVAILABLE_IN_1_0
 void imago_convert_job_set_overwrite (ImagoConvertJob *self,

@@ -314,8 +314,9 @@ struct _ImgLayoutClass
   ImgPrepareResult (*prepare_compressed) (ImgLayout *layout, guint64 offset, guint64 length,
                                           gsize stored_length, ImgPlan *plan, ImgError **error);
   /* Optional. @plain: unit_length bytes; @stored has room for as many. *stored_length: 0 when the
-   * encoded bytes would not be shorter. */
-  gboolean         (*encode)        (ImgLayout *layout, const guint8 *plain, guint8 *stored,
+   * encoded bytes would not be shorter. @level: of the compression, 0 for the usual one. Any number of threads at
+   * once; the result depends on nothing but what is given. */
+  gboolean         (*encode)        (ImgLayout *layout, int level, const guint8 *plain, guint8 *stored,
                                      gsize *stored_length, ImgError **error);
   /* The range is aligned to punch_granularity (BACKING, ANY: to write_granularity), or ends with the
    * disk; claimed. */

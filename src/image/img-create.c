@@ -29,7 +29,7 @@ typedef struct
   ImgFileLock *lock; /* of what is written in place, until there is an image that is opened */
 } Target;
 
-typedef struct
+typedef struct _ImgStagedImage
 {
   const ImgCreation *creation;
   ImgCancel *cancel;
@@ -44,6 +44,7 @@ typedef struct
   ImgImage *backing; /* opened, with its references */
   Target image;
   Target data;
+  ImgImage *made;
 } Creator;
 
 static void
@@ -57,6 +58,7 @@ target_clear (Target *target)
 static void
 creator_clear (Creator *creator)
 {
+  img_image_unref (creator->made);
   target_clear (&creator->image);
   target_clear (&creator->data);
   img_image_unref (creator->backing);
@@ -467,25 +469,27 @@ target_open (const ImgCreation *creation, const char *path, ImgStorage *storage,
     return FALSE;
   set_attributes (creation, img_new_file_get_fd (target->file));
   target->storage =
-    img_file_storage_new_fd (img_new_file_get_fd (target->file), path, IMG_FILE_WRITABLE, error);
+    img_file_storage_new_fd (img_new_file_get_fd (target->file), path,
+                             IMG_FILE_WRITABLE | (creation->is_volatile ? IMG_FILE_VOLATILE : IMG_FILE_NONE),
+                             error);
   return target->storage != NULL;
 }
 
 static gboolean
-target_publish (Target *target, ImgError **error)
+target_publish (Target *target, gboolean durable, ImgError **error)
 {
   if (target->file != NULL)
-    return img_new_file_publish (target->file, TRUE, error);
-  return img_storage_flush (target->storage, error);
+    return img_new_file_publish (target->file, durable, error);
+  return !durable || img_storage_flush (target->storage, error);
 }
 
 /* The data file first: an image never names one that is not there. */
 static gboolean
-publish (Creator *creator, ImgError **error)
+publish (Creator *creator, gboolean durable, ImgError **error)
 {
-  if (creator->data.storage != NULL && !target_publish (&creator->data, error))
+  if (creator->data.storage != NULL && !target_publish (&creator->data, durable, error))
     return FALSE;
-  if (target_publish (&creator->image, error))
+  if (target_publish (&creator->image, durable, error))
     return TRUE;
   if (creator->data.file != NULL && creator->image.file != NULL &&
       img_new_file_withdraw (creator->image.file))
@@ -558,27 +562,24 @@ open_created (Creator *creator, ImgError **error)
 
 /* ---- all of it ---- */
 
-static ImgImage *
+static gboolean
 create (Creator *creator, ImgError **error)
 {
   const ImgCreation *creation = creator->creation;
-  g_autoptr (ImgImage) image = NULL;
 
   if (!check_creation (creator, error) ||
       !target_open (creation, creation->path, creation->storage, &creator->image, error))
-    return NULL;
+    return FALSE;
   if (has_data_file (creation) &&
       !target_open (creation, creation->data_file_path, creation->data_storage, &creator->data, error))
-    return NULL;
+    return FALSE;
   creator->options.is_private =
     creator->image.file != NULL && (creator->data.storage == NULL || creator->data.file != NULL);
   if (!creation->driver->create (creator->image.storage, &creator->options, creator->data.storage,
                                  creator->cancel, error))
-    return NULL;
-  image = open_created (creator, error);
-  if (image == NULL || img_cancel_check (creator->cancel, error) || !publish (creator, error))
-    return NULL;
-  return g_steal_pointer (&image);
+    return FALSE;
+  creator->made = open_created (creator, error);
+  return creator->made != NULL && !img_cancel_check (creator->cancel, error);
 }
 
 static const char *
@@ -587,10 +588,12 @@ find_path (const char *path, ImgStorage *storage)
   return path != NULL || storage == NULL ? path : img_storage_get_name (storage);
 }
 
-ImgImage *
-img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **error)
+ImgStagedImage *
+img_staged_image_new (const ImgCreation *creation, ImgCancel *cancel, ImgError **error)
 {
-  Creator creator = {
+  Creator *creator = g_new0 (Creator, 1);
+
+  *creator = (Creator) {
     .creation = creation,
     .cancel = cancel,
     .options = creation->options,
@@ -599,8 +602,74 @@ img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **err
     .data_place = find_place (creation->data_file_path, creation->data_storage),
     .is_unchecked = creation->backing_unchecked && creation->backing_image == NULL,
   };
-  ImgImage *image = create (&creator, error);
+  if (create (creator, error))
+    return creator;
+  img_staged_image_free (creator);
+  return NULL;
+}
 
-  creator_clear (&creator);
-  return image;
+ImgImage *
+img_staged_image_get (ImgStagedImage *staged)
+{
+  return staged->made;
+}
+
+ImgImage *
+img_staged_image_reopen (ImgStagedImage *staged, ImgError **error)
+{
+  const ImgImageOptions options = { .driver = staged->creation->driver };
+  g_autoptr (ImgImage) image = img_image_open (staged->image.storage, &options, staged->cancel, error);
+
+  if (image == NULL || !open_own_references (staged, image, error))
+    return NULL;
+  return g_steal_pointer (&image);
+}
+
+gboolean
+img_staged_image_is_new_file (ImgStagedImage *staged)
+{
+  return staged->image.file != NULL && (staged->data.storage == NULL || staged->data.file != NULL);
+}
+
+void
+img_staged_image_write_back (ImgStagedImage *staged)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+  const Target *targets[] = { &staged->image, &staged->data };
+
+  for (guint i = 0; i < G_N_ELEMENTS (targets); i++)
+    if (targets[i]->file != NULL)
+      (void) sync_file_range (img_new_file_get_fd (targets[i]->file), 0, 0, SYNC_FILE_RANGE_WRITE);
+#endif
+}
+
+gboolean
+img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity)
+{
+  return staged->image.file != NULL && img_new_file_get_replaced (staged->image.file, identity);
+}
+
+gboolean
+img_staged_image_publish (ImgStagedImage *staged, gboolean durable, ImgError **error)
+{
+  return publish (staged, durable, error);
+}
+
+void
+img_staged_image_free (ImgStagedImage *staged)
+{
+  if (staged == NULL)
+    return;
+  creator_clear (staged);
+  g_free (staged);
+}
+
+ImgImage *
+img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **error)
+{
+  g_autoptr (ImgStagedImage) staged = img_staged_image_new (creation, cancel, error);
+
+  if (staged == NULL || !img_staged_image_publish (staged, TRUE, error))
+    return NULL;
+  return g_steal_pointer (&staged->made);
 }

@@ -33,6 +33,9 @@ typedef struct
   const char *data_file_path;  /* created too; NULL, and no storage: no external data file */
   ImgStorage *data_storage;    /* instead of the path; written in place */
   const char *data_file_name;  /* as it is to stand in the image; NULL: made from its path */
+
+  /* Staged images that go away when they are published: what is flushed before that is not on the disk. */
+  gboolean is_volatile;
 } ImgCreation;
 
 /* Creates the image and opens it for writing. What it refers to is open too, unless it is unchecked: then the
@@ -43,5 +46,29 @@ typedef struct
  * an external data file may have replaced an old one already. */
 ImgImage *img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **error)
   G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same in two steps: an image that has no name yet, to be filled first. @creation, and what it points to, stays
+ * valid meanwhile. */
+typedef struct _ImgStagedImage ImgStagedImage;
+
+ImgStagedImage *img_staged_image_new       (const ImgCreation *creation, ImgCancel *cancel,
+                                            ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Borrowed. */
+ImgImage       *img_staged_image_get       (ImgStagedImage *staged);
+/* Another view of it, for reading; after the image was closed. */
+ImgImage       *img_staged_image_reopen    (ImgStagedImage *staged, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* FALSE: a device, or a storage that was given, which is written in place and may hold anything. */
+gboolean        img_staged_image_is_new_file (ImgStagedImage *staged);
+/* Has the operating system begin to write what is in its memory; waits for nothing and promises nothing. */
+void            img_staged_image_write_back (ImgStagedImage *staged);
+/* What publishing would replace; FALSE if there is nothing. */
+gboolean        img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity);
+/* The image must have been flushed or closed. @durable: it is on the disk before it gets its name. */
+gboolean        img_staged_image_publish   (ImgStagedImage *staged, gboolean durable, ImgError **error);
+/* Not published: nothing is left. */
+void            img_staged_image_free      (ImgStagedImage *staged);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgStagedImage, img_staged_image_free)
 
 G_END_DECLS

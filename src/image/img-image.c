@@ -193,6 +193,20 @@ img_image_get_backing (ImgImage *image)
   return img_image_check_ready (image) ? image->backing : NULL;
 }
 
+gboolean
+img_image_uses_file (ImgImage *image, const ImgIdentity *file)
+{
+  for (ImgImage *layer = image; layer != NULL; layer = img_image_get_backing (layer))
+    {
+      ImgStorage *data_storage = img_image_get_data_storage (layer);
+
+      if (img_storage_uses_file (img_image_get_storage (layer), file) ||
+          (data_storage != NULL && img_storage_uses_file (data_storage, file)))
+        return TRUE;
+    }
+  return FALSE;
+}
+
 ImgStorage *
 img_image_get_storage (ImgImage *image)
 {

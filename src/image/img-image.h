@@ -71,6 +71,8 @@ ImgStorage      *img_image_get_data_storage (ImgImage *image); /* NULL: no exter
 gboolean         img_image_may_wait        (ImgImage *image, ImgError **error);
 /* Whether one of the storages may_hang. */
 gboolean         img_image_may_hang        (ImgImage *image);
+/* Whether @file is one that the image, or one below it, lies in. */
+gboolean         img_image_uses_file       (ImgImage *image, const ImgIdentity *file);
 ImgLayout       *img_image_get_layout      (ImgImage *image);
 guint64          img_image_get_size        (ImgImage *image);
 
@@ -110,6 +112,16 @@ gboolean         img_image_write           (ImgImage *image, guint64 offset, gco
 /* Whole clusters (the last of the disk may be shorter) that have no content in this layer yet. */
 gboolean         img_image_write_compressed (ImgImage *image, guint64 offset, gconstpointer buffer,
                                             gsize length, ImgCancel *cancel, ImgError **error);
+
+/* The two halves of it, for whoever encodes on many threads and writes on one. First: what one cluster (@plain, filled
+ * up with zeroes at the end of the disk) is stored as; @stored has room for as many bytes. *stored_length: 0 when it
+ * is not worth it. */
+gboolean         img_image_encode          (ImgImage *image, int level, const guint8 *plain, guint8 *stored,
+                                            gsize *stored_length, ImgError **error);
+/* Then: @length bytes of the disk, one cluster or its end, are what @stored decodes to. */
+gboolean         img_image_write_encoded   (ImgImage *image, guint64 offset, guint64 length,
+                                            const guint8 *stored, gsize stored_length,
+                                            ImgCancel *cancel, ImgError **error);
 
 typedef enum
 {

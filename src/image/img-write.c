@@ -462,6 +462,39 @@ prepare_compressed (Request *request,
   return result == IMG_PREPARE_OK;
 }
 
+static gboolean
+write_encoded (ImgImage *image,
+               guint64 offset,
+               guint64 length,
+               const guint8 *stored,
+               gsize stored_length,
+               ImgCancel *cancel,
+               ImgError **error)
+{
+  struct iovec iov = { (gpointer) stored, stored_length };
+  gboolean success;
+  Request request;
+  ImgPlan plan;
+
+  request_begin (&request, image, &iov, 1);
+  request_claim (&request, offset, length);
+  success = img_check_change (image, offset, length, error) &&
+            prepare_compressed (&request, offset, length, stored_length, &plan, error);
+  if (success)
+    {
+      /* To the engine the stored bytes are what is to be written. */
+      ImgPlan stored_plan = plan;
+
+      stored_plan.length = stored_length;
+      success = write_plan (&request, &stored_plan, cancel, error) &&
+                commit_plan (&request, &plan, error);
+      if (!success)
+        image->layout->klass->abort (image->layout, &plan);
+    }
+  request_end (&request);
+  return success;
+}
+
 /* One cluster, in @plain, filled up with zeroes. @stored: a buffer of that size. */
 static gboolean
 write_unit (ImgImage *image,
@@ -472,32 +505,13 @@ write_unit (ImgImage *image,
             ImgCancel *cancel,
             ImgError **error)
 {
-  struct iovec iov = { stored, 0 };
-  gboolean success;
-  Request request;
-  ImgPlan plan;
+  gsize stored_length;
 
-  if (!image->layout->klass->encode (image->layout, plain, stored, &iov.iov_len, error))
+  if (!img_image_encode (image, 0, plain, stored, &stored_length, error))
     return FALSE;
-  if (iov.iov_len == 0)
+  if (stored_length == 0)
     return img_image_write (image, offset, plain, (gsize) length, cancel, error);
-  request_begin (&request, image, &iov, 1);
-  request_claim (&request, offset, length);
-  success = img_check_change (image, offset, length, error) &&
-            prepare_compressed (&request, offset, length, iov.iov_len, &plan, error);
-  if (success)
-    {
-      /* To the engine the stored bytes are what is to be written. */
-      ImgPlan stored_plan = plan;
-
-      stored_plan.length = iov.iov_len;
-      success = write_plan (&request, &stored_plan, cancel, error) &&
-                commit_plan (&request, &plan, error);
-      if (!success)
-        image->layout->klass->abort (image->layout, &plan);
-    }
-  request_end (&request);
-  return success;
+  return write_encoded (image, offset, length, stored, stored_length, cancel, error);
 }
 
 static gboolean
@@ -515,6 +529,31 @@ check_compressed (ImgImage *image, guint64 offset, gsize length, ImgError **erro
   else
     return TRUE;
   return FALSE;
+}
+
+gboolean
+img_image_encode (ImgImage *image,
+                  int level,
+                  const guint8 *plain,
+                  guint8 *stored,
+                  gsize *stored_length,
+                  ImgError **error)
+{
+  return image->layout->klass->encode (image->layout, level, plain, stored, stored_length, error);
+}
+
+gboolean
+img_image_write_encoded (ImgImage *image,
+                         guint64 offset,
+                         guint64 length,
+                         const guint8 *stored,
+                         gsize stored_length,
+                         ImgCancel *cancel,
+                         ImgError **error)
+{
+  if (!check_compressed (image, offset, (gsize) length, error) || img_cancel_check (cancel, error))
+    return FALSE;
+  return write_encoded (image, offset, length, stored, stored_length, cancel, error);
 }
 
 gboolean

@@ -2,366 +2,296 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Converting to raw.
+/* Converting: an image in, an image out, and a pipeline (img-pipeline.h) between them.
  *
- * Two passes over the block map. The first only adds up what there is to copy, so that progress is
- * honest; it keeps no list, as the number of extents stands in a file. In the second, workers claim
- * ranges of the disk from one shared position; each maps its own range, reads it (which decodes in
- * parallel) and writes what is not zero. A worker that meets a hole longer than its range moves the
- * position behind it for all.
+ * What is copied is one image at all times: several disks, or a window, are seen as one raw disk. What is written is
+ * one too: a new one is made without a name and flushes nothing (a staged image), filled as any image is, made
+ * durable and published at last.
  *
- * The target is a new file of the disk's size without blocks, so what is never written is a hole.
- */
+ * The pieces are claimed twice: the first pass only adds up what there is to copy, so that progress is honest; it
+ * keeps no list, as the number of pieces stands in a file. */
 
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "img-alloc.h"
 #include "img-convert.h"
-#include "img-new-file.h"
-#include "img-pool.h"
+#include "img-convert-target.h"
+#include "img-joined.h"
+#include "img-simple-storages.h"
 
-#define CLAIM IMG_MIB
-#define ZERO_GRAIN 4096
-#define MAP_FLAGS IMG_BLOCK_MAP_HOST_HOLES
+#define CHUNK_SIZE IMG_MIB
 
 typedef struct
 {
-  ImgImage *source;
-  int target_fd;
-  guint64 size;
-  gsize claim;
-  gboolean durable;
-  guint64 position; /* atomic: where the next claim begins */
-  ImgProgress *progress;
-  ImgCancel *cancel;
-  gint failed; /* atomic */
-  ImgMutex mutex;
-  ImgError *error; /* the first one; with the mutex */
+  const ImgConvertOptions *options;
+  ImgImage *disk;      /* what is copied */
+  ImgFileLock **locks; /* of the sources */
+  ImgStagedImage *staged;
+  ImgImage *image;     /* what is written: borrowed */
+  ImgConvertSource source;
+  ImgConvertTarget target;
 } Conversion;
 
-static gboolean
-is_copied (const ImgBlock *block)
+/* ---- the source ---- */
+
+static ImgImage *
+open_as_raw (ImgStorage *storage, ImgCancel *cancel, ImgError **error)
 {
-  return !block->reads_as_zero;
-}
+  const ImgImageOptions options = { .driver = img_driver_find ("raw") };
+  g_autoptr (ImgImage) image = img_image_open (storage, &options, cancel, error);
+  ImgPolicy *policy;
+  gboolean success;
 
-/* ---- the first pass ---- */
-
-static gboolean
-add_up (ImgImage *source, guint64 *total, ImgCancel *cancel, ImgError **error)
-{
-  guint64 size = img_image_get_size (source);
-  ImgBlock block;
-
-  *total = 0;
-  for (guint64 offset = 0; offset < size; offset += block.length)
-    {
-      if (!img_image_map (source, offset, size - offset, MAP_FLAGS, &block, cancel, error))
-        return FALSE;
-      if (is_copied (&block))
-        *total += block.length;
-    }
-  return TRUE;
-}
-
-/* ---- workers ---- */
-
-static void
-fail (Conversion *conversion, ImgError *error)
-{
-  img_mutex_lock (&conversion->mutex);
-  if (conversion->error == NULL)
-    conversion->error = g_steal_pointer (&error);
-  img_mutex_unlock (&conversion->mutex);
-  img_error_free (error);
-  g_atomic_int_set (&conversion->failed, TRUE);
+  if (image == NULL)
+    return NULL;
+  policy = img_policy_new_deny ();
+  success = img_image_open_references (image, policy, cancel, error);
+  img_policy_unref (policy);
+  return success ? g_steal_pointer (&image) : NULL;
 }
 
 static gboolean
-write_all (int fd, const guint8 *data, gsize length, guint64 offset, ImgError **error)
+find_window (const ImgConvertOptions *options, guint64 size, guint64 *length, ImgError **error)
 {
-  while (length > 0)
-    {
-      ssize_t result = pwrite (fd, data, length, (off_t) offset);
-
-      if (result < 0 && errno == EINTR)
-        continue;
-      if (result <= 0)
-        {
-          img_error_set_errno (error, result < 0 ? errno : EIO,
-                               _("Cannot write %zu bytes at offset %" PRIu64 " of the new file"),
-                               length, offset);
-          return FALSE;
-        }
-      data += result;
-      length -= (gsize) result;
-      offset += (guint64) result;
-    }
-  return TRUE;
-}
-
-/* Comparing a buffer with itself one byte on is the fastest test that libc has. */
-static gboolean
-is_zero (const guint8 *data, gsize length)
-{
-  return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
-}
-
-/* The length of the run at @data that is all zero or has no zero grain, which of them in @zero.
- * Grains lie on multiples of ZERO_GRAIN of the disk, so that the same disk gives the same holes. */
-static gsize
-next_run (const guint8 *data, gsize length, guint64 offset, gboolean *zero)
-{
-  gsize run = 0;
-
-  while (run < length)
-    {
-      gsize grain = MIN (ZERO_GRAIN - (offset + run) % ZERO_GRAIN, length - run);
-      gboolean grain_is_zero = is_zero (data + run, grain);
-
-      if (run == 0)
-        *zero = grain_is_zero;
-      else if (grain_is_zero != *zero)
-        break;
-      run += grain;
-    }
-  return run;
-}
-
-static gboolean
-write_nonzero (Conversion *conversion,
-               const guint8 *data,
-               gsize length,
-               guint64 offset,
-               ImgError **error)
-{
-  while (length > 0)
-    {
-      gboolean zero = FALSE;
-      gsize run = next_run (data, length, offset, &zero);
-
-      if (!zero && !write_all (conversion->target_fd, data, run, offset, error))
-        return FALSE;
-      data += run;
-      length -= run;
-      offset += run;
-    }
-  return TRUE;
-}
-
-static void
-skip_to (Conversion *conversion, guint64 position)
-{
-  guint64 old = __atomic_load_n (&conversion->position, __ATOMIC_RELAXED);
-
-  while (old < position && !__atomic_compare_exchange_n (&conversion->position, &old, position,
-                                                         TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-    ;
-}
-
-static gboolean
-claim (Conversion *conversion, guint64 *start, guint64 *end)
-{
-  *start = __atomic_load_n (&conversion->position, __ATOMIC_RELAXED);
-  do
-    {
-      if (*start >= conversion->size)
-        return FALSE;
-      *end = MIN (img_align_down (*start, conversion->claim) + conversion->claim, conversion->size);
-    }
-  while (!__atomic_compare_exchange_n (&conversion->position, start, *end, TRUE, __ATOMIC_RELAXED,
-                                       __ATOMIC_RELAXED));
-  return TRUE;
-}
-
-static gboolean
-copy_block (Conversion *conversion, const ImgBlock *block, guint8 *buffer, ImgError **error)
-{
-  if (!img_image_read (conversion->source, block->offset, buffer, block->length, conversion->cancel,
-                       error) ||
-      !write_nonzero (conversion, buffer, block->length, block->offset, error))
-    return FALSE;
-  img_progress_add (conversion->progress, block->length);
-  return TRUE;
-}
-
-/* Neighbouring blocks that are to be copied become one, so that one read carries them all. */
-static gboolean
-map_run (Conversion *conversion, guint64 offset, guint64 end, ImgBlock *run, ImgError **error)
-{
-  ImgBlock next;
-
-  /* The first is asked for to the end of the disk: a long hole is worth knowing. */
-  if (!img_image_map (conversion->source, offset, conversion->size - offset, MAP_FLAGS, run,
-                      conversion->cancel, error))
-    return FALSE;
-  if (!is_copied (run))
+  *length = options->length > 0 ? options->length : size - MIN (options->offset, size);
+  if (img_range_fits (options->offset, *length, size))
     return TRUE;
-  run->length = MIN (run->length, end - offset);
-  while (offset + run->length < end)
-    {
-      guint64 at = offset + run->length;
-
-      if (!img_image_map (conversion->source, at, end - at, MAP_FLAGS, &next, conversion->cancel,
-                          error))
-        return FALSE;
-      if (!is_copied (&next))
-        break;
-      run->length += next.length;
-    }
-  return TRUE;
+  img_error_set (error, IMG_CODE_OUT_OF_RANGE,
+                 _("The range to be copied lies outside of the disk, which has %" PRIu64 " bytes"), size);
+  return FALSE;
 }
 
-/* What will be made durable at the end goes to the device while the next range is decoded. Nothing
- * is waited for here, and errors are left to fsync (). */
-static void
-begin_writeback (Conversion *conversion, guint64 start, guint64 end)
+/* The only disk itself, if all of it is wanted, with all that its map can tell. */
+static ImgImage *
+open_disk (const ImgConvertOptions *options, ImgCancel *cancel, ImgError **error)
 {
-#ifdef SYNC_FILE_RANGE_WRITE
-  if (conversion->durable)
-    (void) sync_file_range (conversion->target_fd, (off_t) start, (off_t) (end - start),
-                            SYNC_FILE_RANGE_WRITE);
-#endif
+  g_autoptr (ImgStorage) joined = NULL;
+  g_autoptr (ImgStorage) window = NULL;
+  guint64 size, length;
+
+  if (options->n_sources == 1 && options->offset == 0 && options->length == 0)
+    return img_image_ref (options->sources[0]);
+  joined = img_joined_storage_new (options->sources, options->n_sources);
+  if (!img_storage_get_size (joined, &size, error) || !find_window (options, size, &length, error))
+    return NULL;
+  window = img_window_storage_new (joined, options->offset, length);
+  return open_as_raw (window, cancel, error);
 }
 
 static gboolean
-copy_range (Conversion *conversion, guint64 start, guint64 end, guint8 *buffer, ImgError **error)
+lock_sources (Conversion *conversion, ImgError **error)
 {
-  while (start < end)
-    {
-      ImgBlock run;
+  const ImgConvertOptions *options = conversion->options;
 
-      if (!map_run (conversion, start, end, &run, error))
-        return FALSE;
-      if (is_copied (&run) && !copy_block (conversion, &run, buffer, error))
-        return FALSE;
-      start += run.length;
-    }
-  if (start > end)
-    skip_to (conversion, start);
+  conversion->locks = g_new0 (ImgFileLock *, options->n_sources);
+  for (guint i = 0; i < options->n_sources; i++)
+    if (!img_image_keep_unchanged (options->sources[i], &conversion->locks[i], error))
+      return FALSE;
   return TRUE;
 }
 
 static void
-convert_worker (gpointer data, guint worker)
+unlock_sources (Conversion *conversion)
 {
-  Conversion *conversion = data;
-  ImgError *error = NULL;
-  g_autoptr (ImgBuffer) buffer = img_try_alloc (conversion->claim, &error);
-  guint64 start, end;
-
-  while (buffer != NULL && !g_atomic_int_get (&conversion->failed) &&
-         claim (conversion, &start, &end))
-    {
-      if (!copy_range (conversion, start, end, buffer, &error))
-        break;
-      begin_writeback (conversion, start, end);
-    }
-  if (error != NULL)
-    fail (conversion, error);
+  for (guint i = 0; conversion->locks != NULL && i < conversion->options->n_sources; i++)
+    img_file_lock_release (conversion->locks[i]);
+  g_free (conversion->locks);
 }
 
-/* ---- the job ---- */
+/* ---- the target ---- */
+
+static gboolean
+has_backing (const ImgCreation *creation)
+{
+  return creation != NULL && (creation->backing_path != NULL || creation->backing_name != NULL ||
+                              creation->backing_image != NULL);
+}
 
 /* Replacing a file that the source reads from would lose it. */
 static gboolean
-check_target (ImgImage *source, ImgNewFile *target, ImgError **error)
+check_replaced (Conversion *conversion, ImgError **error)
 {
   ImgIdentity replaced;
 
-  if (!img_new_file_get_replaced (target, &replaced))
+  if (!img_staged_image_get_replaced (conversion->staged, &replaced) ||
+      !img_image_uses_file (conversion->disk, &replaced))
     return TRUE;
-  for (ImgImage *layer = source; layer != NULL; layer = img_image_get_backing (layer))
-    {
-      ImgStorage *storages[] = { img_image_get_storage (layer),
-                                 img_image_get_data_storage (layer) };
-
-      for (guint i = 0; i < G_N_ELEMENTS (storages); i++)
-        if (storages[i] != NULL && img_storage_uses_file (storages[i], &replaced))
-          {
-            img_error_set (error, IMG_CODE_REFERENCE_LOOP,
-                           _("The new file would replace a file that the source needs"));
-            return FALSE;
-          }
-    }
-  return TRUE;
-}
-
-/* First of all, as it costs nothing and an impossible size is known at once. */
-static gboolean
-set_size (ImgNewFile *target, guint64 size, ImgError **error)
-{
-  if (ftruncate (img_new_file_get_fd (target), (off_t) size) == 0)
-    return TRUE;
-  img_error_set_errno (error, errno, _("Cannot give the new file its size of %" PRIu64 " bytes"),
-                       size);
+  img_error_set (error, IMG_CODE_REFERENCE_LOOP,
+                 _("The new file would replace a file that the source needs"));
   return FALSE;
 }
 
 static gboolean
-copy_all (ImgImage *source,
-          int target_fd,
-          const ImgConvertOptions *options,
-          ImgProgress *progress,
-          ImgCancel *cancel,
-          ImgError **error)
+stage_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
 {
-  Conversion conversion = {
-    .source = source,
-    .target_fd = target_fd,
-    .size = img_image_get_size (source),
-    .claim = MAX (CLAIM, img_image_get_layout (source)->unit_length),
-    .durable = options->durable,
-    .progress = progress,
-    .cancel = cancel,
-  };
-  ImgPool *pool = img_pool_get_default ();
-  guint n_threads = options->n_threads > 0 ? options->n_threads : img_pool_get_cpu_limit (pool);
+  ImgCreation *creation = conversion->options->creation;
 
-  img_mutex_init (&conversion.mutex);
-  img_pool_run_parallel (pool, IMG_TASK_CPU, MIN (n_threads, img_pool_get_cpu_limit (pool)), options->priority,
-                         convert_worker, &conversion);
-  img_mutex_clear (&conversion.mutex);
-  if (conversion.error != NULL)
-    img_error_propagate (error, conversion.error);
-  return !conversion.failed;
+  if (!creation->has_size)
+    creation->options.size = img_image_get_size (conversion->disk);
+  creation->has_size = TRUE;
+  creation->is_volatile = TRUE;
+  conversion->staged = img_staged_image_new (creation, cancel, error);
+  if (conversion->staged == NULL)
+    return FALSE;
+  conversion->image = img_staged_image_get (conversion->staged);
+  return check_replaced (conversion, error);
 }
 
-gboolean
-img_convert_to_raw (ImgImage *source,
-                    const ImgConvertOptions *options,
-                    ImgProgress *progress,
-                    ImgCancel *cancel,
-                    ImgError **error)
+static gboolean
+check_target (Conversion *conversion, ImgError **error)
 {
-  g_autoptr (ImgNewFile) target = NULL;
-  g_autoptr (ImgFileLock) lock = NULL;
+  guint64 size = img_image_get_size (conversion->image);
+
+  if (!img_image_is_writable (conversion->image))
+    img_error_set (error, IMG_CODE_READ_ONLY, _("The target was opened for reading only"));
+  else if (size < img_image_get_size (conversion->disk))
+    img_error_set (error, IMG_CODE_OUT_OF_RANGE,
+                   _("The disk has %" PRIu64 " bytes and the target has room for %" PRIu64 " only"),
+                   img_image_get_size (conversion->disk), size);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+static gboolean
+open_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
+{
+  const ImgConvertOptions *options = conversion->options;
+
+  conversion->image = options->target;
+  return (options->target != NULL || stage_target (conversion, cancel, error)) &&
+         check_target (conversion, error);
+}
+
+/* ---- copying ---- */
+
+static void
+write_back_cb (gpointer data)
+{
+  img_staged_image_write_back (data);
+}
+
+static gboolean
+set_up_target (Conversion *conversion, ImgError **error)
+{
+  const ImgConvertOptions *options = conversion->options;
+  ImgLayout *layout = img_image_get_layout (conversion->image);
+  ImgConvertTarget *target = &conversion->target;
+  gboolean is_new = conversion->staged != NULL;
+  /* Where the map of the image is not what says what is zero, only a new file surely is. */
+  gboolean is_fresh = is_new && (!layout->is_identity || img_staged_image_is_new_file (conversion->staged));
+
+  *target = (ImgConvertTarget) {
+    .image = conversion->image,
+    .zero_grain = options->allocate_all ? 0 : options->zero_grain,
+    .allocate_all = options->allocate_all,
+    .reads_as_zero = is_new ? is_fresh && !has_backing (options->creation) : options->target_is_zero,
+    .keeps_holes = has_backing (options->creation),
+    .level = options->level,
+  };
+  if (is_new && options->durable)
+    {
+      target->written = write_back_cb;
+      target->written_data = conversion->staged;
+    }
+  if (!options->compress)
+    return TRUE;
+  target->encode_unit = layout->unit_length;
+  if (layout->unit_length > 0 && layout->klass->encode != NULL)
+    return TRUE;
+  img_error_set (error, IMG_CODE_UNSUPPORTED, _("This image cannot hold compressed clusters"));
+  return FALSE;
+}
+
+/* No chunk ends within a cluster of either side: each is decoded, and allocated, once. */
+static gsize
+find_alignment (Conversion *conversion)
+{
+  ImgLayout *from = img_image_get_layout (conversion->disk);
+  ImgLayout *to = img_image_get_layout (conversion->image);
+  gsize alignment = conversion->target.encode_unit;
+
+  alignment = MAX (alignment, MAX (from->unit_length, (gsize) to->write_granularity));
+  return MAX (alignment, IMG_CONVERT_ZERO_GRAIN);
+}
+
+static void
+set_up_source (Conversion *conversion)
+{
+  const ImgConvertOptions *options = conversion->options;
+  gsize alignment = find_alignment (conversion);
+  ImgConvertSource *source = &conversion->source;
+
+  img_convert_source_init (source, conversion->disk, MAX (CHUNK_SIZE, alignment), alignment);
+  source->top_only = source->tell_zero = conversion->target.keeps_holes;
+  source->salvage = options->salvage;
+  source->salvaged = options->salvaged;
+  source->salvaged_data = options->salvaged_data;
+}
+
+static gboolean
+copy (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  static const ImgPipelineClass klass = { img_convert_source_claim, img_convert_source_fill,
+                                          img_convert_target_encode, img_convert_target_write };
+  const ImgPipelineOptions options = {
+    .klass = &klass,
+    .source = &conversion->source,
+    .target = &conversion->target,
+    .in_order = img_image_get_layout (conversion->image)->write_granularity > 1,
+    .chunk_size = conversion->source.chunk_size,
+    .encode_unit = conversion->target.encode_unit,
+    .n_threads = conversion->options->n_threads,
+    .priority = conversion->options->priority,
+  };
   guint64 total;
 
-  img_progress_set_phase (progress, IMG_PHASE_MAP);
-  target = img_new_file_create (options->path, options->overwrite, error);
-  if (target == NULL || !check_target (source, target, error) ||
-      !img_image_keep_unchanged (source, &lock, error) ||
-      !set_size (target, img_image_get_size (source), error) ||
-      !add_up (source, &total, cancel, error))
+  if (!img_convert_source_add_up (&conversion->source, &total, cancel, error))
     return FALSE;
   img_progress_set_total (progress, total);
-
   img_progress_set_phase (progress, IMG_PHASE_COPY);
-  if (!copy_all (source, img_new_file_get_fd (target), options, progress, cancel, error) ||
-      img_cancel_check (cancel, error))
-    return FALSE;
+  return img_pipeline_run (&options, progress, cancel, error) && !img_cancel_check (cancel, error);
+}
 
+static gboolean
+finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
   img_progress_set_phase (progress, IMG_PHASE_FLUSH);
-  if (!img_new_file_publish (target, options->durable, error))
+  if (conversion->staged == NULL)
+    return !conversion->options->durable || img_image_flush (conversion->image, cancel, error);
+  return img_image_close (conversion->image, error) &&
+         img_staged_image_publish (conversion->staged, conversion->options->durable, error);
+}
+
+/* ---- the job ---- */
+
+static gboolean
+convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  img_progress_set_phase (progress, IMG_PHASE_MAP);
+  conversion->disk = open_disk (conversion->options, cancel, error);
+  if (conversion->disk == NULL || !lock_sources (conversion, error) ||
+      !open_target (conversion, cancel, error) || !set_up_target (conversion, error))
+    return FALSE;
+  set_up_source (conversion);
+  if (!copy (conversion, progress, cancel, error) || !finish (conversion, progress, cancel, error))
     return FALSE;
   img_progress_set_phase (progress, IMG_PHASE_DONE);
   return TRUE;
+}
+
+gboolean
+img_convert (const ImgConvertOptions *options, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  Conversion conversion = { .options = options };
+  gboolean success = convert (&conversion, progress, cancel, error);
+
+  if (conversion.source.image != NULL)
+    img_convert_source_clear (&conversion.source);
+  img_staged_image_free (conversion.staged);
+  unlock_sources (&conversion);
+  img_image_unref (conversion.disk);
+  return success;
 }

@@ -2,26 +2,52 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Copying a disk into a new file. */
+/* Copying disks into an image. */
 
 #pragma once
 
-#include "img-image.h"
+#include "img-convert-source.h"
+#include "img-create.h"
 #include "img-progress.h"
 
 G_BEGIN_DECLS
 
+#define IMG_CONVERT_ZERO_GRAIN 4096
+
 typedef struct
 {
-  const char *path;     /* the file to publish */
-  gboolean overwrite;   /* replace an existing regular file */
-  gboolean durable;     /* fsync the file and its directory before it is published */
-  guint n_threads;      /* 0: as many as processors */
-  int priority;         /* G_PRIORITY_* of the work in the pool */
+  /* What is copied: all of them, one behind the other. */
+  ImgImage *const *sources;
+  guint n_sources;
+  /* Of that a window; length 0: up to the end. */
+  guint64 offset;
+  guint64 length;
+
+  /* To where. Either a new file: @creation, whose size may be left out and whose flags this job sets. */
+  ImgCreation *creation;
+  /* Or an image that is there, open for writing and at least as large. */
+  ImgImage *target;
+  gboolean target_is_zero; /* it reads as zero everywhere */
+
+  gsize zero_grain;        /* bytes: as many zeroes are not stored; 0: all that is not a hole is stored */
+  gboolean allocate_all;   /* holes and zeroes are stored as well */
+  gboolean compress;
+  int level;               /* 0: the usual one */
+  gboolean salvage;        /* what cannot be read becomes zero */
+  ImgSalvageFunc salvaged; /* nullable; on any thread, one call at a time */
+  gpointer salvaged_data;
+
+  gboolean durable;        /* the file and its directory are on the disk before it is published */
+  guint n_threads;         /* 0: as many as processors */
+  int priority;            /* G_PRIORITY_* of the work in the pool */
 } ImgConvertOptions;
 
-/* To a raw file: holes stay holes, runs of zeroes become holes. Nothing is at @path until all of it is. */
-gboolean img_convert_to_raw (ImgImage *source, const ImgConvertOptions *options,
-                             ImgProgress *progress, ImgCancel *cancel, ImgError **error);
+/* Data stays data, runs of zeroes become holes. The bytes of a new file depend on the sources and the options alone.
+ * With a backing file in @creation what the top layer of the source does not own is left to it; that it holds the
+ * same there is the caller's promise.
+ *
+ * Nothing is at the path of a new file until all of it is. An image that was there has, after a failure, some of it. */
+gboolean img_convert (const ImgConvertOptions *options, ImgProgress *progress, ImgCancel *cancel,
+                      ImgError **error);
 
 G_END_DECLS

@@ -15,6 +15,8 @@ typedef enum
   IMG_FILE_NONE = 0,
   IMG_FILE_ALLOW_DEVICE = 1 << 0, /* block devices too, not only regular files */
   IMG_FILE_WRITABLE = 1 << 1,     /* for reading and writing; never creates and never truncates */
+  /* Flushes do nothing: nobody is promised anything about the file before somebody else has made it durable. */
+  IMG_FILE_VOLATILE = 1 << 2,
 } ImgFileFlags;
 
 /* Opens @path, read-only unless asked otherwise. Never blocks on a FIFO or a device: the file is opened without waiting and

@@ -373,7 +373,7 @@ flush (ImgFileWriter *writer)
   int error = g_atomic_int_get (&writer->flush_error);
   int result;
 
-  if (error != 0)
+  if (error != 0 || writer->is_volatile)
     return error;
   do
     result = fdatasync (writer->fd);

@@ -47,6 +47,7 @@ typedef struct
 {
   int fd;
   gboolean is_device;
+  gboolean is_volatile; /* flushes do nothing */
   guint64 size;       /* atomic: the file is at least that long; it may be longer */
   ImgTurn growth;
   gint cannot_punch;  /* atomic, as the next ones */

@@ -29,6 +29,30 @@ typedef struct
   ImgImage *image;
 } Fixture;
 
+typedef struct
+{
+  const char *path;
+  gboolean overwrite;
+  gboolean durable;
+  guint n_threads;
+} RawOptions;
+
+static gboolean
+convert_to_raw (ImgImage *image, const RawOptions *raw, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  ImgCreation creation = { .path = raw->path, .driver = img_driver_find ("raw"), .overwrite = raw->overwrite };
+  const ImgConvertOptions options = {
+    .sources = &image,
+    .n_sources = 1,
+    .creation = &creation,
+    .zero_grain = IMG_CONVERT_ZERO_GRAIN,
+    .durable = raw->durable,
+    .n_threads = raw->n_threads,
+  };
+
+  return img_convert (&options, progress, cancel, error);
+}
+
 /* Data with zeroes inside, a hole of the map, zeroes at the end. */
 static void
 set_up (Fixture *fixture, gconstpointer user_data)
@@ -122,7 +146,7 @@ test_content (Fixture *fixture, gconstpointer user_data)
   for (guint n_threads = 0; n_threads < 5; n_threads++)
     {
       Watch watch = { { .changed = changed_cb } };
-      ImgConvertOptions options = { .path = fixture->path,
+      RawOptions options = { .path = fixture->path,
                                     .overwrite = n_threads > 0,
                                     .durable = n_threads % 2,
                                     .n_threads = n_threads };
@@ -130,7 +154,7 @@ test_content (Fixture *fixture, gconstpointer user_data)
       struct stat st;
 
       watch.progress.data = &watch;
-      g_assert_true (img_convert_to_raw (fixture->image, &options, &watch.progress, NULL, &error));
+      g_assert_true (convert_to_raw (fixture->image, &options, &watch.progress, NULL, &error));
       assert_result (fixture);
       g_assert_cmpuint (watch.progress.bytes_total, ==, SIZE - 3 * IMG_MIB + 200);
       g_assert_cmpuint (watch.progress.bytes_done, ==, watch.progress.bytes_total);
@@ -153,11 +177,11 @@ test_cancel (Fixture *fixture, gconstpointer user_data)
       Watch watch = { .progress = { .changed = changed_cb },
                       .cancel = cancel,
                       .cancel_at = points[i] };
-      ImgConvertOptions options = { .path = fixture->path };
+      RawOptions options = { .path = fixture->path };
 
       watch.progress.data = &watch;
       g_assert_false (
-        img_convert_to_raw (fixture->image, &options, &watch.progress, cancel, &error));
+        convert_to_raw (fixture->image, &options, &watch.progress, cancel, &error));
       g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
       g_assert_cmpuint (count_entries (fixture), ==, 0);
     }
@@ -166,7 +190,7 @@ test_cancel (Fixture *fixture, gconstpointer user_data)
 static void
 test_fault_injection (Fixture *fixture, gconstpointer user_data)
 {
-  ImgConvertOptions options = { .path = fixture->path };
+  RawOptions options = { .path = fixture->path };
   guint nth = 1;
 
   for (;; nth++)
@@ -175,7 +199,7 @@ test_fault_injection (Fixture *fixture, gconstpointer user_data)
       gboolean success;
 
       test_failing_storage_arm (fixture->failing, nth, nth % 2);
-      success = img_convert_to_raw (fixture->image, &options, NULL, NULL, &error);
+      success = convert_to_raw (fixture->image, &options, NULL, NULL, &error);
       test_failing_storage_arm (fixture->failing, 0, FALSE);
       if (success)
         break;
@@ -189,11 +213,11 @@ test_fault_injection (Fixture *fixture, gconstpointer user_data)
 static void
 test_no_memory (Fixture *fixture, gconstpointer user_data)
 {
-  ImgConvertOptions options = { .path = fixture->path, .n_threads = 1 };
+  RawOptions options = { .path = fixture->path, .n_threads = 1 };
   g_autoptr (ImgError) error = NULL;
 
   img_alloc_set_fault (1, TRUE);
-  g_assert_false (img_convert_to_raw (fixture->image, &options, NULL, NULL, &error));
+  g_assert_false (convert_to_raw (fixture->image, &options, NULL, NULL, &error));
   img_alloc_set_fault (0, FALSE);
   g_assert_true (img_error_matches (error, IMG_CODE_NO_MEMORY));
   g_assert_cmpuint (count_entries (fixture), ==, 0);
@@ -207,11 +231,11 @@ test_huge_hole (Fixture *fixture, gconstpointer user_data)
   ImgExtent extents[] = { { IMG_EXTENT_HOLE, FALSE, 0, size } };
   g_autoptr (ImgImage) image = test_scripted_image_new (extents, 1);
   g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
-  ImgConvertOptions options = { .path = fixture->path };
+  RawOptions options = { .path = fixture->path };
   struct stat st;
 
   g_assert_true (img_image_open_references (image, policy, NULL, NULL));
-  g_assert_true (img_convert_to_raw (image, &options, NULL, NULL, NULL));
+  g_assert_true (convert_to_raw (image, &options, NULL, NULL, NULL));
   g_assert_cmpint (stat (fixture->path, &st), ==, 0);
   g_assert_cmpuint ((guint64) st.st_size, ==, size);
 }
@@ -265,7 +289,7 @@ test_source_locked (Fixture *fixture, gconstpointer user_data)
 {
   g_autofree char *source = g_build_filename (fixture->folder, "source", NULL);
   struct flock writes = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
-  ImgConvertOptions options = { .path = fixture->path, .overwrite = TRUE };
+  RawOptions options = { .path = fixture->path, .overwrite = TRUE };
   g_autofree char *content = g_malloc0 (SIZE);
   int fd;
 
@@ -279,14 +303,14 @@ test_source_locked (Fixture *fixture, gconstpointer user_data)
       g_autoptr (ImgError) error = NULL;
 
       watch.progress.data = &watch;
-      g_assert_true (img_convert_to_raw (image, &options, &watch.progress, NULL, NULL));
+      g_assert_true (convert_to_raw (image, &options, &watch.progress, NULL, NULL));
       assert_result_of (fixture, (SIZE + 511) / 512 * 512);
       g_assert_cmpuint (watch.n_looks[!force_share], >, 0);
       g_assert_cmpuint (watch.n_looks[force_share], ==, 0);
       g_assert_false (has_byte (fd, 201));
 
       g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &writes), ==, 0);
-      g_assert_true (img_convert_to_raw (image, &options, NULL, NULL, &error) == (gboolean) force_share);
+      g_assert_true (convert_to_raw (image, &options, NULL, NULL, &error) == (gboolean) force_share);
       g_assert_true (force_share || img_error_matches (error, IMG_CODE_LOCKED));
       writes.l_type = F_UNLCK;
       g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &writes), ==, 0);
@@ -301,10 +325,10 @@ static void
 test_small_pool (Fixture *fixture, gconstpointer user_data)
 {
   ImgPool *pool = img_pool_new (1, 1);
-  ImgConvertOptions options = { .path = fixture->path, .n_threads = 8 };
+  RawOptions options = { .path = fixture->path, .n_threads = 8 };
 
   img_pool_set_default (pool);
-  g_assert_true (img_convert_to_raw (fixture->image, &options, NULL, NULL, NULL));
+  g_assert_true (convert_to_raw (fixture->image, &options, NULL, NULL, NULL));
   img_pool_set_default (NULL);
   img_pool_free (pool);
   assert_result (fixture);

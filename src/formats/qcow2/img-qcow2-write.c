@@ -404,6 +404,7 @@ img_qcow2_prepare_write (ImgLayout *layout,
 
 gboolean
 img_qcow2_encode (ImgLayout *layout,
+                  int level,
                   const guint8 *plain,
                   guint8 *stored,
                   gsize *stored_length,

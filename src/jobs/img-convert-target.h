@@ -1,0 +1,33 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Where the pieces of a conversion go: a writable image. */
+
+#pragma once
+
+#include "img-image.h"
+#include "img-pipeline.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  ImgImage *image;
+  gsize zero_grain;       /* zeroes of that many bytes, at such offsets, are not data; 0: what is copied is data */
+  gboolean allocate_all;  /* zeroes and holes are written as data too */
+  gboolean reads_as_zero; /* where nothing is written there will be zeroes */
+  gboolean keeps_holes;   /* what shows through a HOLE is as it should be */
+  gsize encode_unit;      /* compressed clusters of that size; 0: none */
+  int level;              /* of the compression; 0: the format's own */
+
+  /* Called now and then, after that many bytes have been written. Nullable. */
+  void (*written) (gpointer data);
+  gpointer written_data;
+  guint64 n_written; /* atomic */
+} ImgConvertTarget;
+
+gboolean img_convert_target_encode (gpointer target, ImgChunk *chunk, ImgError **error);
+gboolean img_convert_target_write  (gpointer target, ImgChunk *chunk, ImgCancel *cancel, ImgError **error);
+
+G_END_DECLS
