@@ -150,7 +150,7 @@ prepare_creation (ImagoConvertJob *self, ImgError **error)
     options = g_object_ref (self->create_options);
   else
     options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", self->format_name, NULL);
-  self->creation = imago_create_options_to_core (options, self->destination, error);
+  self->creation = imago_create_options_to_core (options, self->destination, NULL, error);
   if (self->creation == NULL)
     return FALSE;
   self->creation->creation.overwrite |= self->overwrite;

@@ -5,30 +5,45 @@
 #include "config.h"
 
 #include "tool-commands.h"
+#include "tool-create-options.h"
 #include "tool-job.h"
 #include "tool-message.h"
 #include "tool-options.h"
 #include "tool-size.h"
 
 #include <glib/gi18n-lib.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_COROUTINES 16
+#define MAX_LEVEL 22
 #define MAX_SPARSE_SIZE (16 * 1024 * 1024)
 
 typedef struct
 {
   ToolOpen open;
   const char *output_format;
+  GPtrArray *lists; /* of -o */
+  const char *backing_name;
+  const char *backing_format;
   gboolean progress;
   gboolean quiet;
   gboolean durable;
+  gboolean compress;
+  int level;
+  gboolean existing;       /* -n */
+  gboolean target_is_zero;
+  gboolean salvage;
   gboolean sparse_given;
+  guint64 zero_grain;
   gboolean offload;
   guint threads;
-  const char *source;
+  guint64 offset;
+  guint64 length;
+  char **sources;
+  int n_sources;
   const char *target;
 } Settings;
 
@@ -44,16 +59,9 @@ take_cache_mode (const char *value, gpointer user_data)
     "writeback", "writethrough", "none", "off", "directsync", NULL
   };
 
-  if (g_str_equal (value, "unsafe"))
-    {
-      settings->durable = FALSE;
-      return TRUE;
-    }
-  if (g_strv_contains (safe, value))
-    {
-      settings->durable = TRUE;
-      return TRUE;
-    }
+  settings->durable = g_strv_contains (safe, value);
+  if (settings->durable || g_str_equal (value, "unsafe"))
+    return TRUE;
 
   tool_error (_("Invalid %s option: %s"), _("cache"), value);
   return FALSE;
@@ -63,160 +71,342 @@ static gboolean
 take_sparse_size (const char *value, gpointer user_data)
 {
   Settings *settings = user_data;
-  guint64 size;
-
-  if (!tool_parse_size (value, &size) || size % 512 != 0 || size > MAX_SPARSE_SIZE)
-    {
-      tool_error (_("Invalid buffer size for sparse output specified. Valid sizes are multiples "
-                     "of 512 up to %u."),
-                  MAX_SPARSE_SIZE);
-      return FALSE;
-    }
-  if (size == 0)
-    {
-      tool_option_refuse ("-S 0", _("zeroes always become holes"));
-      return FALSE;
-    }
 
   settings->sparse_given = TRUE;
-  return TRUE;
+  if (tool_parse_size (value, &settings->zero_grain) && settings->zero_grain % 512 == 0 &&
+      settings->zero_grain <= MAX_SPARSE_SIZE)
+    return TRUE;
+
+  tool_error (_("Invalid buffer size for sparse output specified. Valid sizes are multiples "
+                "of 512 up to %u. Select 0 to disable sparse detection (fully allocates output)."),
+              MAX_SPARSE_SIZE);
+  return FALSE;
+}
+
+static gboolean
+take_number (const char *value, guint max, const char *message, guint *number)
+{
+  guint64 parsed;
+
+  if (g_ascii_string_to_unsigned (value, 10, 1, max, &parsed, NULL))
+    {
+      *number = (guint) parsed;
+      return TRUE;
+    }
+  tool_error ("%s", message);
+  return FALSE;
 }
 
 static gboolean
 take_threads (const char *value, gpointer user_data)
 {
-  Settings *settings = user_data;
-  guint64 threads;
+  g_autofree char *message = g_strdup_printf (
+    _("Invalid number of coroutines. Allowed number of coroutines is between 1 and %u"), MAX_COROUTINES);
 
-  if (!g_ascii_string_to_unsigned (value, 10, 1, MAX_COROUTINES, &threads, NULL))
-    {
-      tool_error (
-        _("Invalid number of coroutines. Allowed number of coroutines is between 1 and %u"),
-        MAX_COROUTINES);
-      return FALSE;
-    }
-
-  settings->threads = (guint) threads;
-  return TRUE;
+  return take_number (value, MAX_COROUTINES, message, &((Settings *) user_data)->threads);
 }
 
-/* -o: what a raw target can be told, as long as it is what happens anyhow. */
 static gboolean
-take_target_options (const char *value, gpointer user_data)
+take_level (const char *value, gpointer user_data)
 {
-  g_auto (GStrv) parts = g_strsplit (value, ",", -1);
+  g_autofree char *message =
+    g_strdup_printf (_("Invalid compression level. It is a number from 1 to %u"), MAX_LEVEL);
+  guint level = 0;
 
-  for (gsize i = 0; parts[i] != NULL; i++)
-    if (!g_str_equal (parts[i], "preallocation=off"))
-      {
-        g_autofree char *option = g_strdup_printf ("-o %s", parts[i]);
-
-        tool_option_refuse (option, _("the only one for raw files is preallocation=off"));
-        return FALSE;
-      }
-
+  if (!take_number (value, MAX_LEVEL, message, &level))
+    return FALSE;
+  ((Settings *) user_data)->level = (int) level;
   return TRUE;
 }
 
 static gboolean
-check_output_format (const char *name)
+refuse (const char *message)
 {
+  tool_error ("%s", message);
+  return FALSE;
+}
+
+/* What cannot be asked for together. */
+static gboolean
+check_together (const Settings *settings)
+{
+  if (settings->offload && settings->compress)
+    return refuse (_("Cannot enable copy offloading when -c is used"));
+  if (settings->offload && settings->sparse_given)
+    return refuse (_("Cannot enable copy offloading when -S is used"));
+  if (settings->offload && settings->salvage)
+    return refuse (_("Cannot use copy offloading in salvaging mode"));
+  if (settings->target_is_zero && !settings->existing)
+    return refuse (_("--target-is-zero requires use of -n flag"));
+  if (settings->existing && settings->lists != NULL)
+    return refuse (_("-o has no effect when skipping image creation"));
+  if (settings->target_is_zero && settings->backing_name != NULL)
+    return refuse (_("Cannot use --target-is-zero when the destination image has a backing file"));
+  if (settings->n_sources > 1 && settings->backing_name != NULL)
+    return refuse (_("Having a backing file for the target makes no sense when concatenating "
+                     "multiple input images"));
+  if (settings->n_sources > 1 && settings->open.snapshot != NULL)
+    return refuse (_("No support for concatenating multiple snapshot"));
+  return TRUE;
+}
+
+/* ---- the target ---- */
+
+static ImagoFormat *
+find_format (const Settings *settings)
+{
+  const char *name = settings->output_format != NULL ? settings->output_format : "raw";
   ImagoFormat *format = imago_format_lookup (name);
   g_autofree char *option = NULL;
 
   if (format == NULL)
     {
       tool_error (_("Unknown file format '%s'"), name);
-      return FALSE;
+      return NULL;
     }
   if (imago_format_get_flags (format) & IMAGO_FORMAT_CONVERT_TARGET)
-    return TRUE;
-
+    return format;
   option = g_strdup_printf ("-O %s", name);
-  tool_option_refuse (option, _("only raw files can be written"));
+  tool_option_refuse (option, _("images of this format cannot be written"));
+  return NULL;
+}
+
+static gboolean
+set_backing (const Settings *settings, ImagoFormat *format, ToolCreateOptions *options)
+{
+  if ((settings->backing_name != NULL &&
+       !tool_create_options_set (options, "backing_file", settings->backing_name)) ||
+      (settings->backing_format != NULL &&
+       !tool_create_options_set (options, "backing_fmt", settings->backing_format)))
+    {
+      tool_error (_("Backing file not supported for file format '%s'"), imago_format_get_name (format));
+      return FALSE;
+    }
+  if (tool_create_options_get (options, "backing_file") == NULL ||
+      tool_create_options_get (options, "backing_fmt") != NULL)
+    return TRUE;
+  return refuse (_("Use of backing file requires explicit backing format"));
+}
+
+static gboolean
+check_compression (const Settings *settings, ImagoFormat *format, ToolCreateOptions *options)
+{
+  const char *preallocation = tool_create_options_get (options, "preallocation");
+
+  if (!settings->compress)
+    return TRUE;
+  if ((imago_format_get_flags (format) & IMAGO_FORMAT_COMPRESSED) == 0)
+    return refuse (_("Compression not supported for this file format"));
+  if (preallocation != NULL && !g_str_equal (preallocation, "off"))
+    return refuse (_("Compression and preallocation not supported at the same time"));
+  return TRUE;
+}
+
+/* What -o, -B and -F ask for. The size is that of what is copied, whatever -o says. */
+static ImagoCreateOptions *
+make_create_options (const Settings *settings, ImagoFormat *format, ToolCreateOptions *options)
+{
+  g_autoptr (ImagoReferencePolicy) policy = tool_make_policy (settings->open.references);
+  g_autoptr (ImagoCreateOptions) made =
+    g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", imago_format_get_name (format), "overwrite", TRUE,
+                  "allow-device", TRUE, "reference-policy", policy, NULL);
+
+  for (guint i = 0; settings->lists != NULL && i < settings->lists->len; i++)
+    if (!tool_create_options_parse (options, g_ptr_array_index (settings->lists, i), settings->target))
+      return NULL;
+  if (!set_backing (settings, format, options) || !check_compression (settings, format, options))
+    return NULL;
+  g_object_set (made, "backing-name", tool_create_options_get (options, "backing_file"), NULL);
+  tool_create_options_set (options, "size", NULL);
+  if (!tool_create_options_apply (options, made, settings->target))
+    return NULL;
+  return g_steal_pointer (&made);
+}
+
+static gboolean
+wants_help (const Settings *settings)
+{
+  for (guint i = 0; settings->lists != NULL && i < settings->lists->len; i++)
+    if (tool_create_options_is_help (g_ptr_array_index (settings->lists, i)))
+      return TRUE;
   return FALSE;
+}
+
+static ImagoImage *
+open_target (const Settings *settings)
+{
+  const ToolOpen how = {
+    .format = settings->output_format != NULL ? settings->output_format : "raw",
+    .references = settings->open.references,
+    .writable = TRUE,
+  };
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image = tool_open (settings->target, &how, &error);
+
+  if (image == NULL)
+    tool_open_print_error (settings->target, error);
+  return image;
+}
+
+/* ---- the sources ---- */
+
+static GPtrArray *
+open_sources (const Settings *settings)
+{
+  g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (g_object_unref);
+
+  for (int i = 0; i < settings->n_sources; i++)
+    {
+      g_autoptr (GError) error = NULL;
+      ImagoImage *image = tool_open (settings->sources[i], &settings->open, &error);
+
+      if (image == NULL)
+        {
+          tool_open_print_error (settings->sources[i], error);
+          return NULL;
+        }
+      g_ptr_array_add (images, image);
+    }
+  return g_steal_pointer (&images);
 }
 
 /* ---- the job ---- */
 
-static int
-convert (ImagoImage *image, const Settings *settings)
+static ImagoConvertJob *
+make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
 {
-  g_autoptr (GFile) target = g_file_new_for_path (settings->target);
-  g_autoptr (ImagoConvertJob) job = imago_convert_job_new (image, target);
+  g_autoptr (ToolCreateOptions) options = tool_create_options_new (format);
+  g_autoptr (ImagoCreateOptions) made = NULL;
+  g_autoptr (ImagoConvertJob) job = NULL;
+  g_autoptr (ImagoImage) target = NULL;
+  g_autoptr (GFile) file = g_file_new_for_path (settings->target);
+
+  if (settings->existing)
+    {
+      target = open_target (settings);
+      if (target == NULL || !check_compression (settings, format, options))
+        return NULL;
+      job = imago_convert_job_new_for_image (images->pdata[0], target);
+    }
+  else
+    {
+      made = make_create_options (settings, format, options);
+      if (made == NULL)
+        return NULL;
+      job = imago_convert_job_new (images->pdata[0], file);
+      g_object_set (job, "create-options", made, NULL);
+    }
+  for (guint i = 1; i < images->len; i++)
+    imago_convert_job_add_source (job, images->pdata[i]);
+  return g_steal_pointer (&job);
+}
+
+static void
+print_salvaged (ImagoConvertJob *job)
+{
+  guint64 offset, length;
+
+  for (guint i = 0; imago_convert_job_get_salvaged_range (job, i, &offset, &length); i++)
+    tool_error (_("warning: error while reading offset %" PRIu64 ": %" PRIu64 " bytes became zeroes"), offset,
+                length);
+}
+
+static int
+convert (const Settings *settings, ImagoConvertJob *job)
+{
+  g_autoptr (ImagoImage) target = NULL;
   g_autoptr (GError) error = NULL;
 
-  imago_convert_job_set_overwrite (job, TRUE);
+  g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
+                (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
+                "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
+                settings->offset, "length", settings->length, NULL);
   imago_convert_job_set_durable (job, settings->durable);
   imago_convert_job_set_threads (job, settings->threads);
-  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error))
-    return EXIT_SUCCESS;
+  g_object_get (job, "target", &target, NULL);
+  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
+      (target == NULL || imago_image_close (target, NULL, &error)))
+    {
+      print_salvaged (job);
+      return EXIT_SUCCESS;
+    }
 
-  tool_error (_("Could not convert '%s' to '%s': %s"), settings->source, settings->target,
-              error->message);
+  tool_error (_("%s: error while converting %s: %s"), settings->target,
+              settings->output_format != NULL ? settings->output_format : "raw", error->message);
+  tool_open_print_hint (error);
   return EXIT_FAILURE;
 }
 
 static int
 run_convert (const Settings *settings)
 {
-  g_autoptr (GError) error = NULL;
-  g_autoptr (ImagoImage) image = NULL;
+  ImagoFormat *format = find_format (settings);
+  g_autoptr (GPtrArray) images = NULL;
+  g_autoptr (ImagoConvertJob) job = NULL;
 
-  if (settings->output_format != NULL && !check_output_format (settings->output_format))
+  if (format == NULL)
     return EXIT_FAILURE;
-
-  image = tool_open (settings->source, &settings->open, &error);
-  if (image == NULL)
-    {
-      tool_open_print_error (settings->source, error);
-      return EXIT_FAILURE;
-    }
-
-  return convert (image, settings);
+  images = open_sources (settings);
+  if (images == NULL)
+    return EXIT_FAILURE;
+  job = make_job (settings, images, format);
+  return job != NULL ? convert (settings, job) : EXIT_FAILURE;
 }
 
 static int
 run (gpointer user_data, int n_operands, char **operands)
 {
   Settings *settings = user_data;
+  ImagoFormat *format;
 
-  if (settings->offload && settings->sparse_given)
+  if (wants_help (settings))
     {
-      tool_error (_("Cannot use -S when -C is used"));
-      return EXIT_FAILURE;
+      g_autoptr (ToolCreateOptions) options = NULL;
+
+      format = find_format (settings);
+      if (format == NULL)
+        return EXIT_FAILURE;
+      options = tool_create_options_new (format);
+      tool_create_options_print_help (options);
+      return EXIT_SUCCESS;
     }
   if (n_operands < 2)
     return tool_command_misuse (_("Must specify image file name"));
-  if (n_operands > 2)
-    return tool_command_misuse (_("Joining several images is not supported"));
-
-  settings->source = operands[0];
-  settings->target = operands[1];
-  return run_convert (settings);
+  settings->sources = operands;
+  settings->n_sources = n_operands - 1;
+  settings->target = operands[n_operands - 1];
+  return check_together (settings) ? run_convert (settings) : EXIT_FAILURE;
 }
 
 static const ToolOption options[] = {
   TOOL_STRING ('O', "target-format", N_("FORMAT"), Settings, output_format,
-               N_("the format of TARGET: raw")),
+               N_("the format of TARGET (default: raw)")),
+  TOOL_LIST ('o', "options", N_("LIST"), Settings, lists,
+             N_("options of the new image; \"-o help\" lists them")),
+  TOOL_STRING ('B', "backing", N_("FILE"), Settings, backing_name,
+               N_("a file with what lies below SOURCE: only what SOURCE itself holds is copied")),
+  TOOL_STRING ('F', "backing-format", N_("FORMAT"), Settings, backing_format,
+               N_("the format of that file")),
+  TOOL_FLAG ('c', "compress", Settings, compress, N_("store compressed clusters")),
+  TOOL_CALL (0, "level", N_("N"), take_level, N_("how hard to compress, from 1 on")),
+  TOOL_FLAG ('n', "no-create", Settings, existing,
+             N_("write to TARGET, which exists and is large enough")),
+  TOOL_FLAG (0, "target-is-zero", Settings, target_is_zero, N_("with -n: TARGET reads as zero")),
   TOOL_STRING ('l', "snapshot", N_("SNAPSHOT"), Settings, open.snapshot,
                N_("copy an internal snapshot: an id, a name, or snapshot.id=ID,snapshot.name=NAME")),
+  TOOL_SIZE (0, "offset", Settings, offset, N_("offset"), N_("copy what begins there")),
+  TOOL_SIZE (0, "length", Settings, length, N_("length"), N_("copy no more than that (default: up to the end)")),
+  TOOL_CALL ('S', "sparse-size", N_("SIZE"), take_sparse_size,
+             N_("so many zeroes in a row take no space (default: 4k); 0: everything is allocated")),
+  TOOL_FLAG (0, "salvage", Settings, salvage, N_("what cannot be read becomes zeroes")),
   TOOL_CALL ('t', "cache", N_("MODE"), take_cache_mode,
              N_("unsafe: do not wait until TARGET is on the disk; all other modes do")),
   TOOL_CALL ('m', "parallel", N_("N"), take_threads,
              N_("copy with N threads, 1 to 16 (default: one for each processor)")),
-  TOOL_CALL ('o', "options", N_("LIST"), take_target_options, N_("options of TARGET")),
-  /* What only other targets than a new raw file could use. */
-  TOOL_REFUSED ('c', "compress", NULL, N_("a raw file cannot be compressed")),
-  TOOL_REFUSED ('n', NULL, NULL, N_("the target is always a new file, put in place when it is complete")),
-  TOOL_REFUSED ('B', "backing", N_("FILE"), N_("a raw file has no backing file")),
-  TOOL_REFUSED ('F', "backing-format", N_("FORMAT"), N_("a raw file has no backing file")),
   TOOL_REFUSED ('r', "rate-limit", N_("RATE"), N_("the rate cannot be limited")),
   TOOL_REFUSED (0, "target-image-opts", NULL, N_("give the target as a file name")),
-  TOOL_REFUSED (0, "target-is-zero", NULL, N_("the target is always a new file")),
-  TOOL_REFUSED (0, "bitmaps", NULL, N_("a raw file has no bitmaps")),
-  TOOL_REFUSED (0, "skip-broken-bitmaps", NULL, N_("a raw file has no bitmaps")),
-  TOOL_REFUSED (0, "salvage", NULL, N_("an image that cannot be read completely is not converted")),
+  TOOL_REFUSED (0, "bitmaps", NULL, N_("bitmaps cannot be copied")),
+  TOOL_REFUSED (0, "skip-broken-bitmaps", NULL, N_("bitmaps cannot be copied")),
   TOOL_STRING ('f', "source-format", N_("FORMAT"), Settings, open.format,
                N_("the format of SOURCE (default: what it looks like)")),
   { .type = TOOL_OPTION_STRING, .group = TOOL_GROUP_HIDDEN, .letter = 'f', .name = "format",
@@ -224,25 +414,23 @@ static const ToolOption options[] = {
   TOOL_COMMON_OPENING (Settings, open),
   TOOL_COMMON_PROGRESS (Settings, progress),
   TOOL_COMMON_QUIET (Settings, quiet),
-  { .type = TOOL_OPTION_CALL, .group = TOOL_GROUP_ACCEPTED, .letter = 'S', .name = "sparse-size",
-    .argument = N_("SIZE"), .set = take_sparse_size, .help = N_("runs of zeroes that become holes") },
   { .type = TOOL_OPTION_FLAG, .group = TOOL_GROUP_ACCEPTED, .letter = 'C', .name = "copy-range-offloading",
     .help = N_("let the kernel copy"), .offset = TOOL_FIELD (Settings, offload, gboolean) },
-  TOOL_ACCEPTED ('W', "oob-writes", NULL, N_("write in any order: the file appears when it is complete")),
+  TOOL_ACCEPTED ('W', "oob-writes", NULL, N_("write in any order: the result is the same")),
   TOOL_COMMON_SOURCE_CACHE ('T', "source-cache"),
   TOOL_COMMON_FORCE_SHARE (Settings, open),
   TOOL_OPTIONS_END,
 };
 
-static const Settings defaults = { .durable = TRUE };
+static const Settings defaults = { .durable = TRUE, .zero_grain = 4096 };
 
 const ToolCommand tool_command_convert = {
   .name = "convert",
-  .operands = N_("SOURCE TARGET"),
-  .summary = N_("copy a disk into a new file"),
-  .description = N_("Copies a disk, with all that lies below it, into a new raw file. TARGET "
-                    "appears, or is replaced, when it is complete; an interrupted copy leaves "
-                    "nothing."),
+  .operands = N_("SOURCE… TARGET"),
+  .summary = N_("copy disks into an image"),
+  .description = N_("Copies a disk, with all that lies below it, into a new image. Several disks become "
+                    "one, one behind the other. TARGET appears, or is replaced, when it is complete; an "
+                    "interrupted copy leaves nothing."),
   .options = options,
   .settings_size = sizeof (Settings),
   .defaults = &defaults,

@@ -13,6 +13,7 @@
 struct _ImgEncoder
 {
   gsize unit_length;
+  int asked_level;
   /* One of them. */
   ImgDeflateEncoder *deflate;
   ImgZstdEncoder *zstd;
@@ -49,6 +50,7 @@ img_encoder_new (ImgCompression compression, int level, gsize unit_length, ImgEr
     return NULL;
   encoder = g_new0 (ImgEncoder, 1);
   encoder->unit_length = unit_length;
+  encoder->asked_level = level;
   if (compression == IMG_COMPRESSION_ZSTD)
     encoder->zstd = img_zstd_encoder_new (level, unit_length, error);
   else
@@ -99,14 +101,14 @@ static GPrivate kept_deflate = G_PRIVATE_INIT (free_kept);
 static GPrivate kept_zstd = G_PRIVATE_INIT (free_kept);
 
 ImgEncoder *
-img_encoder_get_for_thread (ImgCompression compression, gsize unit_length, ImgError **error)
+img_encoder_get_for_thread (ImgCompression compression, int level, gsize unit_length, ImgError **error)
 {
   GPrivate *kept = compression == IMG_COMPRESSION_ZSTD ? &kept_zstd : &kept_deflate;
   ImgEncoder *encoder = g_private_get (kept);
 
-  if (G_LIKELY (encoder != NULL && encoder->unit_length >= unit_length))
+  if (G_LIKELY (encoder != NULL && encoder->asked_level == level && encoder->unit_length >= unit_length))
     return encoder;
-  encoder = img_encoder_new (compression, 0, unit_length, error);
+  encoder = img_encoder_new (compression, level, unit_length, error);
   if (encoder != NULL)
     g_private_replace (kept, encoder);
   return encoder;

@@ -39,8 +39,9 @@ gboolean    img_encoder_encode (ImgEncoder *encoder,
                                 gsize *stored_length,
                                 ImgError **error);
 
-/* One of the default level that the calling thread keeps for its lifetime. */
-ImgEncoder *img_encoder_get_for_thread (ImgCompression compression, gsize unit_length, ImgError **error);
+/* One that the calling thread keeps until it wants another. */
+ImgEncoder *img_encoder_get_for_thread (ImgCompression compression, int level, gsize unit_length,
+                                        ImgError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgEncoder, img_encoder_free)
 

@@ -310,7 +310,7 @@ check_determinism (ImgCompression compression, int level)
     {
       g_autoptr (ImgEncoder) fresh = img_encoder_new (compression, level, UNIT, NULL);
       ImgEncoder *encoders[] = { used, longer,
-                                 level == 0 ? img_encoder_get_for_thread (compression, UNIT, NULL)
+                                 level == 0 ? img_encoder_get_for_thread (compression, 0, UNIT, NULL)
                                             : used };
       gsize length = i % 3 == 0 ? 4096 : UNIT, room = i % 5 == 0 ? length / 2 : length - 1,
             expected_length;
@@ -352,7 +352,7 @@ encode_thread (gpointer data)
   ThreadWork *work = data;
 
   for (guint i = 0; i < 50; i++)
-    work->stored_length = encode (img_encoder_get_for_thread (IMG_COMPRESSION_ZLIB, UNIT, NULL),
+    work->stored_length = encode (img_encoder_get_for_thread (IMG_COMPRESSION_ZLIB, 0, UNIT, NULL),
                                   work->plain, UNIT, work->stored, UNIT - 1);
   return NULL;
 }
@@ -392,7 +392,7 @@ test_thread_grows (void)
     for (ImgCompression kind = IMG_COMPRESSION_ZLIB; kind <= IMG_COMPRESSION_ZSTD; kind++)
       {
         ImgError *error = NULL;
-        ImgEncoder *encoder = img_encoder_get_for_thread (kind, lengths[i], &error);
+        ImgEncoder *encoder = img_encoder_get_for_thread (kind, 0, lengths[i], &error);
 
         if (img_encoder_get_max_level (kind) > 0)
           check_unit (encoder, kind, plain, lengths[i], TRUE, stored);

@@ -414,7 +414,7 @@ img_qcow2_encode (ImgLayout *layout,
   gsize length = (gsize) img_qcow2_get_cluster_size (self);
   ImgCompression compression = self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD ? IMG_COMPRESSION_ZSTD
                                                                                        : IMG_COMPRESSION_ZLIB;
-  ImgEncoder *encoder = img_encoder_get_for_thread (compression, length, error);
+  ImgEncoder *encoder = img_encoder_get_for_thread (compression, level, length, error);
 
   return encoder != NULL &&
          img_encoder_encode (encoder, plain, length, stored, length - 1, stored_length, error);
