@@ -181,23 +181,36 @@ imago_convert_job_prepare (ImagoJob *job, ImgError **error)
   return FALSE;
 }
 
+/* Neighbours become one; in the order of the disk, though workers find them in any. */
+static void
+add_range (GArray *ranges, Range range)
+{
+  guint i = ranges->len;
+
+  while (i > 0 && g_array_index (ranges, Range, i - 1).offset > range.offset)
+    i--;
+  if (i > 0 && g_array_index (ranges, Range, i - 1).offset + g_array_index (ranges, Range, i - 1).length == range.offset)
+    g_array_index (ranges, Range, --i).length += range.length;
+  else if (ranges->len < MAX_RANGES)
+    g_array_insert_val (ranges, i, range);
+  else
+    return;
+  if (i + 1 < ranges->len && g_array_index (ranges, Range, i).offset + g_array_index (ranges, Range, i).length ==
+                               g_array_index (ranges, Range, i + 1).offset)
+    {
+      g_array_index (ranges, Range, i).length += g_array_index (ranges, Range, i + 1).length;
+      g_array_remove_index (ranges, i + 1);
+    }
+}
+
 static void
 salvaged_cb (guint64 offset, guint64 length, const ImgError *why, gpointer data)
 {
   ImagoConvertJob *self = data;
-  Range *last;
 
   g_mutex_lock (&self->mutex);
   self->salvaged_bytes += length;
-  last = self->salvaged->len > 0 ? &g_array_index (self->salvaged, Range, self->salvaged->len - 1) : NULL;
-  if (last != NULL && last->offset + last->length == offset)
-    last->length += length;
-  else if (self->salvaged->len < MAX_RANGES)
-    {
-      Range range = { offset, length };
-
-      g_array_append_val (self->salvaged, range);
-    }
+  add_range (self->salvaged, (Range) { offset, length });
   g_mutex_unlock (&self->mutex);
 }
 
@@ -676,7 +689,7 @@ imago_convert_job_add_source (ImagoConvertJob *self, ImagoImage *source)
  * @offset: (out): where it begins, in bytes of the disk
  * @length: (out): its length in bytes
  *
- * Tells what could not be read with #ImagoConvertJob:salvage, in no certain order. No more than 4096 ranges are
+ * Tells what could not be read with #ImagoConvertJob:salvage, in the order of the disk. No more than 4096 ranges are
  * kept; #ImagoConvertJob:salvaged-bytes counts them all. May be called at any time from any thread.
  *
  * Returns: whether there is such a range

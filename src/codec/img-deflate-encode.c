@@ -14,6 +14,7 @@
 #include "config.h"
 
 #include <glib/gi18n-lib.h>
+#include <string.h>
 #include <zlib.h>
 
 #ifdef HAVE_ISAL
@@ -55,6 +56,7 @@ static const struct
   { 3, ISAL_DEF_LVL3_SMALL }, { 3, ISAL_DEF_LVL3_SMALL },
 };
 #define PROBE_LEVEL 1
+#define SHORT_UNIT (16 * IMG_KIB)
 
 static void
 init_fast (ImgDeflateEncoder *encoder, int level)
@@ -76,6 +78,10 @@ encode_fast (ImgDeflateEncoder *encoder,
   struct isal_zstream *stream = encoder->fast;
   int result;
 
+  /* Where a unit is shorter than its tables, ISA-L leaves entries of earlier units in them, and what comes out would
+   * depend on those. */
+  if (length <= SHORT_UNIT)
+    memset (encoder->fast_memory, 0, encoder->fast_memory_length);
   isal_deflate_stateless_init (stream);
   stream->level = encoder->fast_level;
   stream->level_buf = encoder->fast_memory;

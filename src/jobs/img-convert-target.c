@@ -19,25 +19,46 @@ is_zero (const guint8 *data, gsize length)
   return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
 }
 
-/* The length of the run at @data that is all zero or has no grain of zeroes, which of them in *zero. Grains lie on
- * their multiples of the disk, so that the same disk gives the same holes. */
+/* Where zeroes begin and end is looked at in steps of this; they lie on its multiples of the disk, so that the same disk
+ * gives the same holes. */
+#define ZERO_STEP 4096
+
 static gsize
-next_run (gsize grain, const guint8 *data, gsize length, guint64 offset, gboolean *zero)
+step_at (gsize step, guint64 offset, gsize length)
+{
+  return MIN (step - offset % step, length);
+}
+
+/* How many bytes at @data are zero, in whole steps. */
+static gsize
+count_zeroes (gsize step, const guint8 *data, gsize length, guint64 offset)
 {
   gsize run = 0;
 
-  while (run < length)
-    {
-      gsize part = MIN (grain - (offset + run) % grain, length - run);
-      gboolean part_is_zero = is_zero (data + run, part);
-
-      if (run == 0)
-        *zero = part_is_zero;
-      else if (part_is_zero != *zero)
-        break;
-      run += part;
-    }
+  for (gsize part; run < length && is_zero (data + run, part = step_at (step, offset + run, length - run)); run += part)
+    ;
   return run;
+}
+
+/* The length of the run at @data that is zero, or has no @grain zero bytes in a row inside; which of them in *zero. At
+ * both ends of the data fewer zeroes are enough: they may have neighbours that are not stored. */
+static gsize
+next_run (gsize grain, const guint8 *data, gsize length, guint64 offset, gboolean *zero)
+{
+  gsize step = MIN (grain, ZERO_STEP);
+
+  for (gsize run = 0, zeroes; run < length; run += zeroes)
+    {
+      zeroes = count_zeroes (step, data + run, length - run, offset + run);
+      *zero = zeroes > 0 && run == 0;
+      if (*zero)
+        return zeroes;
+      if (zeroes >= grain || (zeroes > 0 && run + zeroes == length))
+        return run;
+      if (zeroes == 0)
+        zeroes = step_at (step, offset + run, length - run);
+    }
+  return length;
 }
 
 /* ---- zeroes ---- */

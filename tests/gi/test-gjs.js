@@ -833,6 +833,25 @@ tap.test('convert', () => withFolder(folder => {
     equal(again.run(null), true);
 }));
 
+tap.test('convert-to-qcow2', () => withFolder(folder => {
+    const path = `${folder}/two.qcow2`;
+    const job = Imago.ConvertJob.new(openDisk(), Gio.File.new_for_path(path));
+    job.add_source(openDisk());
+    job.create_options = new Imago.CreateOptions({format_name: 'qcow2', cluster_size: 4096});
+    job.compress = true;
+    equal(job.run(null), true);
+    equal(job.get_salvaged_range(0), [false, 0, 0]);
+    const two = Imago.Image.open(Gio.File.new_for_path(path), options(), null);
+    equal(two.get_size(), 2 * openDisk().get_size());
+    const target = Imago.Image.create(Gio.File.new_for_path(`${folder}/half.raw`),
+        new Imago.CreateOptions({format_name: 'raw', size: openDisk().get_size()}), null);
+    const half = Imago.ConvertJob.new_for_image(two, target);
+    half.offset = openDisk().get_size();
+    equal(half.run(null), true);
+    target.close(null);
+    equal(digestOfFile(`${folder}/half.raw`), FACTS['disk.qcow2'].sha256);
+}));
+
 tap.test('convert-async-with-progress', () => withFolder(folder => {
     const job = new Imago.ConvertJob({
         source: openDisk(),

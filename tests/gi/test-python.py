@@ -1159,6 +1159,30 @@ def convert():
 
 
 @tap.test
+def convert_to_qcow2():
+    """Two disks one behind the other, compressed, into a new image; then a part of it into one that is there."""
+    with Folder() as folder:
+        path = folder / 'two.qcow2'
+        job = Imago.ConvertJob.new(open_disk(), Gio.File.new_for_path(str(path)))
+        job.add_source(open_disk())
+        job.props.create_options = Imago.CreateOptions(format_name='qcow2', cluster_size=4096)
+        job.props.compress, job.props.compression_level, job.props.salvage = True, 2, True
+        tap.equal(job.run(None), True)
+        tap.equal((job.props.salvaged_bytes, job.get_salvaged_range(0)), (0, (False, 0, 0)))
+        disk = open_disk()
+        once = disk.read_bytes(0, disk.get_size(), None).get_data()
+        two = Imago.Image.open(Gio.File.new_for_path(str(path)), options(), None)
+        judge(path, once * 2)
+        target = Imago.Image.create(Gio.File.new_for_path(str(folder / 'part.raw')),
+                                    Imago.CreateOptions(format_name='raw', size=65536), None)
+        job = Imago.ConvertJob.new_for_image(two, target)
+        job.props.offset, job.props.length = len(once) - 4096, 8192
+        tap.equal(job.run(None), True)
+        tap.true(target.read_bytes(0, 8192, None).get_data() == once[-4096:] + once[:4096], 'the window')
+        target.close(None)
+
+
+@tap.test
 def convert_async_with_progress():
     with Folder() as folder:
         image = open_disk()
