@@ -492,8 +492,8 @@ install_where (void)
   /**
    * ImagoConvertJob:format-name:
    *
-   * The name of the format of the new file, if there are no #ImagoConvertJob:create-options. A format that cannot
-   * be made is %IMAGO_ERROR_UNSUPPORTED when the job is run.
+   * The name of the format of the new file, if there are no #ImagoConvertJob:create-options. A name that is not
+   * known is %IMAGO_ERROR_UNKNOWN_FORMAT when the job is run.
    *
    * Since: 1.0
    */

@@ -14,7 +14,6 @@
 #include "config.h"
 
 #include <glib/gi18n-lib.h>
-#include <string.h>
 #include <zlib.h>
 
 #ifdef HAVE_ISAL
@@ -56,6 +55,7 @@ static const struct
   { 3, ISAL_DEF_LVL3_SMALL }, { 3, ISAL_DEF_LVL3_SMALL },
 };
 #define PROBE_LEVEL 1
+/* What ISA-L makes of units that are no longer than this is now and then not the same twice: zlib does them. */
 #define SHORT_UNIT (16 * IMG_KIB)
 
 static void
@@ -78,10 +78,6 @@ encode_fast (ImgDeflateEncoder *encoder,
   struct isal_zstream *stream = encoder->fast;
   int result;
 
-  /* Where a unit is shorter than its tables, ISA-L leaves entries of earlier units in them, and what comes out would
-   * depend on those. */
-  if (length <= SHORT_UNIT)
-    memset (encoder->fast_memory, 0, encoder->fast_memory_length);
   isal_deflate_stateless_init (stream);
   stream->level = encoder->fast_level;
   stream->level_buf = encoder->fast_memory;
@@ -134,6 +130,8 @@ static gboolean
 init (ImgDeflateEncoder *encoder, int level, gsize unit_length, ImgError **error)
 {
 #ifdef HAVE_ISAL
+  if (unit_length <= SHORT_UNIT)
+    return init_zlib (encoder, level, error);
   init_fast (encoder, level < FIRST_ZLIB_LEVEL ? level : PROBE_LEVEL);
   if (level < FIRST_ZLIB_LEVEL)
     return TRUE;
@@ -184,7 +182,7 @@ img_deflate_encoder_encode (ImgDeflateEncoder *encoder,
 #ifdef HAVE_ISAL
   if (!encoder->has_zlib)
     return encode_fast (encoder, plain, length, stored, room);
-  if (encode_fast (encoder, plain, length, encoder->scratch, length - 1) == 0)
+  if (encoder->fast != NULL && encode_fast (encoder, plain, length, encoder->scratch, length - 1) == 0)
     return 0;
 #endif
   return encode_with_zlib (encoder, plain, length, stored, room);

@@ -106,7 +106,7 @@ img_encoder_get_for_thread (ImgCompression compression, int level, gsize unit_le
   GPrivate *kept = compression == IMG_COMPRESSION_ZSTD ? &kept_zstd : &kept_deflate;
   ImgEncoder *encoder = g_private_get (kept);
 
-  if (G_LIKELY (encoder != NULL && encoder->asked_level == level && encoder->unit_length >= unit_length))
+  if (G_LIKELY (encoder != NULL && encoder->asked_level == level && encoder->unit_length == unit_length))
     return encoder;
   encoder = img_encoder_new (compression, level, unit_length, error);
   if (encoder != NULL)

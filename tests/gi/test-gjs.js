@@ -983,6 +983,7 @@ tap.test('compact-job', () => withFolder(folder => {
     equal(job.run_finish(wait(callback => job.run_async(NORMAL, null, callback))), true);
     truth(job.get_bytes_freed() >= 524288, 'all of it was zero');
     image.close(null);
+}));
 
 tap.test('commit-and-rebase', () => withFolder(folder => {
     const policy = Imago.SameDirectoryPolicy.new();

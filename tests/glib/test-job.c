@@ -412,7 +412,7 @@ test_refused (Fixture *fixture, gconstpointer data)
   expect_refusal (g_object_new (IMAGO_TYPE_CONVERT_JOB, NULL), IMAGO_ERROR, IMAGO_ERROR_FAILED);
   expect_refusal (g_object_new (IMAGO_TYPE_CONVERT_JOB, "source", fixture->image, "destination",
                                 fixture->target, "format-name", "vmdk", NULL),
-                  IMAGO_ERROR, IMAGO_ERROR_UNSUPPORTED);
+                  IMAGO_ERROR, IMAGO_ERROR_UNKNOWN_FORMAT);
   expect_refusal (imago_convert_job_new (fixture->image, remote), G_IO_ERROR,
                   G_IO_ERROR_NOT_SUPPORTED);
   g_assert_true (imago_image_close (fixture->image, NULL, NULL));

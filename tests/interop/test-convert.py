@@ -168,21 +168,25 @@ def test_window():
 @test
 def test_salvage():
     """--salvage keeps what can be read"""
-    make_sources()
-    with open('zlib.qcow2', 'r+b') as file:
-        file.seek(os.path.getsize('zlib.qcow2') // 2)
+    wanted = b''.join(b'line %d\n' % number for number in range(400000))[:4 * MIB]
+    with open('text.raw', 'wb') as file:
+        file.write(wanted)
+    good('qemu-img', 'convert', '-c', '-O', 'qcow2', 'text.raw', 'text.qcow2')
+    with open('text.qcow2', 'r+b') as file:
+        file.seek(os.path.getsize('text.qcow2') // 2)
         file.write(b'\xff' * 3000)
-    equal(imago('convert', 'zlib.qcow2', 'target').status, 1)
-    assert not os.path.exists('target')
-    result = imago('convert', '--salvage', 'zlib.qcow2', 'target')
+    equal(imago('convert', 'text.qcow2', 'target').status, 1)
+    assert not os.path.exists('target'), 'nothing is left'
+    result = imago('convert', '--salvage', 'text.qcow2', 'target')
     equal(result.status, 0)
-    assert 'warning: error while reading offset' in result.err
-    with open('target', 'rb') as one, open('data.raw', 'rb') as other:
-        mine, wanted = one.read(), other.read()
-    different = [at for at in range(0, SIZE, 512) if mine[at:at + 512] != wanted[at:at + 512]]
-    assert 0 < len(different) < SIZE // 512 // 8, len(different)
-    for at in different:
-        equal(mine[at:at + 512], bytes(512))
+    assert 'warning: error while reading offset' in result.err, result
+    with open('target', 'rb') as file:
+        mine = file.read()
+    equal(len(mine), len(wanted))
+    # Deflate has no checksum: what it decodes before it sees the damage may be anything.
+    different = [at for at in range(0, len(mine), 65536) if mine[at:at + 65536] != wanted[at:at + 65536]]
+    assert 0 < len(different) <= 4, different
+    assert any(bytes(512) in mine[at:at + 65536] for at in different), different
 
 
 @test
