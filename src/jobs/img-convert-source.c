@@ -41,6 +41,30 @@ kind_of (ImgConvertSource *source, const ImgBlock *block)
   return block->kind == IMG_BLOCK_HOLE ? IMG_PIECE_HOLE : IMG_PIECE_ZERO;
 }
 
+/* What is at @position, and where it ends. A file is asked once for a run of data, however many chunks it fills: it
+ * looks at every page of it. */
+static gboolean
+look_up (ImgConvertSource *source, guint64 position, ImgCancel *cancel, ImgError **error)
+{
+  ImgBlockMapFlags flags = IMG_BLOCK_MAP_HOST_HOLES | (source->top_only ? IMG_BLOCK_MAP_TOP_ONLY : 0);
+  ImgBlock block;
+
+  if (position < source->known_end)
+    return TRUE;
+  if (!img_image_map (source->image, position, source->size - position, flags, &block, cancel, error))
+    return FALSE;
+  source->known_kind = kind_of (source, &block);
+  source->known_end = position + block.length;
+  return TRUE;
+}
+
+static void
+begin_anew (ImgConvertSource *source)
+{
+  source->position = 0;
+  source->known_end = 0;
+}
+
 /* Appends, or makes the last piece longer. FALSE: there is no room. */
 static gboolean
 add_piece (ImgChunk *chunk, ImgPieceKind kind, guint64 offset, guint64 end)
@@ -113,29 +137,25 @@ gboolean
 img_convert_source_claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 {
   ImgConvertSource *source = data;
-  ImgBlockMapFlags flags = IMG_BLOCK_MAP_HOST_HOLES | (source->top_only ? IMG_BLOCK_MAP_TOP_ONLY : 0);
   guint64 position = source->position;
 
   chunk->offset = position;
   while (position < source->size && count_copied (chunk) < source->chunk_size)
     {
       guint64 start = position, end;
-      ImgPieceKind kind;
-      ImgBlock block;
 
-      if (img_cancel_check (cancel, error) ||
-          !img_image_map (source->image, position, source->size - position, flags, &block, cancel, error))
+      if (img_cancel_check (cancel, error) || !look_up (source, position, cancel, error))
         return FALSE;
-      kind = kind_of (source, &block);
-      end = position + block.length;
-      if (kind == IMG_PIECE_COPY)
+      end = source->known_end;
+      if (source->known_kind == IMG_PIECE_COPY)
         {
           cut_back (chunk, img_align_down (start, source->alignment));
-          end = align_copy (source, chunk, block.length, &start);
+          end = align_copy (source, chunk, end - start, &start);
         }
-      if (!add_piece (chunk, kind, start, end))
+      if (!add_piece (chunk, source->known_kind, start, end))
         {
           end_early (source, chunk, &position);
+          source->known_end = 0;
           break;
         }
       position = end;
@@ -152,13 +172,13 @@ img_convert_source_add_up (ImgConvertSource *source, guint64 *total, ImgCancel *
   ImgError *local_error = NULL;
 
   *total = 0;
-  source->position = 0;
+  begin_anew (source);
   while (img_convert_source_claim (source, chunk, cancel, &local_error))
     {
       *total += chunk->n_copied;
       chunk->n_pieces = 0;
     }
-  source->position = 0;
+  begin_anew (source);
   if (local_error == NULL)
     return TRUE;
   img_error_propagate (error, local_error);
