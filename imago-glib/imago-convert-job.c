@@ -60,6 +60,8 @@ struct _ImagoConvertJob
   gboolean compress;
   gboolean allocate_all;
   gboolean salvage;
+  gboolean verify;
+  guint64 rate;
   int compression_level;
   guint zero_grain;
   guint64 offset;
@@ -107,6 +109,8 @@ enum
   PROP_ALLOCATE_ALL,
   PROP_SALVAGE,
   PROP_SALVAGED_BYTES,
+  PROP_VERIFY,
+  PROP_RATE,
   PROP_OFFSET,
   PROP_LENGTH,
   PROP_THREADS,
@@ -236,6 +240,8 @@ imago_convert_job_run_core (ImagoJob *job,
     .salvage = self->salvage,
     .salvaged = salvaged_cb,
     .salvaged_data = self,
+    .bytes_per_second = self->rate,
+    .verify = self->verify,
     .durable = self->durable,
     .n_threads = self->threads,
     .priority = imago_job_get_priority (job),
@@ -319,6 +325,12 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
       g_value_set_uint64 (value, self->salvaged_bytes);
       g_mutex_unlock (&self->mutex);
       break;
+    case PROP_VERIFY:
+      g_value_set_boolean (value, self->verify);
+      break;
+    case PROP_RATE:
+      g_value_set_uint64 (value, self->rate);
+      break;
     case PROP_OFFSET:
       g_value_set_uint64 (value, self->offset);
       break;
@@ -374,6 +386,12 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
       break;
     case PROP_SALVAGE:
       self->salvage = g_value_get_boolean (value);
+      break;
+    case PROP_VERIFY:
+      self->verify = g_value_get_boolean (value);
+      break;
+    case PROP_RATE:
+      self->rate = g_value_get_uint64 (value);
       break;
     case PROP_OFFSET:
       self->offset = g_value_get_uint64 (value);
@@ -557,6 +575,32 @@ install_how (void)
 }
 
 static void
+install_care (void)
+{
+  const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * ImagoConvertJob:verify:
+   *
+   * Whether the new image is read back and compared with the source before it gets its name; what differs is
+   * %IMAGO_ERROR_CORRUPT. Not with a #ImagoConvertJob:target and not with #ImagoConvertJob:salvage.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_VERIFY] = g_param_spec_boolean (
+    "verify", "Verify", "Whether the result is compared with the source", FALSE, plain);
+  /**
+   * ImagoConvertJob:rate:
+   *
+   * How many bytes are copied a second, in the mean; 0: as many as possible.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_RATE] =
+    g_param_spec_uint64 ("rate", "Rate", "Bytes a second; 0: no limit", 0, G_MAXUINT64, 0, plain);
+}
+
+static void
 install_properties (GObjectClass *object_class)
 {
   const GParamFlags free = G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS;
@@ -564,6 +608,7 @@ install_properties (GObjectClass *object_class)
   install_what ();
   install_where ();
   install_how ();
+  install_care ();
   /**
    * ImagoConvertJob:overwrite:
    *

@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_CONVERT_JOB (imago_convert_job_get_type ())
 
-/* Properties: source, offset, length, salvage, salvaged-bytes, destination, target, target-is-zero, format-name,
+/* Properties: source, offset, length, salvage, salvaged-bytes, verify, rate, destination, target, target-is-zero, format-name,
  * create-options, compress, compression-level, zero-grain, allocate-all, overwrite, durable, threads. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO, CONVERT_JOB, ImagoJob)
 

@@ -36,6 +36,8 @@ typedef struct
   gboolean existing;       /* -n */
   gboolean target_is_zero;
   gboolean salvage;
+  gboolean verify;
+  guint64 rate;
   gboolean sparse_given;
   guint64 zero_grain;
   gboolean offload;
@@ -117,6 +119,16 @@ take_level (const char *value, gpointer user_data)
     return FALSE;
   ((Settings *) user_data)->level = (int) level;
   return TRUE;
+}
+
+static gboolean
+take_rate (const char *value, gpointer user_data)
+{
+  if (tool_parse_size (value, &((Settings *) user_data)->rate))
+    return TRUE;
+  tool_error (_("Invalid rate limit specified. You may use k, M, G, T, P or E suffixes for"));
+  tool_error (_("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."));
+  return FALSE;
 }
 
 static gboolean
@@ -320,7 +332,8 @@ convert (const Settings *settings, ImagoConvertJob *job)
   g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
                 (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
                 "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
-                settings->offset, "length", settings->length, NULL);
+                settings->offset, "length", settings->length, "verify", settings->verify, "rate", settings->rate,
+                NULL);
   imago_convert_job_set_durable (job, settings->durable);
   imago_convert_job_set_threads (job, settings->threads);
   g_object_get (job, "target", &target, NULL);
@@ -403,7 +416,8 @@ static const ToolOption options[] = {
              N_("unsafe: do not wait until TARGET is on the disk; all other modes do")),
   TOOL_CALL ('m', "parallel", N_("N"), take_threads,
              N_("copy with N threads, 1 to 16 (default: one for each processor)")),
-  TOOL_REFUSED ('r', "rate-limit", N_("RATE"), N_("the rate cannot be limited")),
+  TOOL_CALL ('r', "rate-limit", N_("RATE"), take_rate, N_("bytes a second, with a suffix k, M, G, …")),
+  TOOL_FLAG (0, "verify", Settings, verify, N_("compare the result with SOURCE before it gets its name")),
   TOOL_REFUSED (0, "target-image-opts", NULL, N_("give the target as a file name")),
   TOOL_REFUSED (0, "bitmaps", NULL, N_("bitmaps cannot be copied")),
   TOOL_REFUSED (0, "skip-broken-bitmaps", NULL, N_("bitmaps cannot be copied")),

@@ -12,7 +12,11 @@
 #define SALVAGE_GRAIN 512
 
 void
-img_convert_source_init (ImgConvertSource *source, ImgImage *image, gsize chunk_size, gsize alignment)
+img_convert_source_init (ImgConvertSource *source,
+                         ImgImage *image,
+                         gsize chunk_size,
+                         gsize alignment,
+                         guint64 bytes_per_second)
 {
   *source = (ImgConvertSource) {
     .image = image,
@@ -20,6 +24,7 @@ img_convert_source_init (ImgConvertSource *source, ImgImage *image, gsize chunk_
     .chunk_size = chunk_size,
     .alignment = alignment,
   };
+  img_rate_init (&source->rate, bytes_per_second);
   img_mutex_init (&source->mutex);
 }
 
@@ -27,6 +32,7 @@ void
 img_convert_source_clear (ImgConvertSource *source)
 {
   img_mutex_clear (&source->mutex);
+  img_rate_clear (&source->rate);
 }
 
 /* ---- claiming ---- */
@@ -225,6 +231,8 @@ img_convert_source_fill (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgE
   ImgConvertSource *source = data;
   guint8 *to = chunk->data;
 
+  if (chunk->n_copied > 0 && !img_rate_wait (&source->rate, chunk->n_copied, cancel, error))
+    return FALSE;
   for (guint i = 0; i < chunk->n_pieces; i++)
     {
       const ImgPiece *piece = &chunk->pieces[i];

@@ -8,6 +8,7 @@
 
 #include "img-image.h"
 #include "img-pipeline.h"
+#include "img-rate.h"
 
 G_BEGIN_DECLS
 
@@ -26,6 +27,7 @@ typedef struct
   gboolean top_only;   /* what the top layer does not own is a HOLE */
   gboolean tell_zero;  /* ZERO and HOLE differ for the target */
 
+  ImgRate rate;        /* of what is read */
   gboolean salvage;    /* what cannot be read becomes zero */
   ImgMutex mutex;      /* around the calls of salvaged () */
   ImgSalvageFunc salvaged; /* nullable */
@@ -33,7 +35,7 @@ typedef struct
 } ImgConvertSource;
 
 void     img_convert_source_init  (ImgConvertSource *source, ImgImage *image, gsize chunk_size,
-                                   gsize alignment);
+                                   gsize alignment, guint64 bytes_per_second);
 void     img_convert_source_clear (ImgConvertSource *source);
 gboolean img_convert_source_claim (gpointer source, ImgChunk *chunk, ImgCancel *cancel, ImgError **error);
 gboolean img_convert_source_fill  (gpointer source, ImgChunk *chunk, ImgCancel *cancel, ImgError **error);

@@ -16,6 +16,7 @@
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
 
+#include "img-compare.h"
 #include "img-convert.h"
 #include "img-convert-target.h"
 #include "img-joined.h"
@@ -224,7 +225,8 @@ set_up_source (Conversion *conversion)
   gsize alignment = find_alignment (conversion);
   ImgConvertSource *source = &conversion->source;
 
-  img_convert_source_init (source, conversion->disk, MAX (CHUNK_SIZE, alignment), alignment);
+  img_convert_source_init (source, conversion->disk, MAX (CHUNK_SIZE, alignment), alignment,
+                           options->bytes_per_second);
   source->top_only = source->tell_zero = conversion->target.keeps_holes;
   source->salvage = options->salvage;
   source->salvaged = options->salvaged;
@@ -255,6 +257,36 @@ copy (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError
   return img_pipeline_run (&options, progress, cancel, error) && !img_cancel_check (cancel, error);
 }
 
+/* What was salvaged cannot be read again to compare it. */
+static gboolean
+check_verify (const ImgConvertOptions *options, ImgError **error)
+{
+  if (!options->verify || (options->target == NULL && !options->salvage))
+    return TRUE;
+  img_error_set (error, IMG_CODE_INVALID_OPTION,
+                 _("Only a new image of what can be read completely can be verified"));
+  return FALSE;
+}
+
+static gboolean
+verify (Conversion *conversion, ImgCancel *cancel, ImgError **error)
+{
+  const ImgCompareOptions options = {
+    .n_threads = conversion->options->n_threads,
+    .priority = conversion->options->priority,
+  };
+  g_autoptr (ImgImage) image = img_staged_image_reopen (conversion->staged, error);
+  ImgCompareResult result;
+
+  if (image == NULL || !img_compare (conversion->disk, image, &options, NULL, cancel, &result, error))
+    return FALSE;
+  if (result.comparison == IMG_COMPARISON_IDENTICAL)
+    return TRUE;
+  img_error_set (error, IMG_CODE_CORRUPT,
+                 _("What was written reads otherwise than the source at offset %" PRIu64), result.offset);
+  return FALSE;
+}
+
 static gboolean
 finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
@@ -262,6 +294,7 @@ finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgErr
   if (conversion->staged == NULL)
     return !conversion->options->durable || img_image_flush (conversion->image, cancel, error);
   return img_image_close (conversion->image, error) &&
+         (!conversion->options->verify || verify (conversion, cancel, error)) &&
          img_staged_image_publish (conversion->staged, conversion->options->durable, error);
 }
 
@@ -271,6 +304,8 @@ static gboolean
 convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   img_progress_set_phase (progress, IMG_PHASE_MAP);
+  if (!check_verify (conversion->options, error))
+    return FALSE;
   conversion->disk = open_disk (conversion->options, cancel, error);
   if (conversion->disk == NULL || !lock_sources (conversion, error) ||
       !open_target (conversion, cancel, error) || !set_up_target (conversion, error))

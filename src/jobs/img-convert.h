@@ -37,6 +37,8 @@ typedef struct
   ImgSalvageFunc salvaged; /* nullable; on any thread, one call at a time */
   gpointer salvaged_data;
 
+  guint64 bytes_per_second; /* of what is copied; 0: no limit */
+  gboolean verify;         /* a new image is read back and compared before it is published */
   gboolean durable;        /* the file and its directory are on the disk before it is published */
   guint n_threads;         /* 0: as many as processors */
   int priority;            /* G_PRIORITY_* of the work in the pool */

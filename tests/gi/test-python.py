@@ -1166,7 +1166,7 @@ def convert_to_qcow2():
         job = Imago.ConvertJob.new(open_disk(), Gio.File.new_for_path(str(path)))
         job.add_source(open_disk())
         job.props.create_options = Imago.CreateOptions(format_name='qcow2', cluster_size=4096)
-        job.props.compress, job.props.compression_level, job.props.salvage = True, 2, True
+        job.props.compress, job.props.compression_level, job.props.verify, job.props.rate = True, 2, True, 1 << 30
         tap.equal(job.run(None), True)
         tap.equal((job.props.salvaged_bytes, job.get_salvaged_range(0)), (0, (False, 0, 0)))
         disk = open_disk()

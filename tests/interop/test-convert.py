@@ -190,6 +190,19 @@ def test_salvage():
 
 
 @test
+def test_verify_and_rate():
+    """--verify reads back; -r makes it no other file"""
+    make_sources()
+    for options in ['-O', 'raw'], ['-O', 'qcow2', '-c'], ['-O', 'qcow2', '-B', 'plain.qcow2', '-F', 'qcow2']:
+        good(IMAGO, 'convert', '--verify', '-r', '1G', *options, 'overlay.qcow2', 'mine')
+        check_image('mine', 'overlay.qcow2', options[1])
+    good(IMAGO, 'convert', '--verify', '-O', 'qcow2', 'data.raw', 'overlay.qcow2', 'two')
+    for options in ['--verify', '--salvage'], ['--verify', '-n']:
+        equal(imago('convert', *options, '-O', 'qcow2', 'data.raw', 'two').status, 1)
+    equal(imago('convert', '-r', 'x', 'data.raw', 'three').status, 1)
+
+
+@test
 def test_huge():
     """the time follows the data, not the disk"""
     create('huge.qcow2', '1T')
