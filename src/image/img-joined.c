@@ -83,7 +83,11 @@ joined_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
 }
 
 static gboolean
-joined_get_range (ImgStorage *storage, guint64 offset, guint64 length, ImgRange *range, ImgError **error)
+joined_get_range (ImgStorage *storage,
+                  guint64 offset,
+                  guint64 length,
+                  ImgRange *range,
+                  ImgError **error)
 {
   guint64 next_start;
   const Part *part = find_part ((JoinedStorage *) storage, offset, &next_start);
@@ -91,13 +95,13 @@ joined_get_range (ImgStorage *storage, guint64 offset, guint64 length, ImgRange 
 
   if (offset >= part->end)
     {
-      *range = (ImgRange) { IMG_RANGE_ZERO, MIN (length, next_start - offset) };
+      *range = (ImgRange){ IMG_RANGE_ZERO, MIN (length, next_start - offset) };
       return TRUE;
     }
   if (!img_image_map (part->image, offset - part->start, MIN (length, part->end - offset),
                       IMG_BLOCK_MAP_HOST_HOLES, &block, NULL, error))
     return FALSE;
-  *range = (ImgRange) { block.reads_as_zero ? IMG_RANGE_ZERO : IMG_RANGE_DATA, block.length };
+  *range = (ImgRange){ block.reads_as_zero ? IMG_RANGE_ZERO : IMG_RANGE_DATA, block.length };
   return TRUE;
 }
 

@@ -18,7 +18,7 @@ img_convert_source_init (ImgConvertSource *source,
                          gsize alignment,
                          guint64 bytes_per_second)
 {
-  *source = (ImgConvertSource) {
+  *source = (ImgConvertSource){
     .image = image,
     .size = img_image_get_size (image),
     .chunk_size = chunk_size,
@@ -47,30 +47,6 @@ kind_of (ImgConvertSource *source, const ImgBlock *block)
   return block->kind == IMG_BLOCK_HOLE ? IMG_PIECE_HOLE : IMG_PIECE_ZERO;
 }
 
-/* What is at @position, and where it ends. A file is asked once for a run of data, however many chunks it fills: it
- * looks at every page of it. */
-static gboolean
-look_up (ImgConvertSource *source, guint64 position, ImgCancel *cancel, ImgError **error)
-{
-  ImgBlockMapFlags flags = IMG_BLOCK_MAP_HOST_HOLES | (source->top_only ? IMG_BLOCK_MAP_TOP_ONLY : 0);
-  ImgBlock block;
-
-  if (position < source->known_end)
-    return TRUE;
-  if (!img_image_map (source->image, position, source->size - position, flags, &block, cancel, error))
-    return FALSE;
-  source->known_kind = kind_of (source, &block);
-  source->known_end = position + block.length;
-  return TRUE;
-}
-
-static void
-begin_anew (ImgConvertSource *source)
-{
-  source->position = 0;
-  source->known_end = 0;
-}
-
 /* Appends, or makes the last piece longer. FALSE: there is no room. */
 static gboolean
 add_piece (ImgChunk *chunk, ImgPieceKind kind, guint64 offset, guint64 end)
@@ -82,7 +58,7 @@ add_piece (ImgChunk *chunk, ImgPieceKind kind, guint64 offset, guint64 end)
   else if (chunk->n_pieces == IMG_CHUNK_MAX_PIECES)
     return FALSE;
   else
-    chunk->pieces[chunk->n_pieces++] = (ImgPiece) { kind, offset, end - offset };
+    chunk->pieces[chunk->n_pieces++] = (ImgPiece){ kind, offset, end - offset };
   return TRUE;
 }
 
@@ -100,7 +76,8 @@ cut_back (ImgChunk *chunk, guint64 offset)
     }
 }
 
-/* Ends the chunk where a COPY piece could begin. A unit that has more pieces than a chunk is copied as one. */
+/* Ends the chunk where a COPY piece could begin. A unit that has more pieces than a chunk is copied
+ * as one. */
 static void
 end_early (ImgConvertSource *source, ImgChunk *chunk, guint64 *position)
 {
@@ -127,8 +104,8 @@ count_copied (const ImgChunk *chunk)
   return n_copied;
 }
 
-/* *start: the end of what the chunk covers, then where the piece begins. Returns where it ends; no more than the
- * chunk has room for. */
+/* *start: the end of what the chunk covers, then where the piece begins. Returns where it ends; no
+ * more than the chunk has room for. */
 static guint64
 align_copy (ImgConvertSource *source, const ImgChunk *chunk, guint64 length, guint64 *start)
 {
@@ -143,25 +120,31 @@ gboolean
 img_convert_source_claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 {
   ImgConvertSource *source = data;
+  ImgBlockMapFlags flags =
+    IMG_BLOCK_MAP_HOST_HOLES | (source->top_only ? IMG_BLOCK_MAP_TOP_ONLY : 0);
   guint64 position = source->position;
 
   chunk->offset = position;
   while (position < source->size && count_copied (chunk) < source->chunk_size)
     {
       guint64 start = position, end;
+      ImgPieceKind kind;
+      ImgBlock block;
 
-      if (img_cancel_check (cancel, error) || !look_up (source, position, cancel, error))
+      if (img_cancel_check (cancel, error) ||
+          !img_image_map (source->image, position, source->size - position, flags, &block, cancel,
+                          error))
         return FALSE;
-      end = source->known_end;
-      if (source->known_kind == IMG_PIECE_COPY)
+      kind = kind_of (source, &block);
+      end = position + block.length;
+      if (kind == IMG_PIECE_COPY)
         {
           cut_back (chunk, img_align_down (start, source->alignment));
-          end = align_copy (source, chunk, end - start, &start);
+          end = align_copy (source, chunk, block.length, &start);
         }
-      if (!add_piece (chunk, source->known_kind, start, end))
+      if (!add_piece (chunk, kind, start, end))
         {
           end_early (source, chunk, &position);
-          source->known_end = 0;
           break;
         }
       position = end;
@@ -172,19 +155,22 @@ img_convert_source_claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, Img
 }
 
 gboolean
-img_convert_source_add_up (ImgConvertSource *source, guint64 *total, ImgCancel *cancel, ImgError **error)
+img_convert_source_add_up (ImgConvertSource *source,
+                           guint64 *total,
+                           ImgCancel *cancel,
+                           ImgError **error)
 {
   g_autofree ImgChunk *chunk = g_new0 (ImgChunk, 1);
   ImgError *local_error = NULL;
 
   *total = 0;
-  begin_anew (source);
+  source->position = 0;
   while (img_convert_source_claim (source, chunk, cancel, &local_error))
     {
       *total += chunk->n_copied;
       chunk->n_pieces = 0;
     }
-  begin_anew (source);
+  source->position = 0;
   if (local_error == NULL)
     return TRUE;
   img_error_propagate (error, local_error);
@@ -193,10 +179,15 @@ img_convert_source_add_up (ImgConvertSource *source, guint64 *total, ImgCancel *
 
 /* ---- reading ---- */
 
-/* Halves what cannot be read until it can be, or is too small. Only damage is salvaged: not what comes of a
- * cancelled job or of want of memory. */
+/* Halves what cannot be read until it can be, or is too small. Only damage is salvaged: not what
+ * comes of a cancelled job or of want of memory. */
 static gboolean
-salvage (ImgConvertSource *source, guint64 offset, guint8 *data, gsize length, ImgCancel *cancel, ImgError **error)
+salvage (ImgConvertSource *source,
+         guint64 offset,
+         guint8 *data,
+         gsize length,
+         ImgCancel *cancel,
+         ImgError **error)
 {
   ImgError *local_error = NULL;
   gsize half;
@@ -240,8 +231,9 @@ img_convert_source_fill (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgE
 
       if (piece->kind != IMG_PIECE_COPY)
         continue;
-      if (source->salvage ? !salvage (source, piece->offset, to, length, cancel, error)
-                          : !img_image_read (source->image, piece->offset, to, length, cancel, error))
+      if (source->salvage
+            ? !salvage (source, piece->offset, to, length, cancel, error)
+            : !img_image_read (source->image, piece->offset, to, length, cancel, error))
         return FALSE;
       to += length;
     }

@@ -20,8 +20,6 @@ typedef struct
   ImgImage *image;
   guint64 size;        /* bytes of the disk */
   guint64 position;    /* where the next chunk begins */
-  ImgPieceKind known_kind; /* of what the map said last, which may reach into the next chunk: up to known_end */
-  guint64 known_end;
   gsize chunk_size;
   gsize alignment;     /* COPY pieces begin and end there, or end with the disk */
   gboolean top_only;   /* what the top layer does not own is a HOLE */

@@ -19,8 +19,8 @@ is_zero (const guint8 *data, gsize length)
   return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
 }
 
-/* Where zeroes begin and end is looked at in steps of this; they lie on its multiples of the disk, so that the same disk
- * gives the same holes. */
+/* Where zeroes begin and end is looked at in steps of this; they lie on its multiples of the disk,
+ * so that the same disk gives the same holes. */
 #define ZERO_STEP 4096
 
 static gsize
@@ -35,13 +35,16 @@ count_zeroes (gsize step, const guint8 *data, gsize length, guint64 offset)
 {
   gsize run = 0;
 
-  for (gsize part; run < length && is_zero (data + run, part = step_at (step, offset + run, length - run)); run += part)
+  for (gsize part;
+       run < length && is_zero (data + run, part = step_at (step, offset + run, length - run));
+       run += part)
     ;
   return run;
 }
 
-/* The length of the run at @data that is zero, or has no @grain zero bytes in a row inside; which of them in *zero. At
- * both ends of the data fewer zeroes are enough: they may have neighbours that are not stored. */
+/* The length of the run at @data that is zero, or has no @grain zero bytes in a row inside; which
+ * of them in *zero. At both ends of the data fewer zeroes are enough: they may have neighbours that
+ * are not stored. */
 static gsize
 next_run (gsize grain, const guint8 *data, gsize length, guint64 offset, gboolean *zero)
 {
@@ -64,7 +67,11 @@ next_run (gsize grain, const guint8 *data, gsize length, guint64 offset, gboolea
 /* ---- zeroes ---- */
 
 static gboolean
-write_zero_data (ImgConvertTarget *target, guint64 offset, guint64 length, ImgCancel *cancel, ImgError **error)
+write_zero_data (ImgConvertTarget *target,
+                 guint64 offset,
+                 guint64 length,
+                 ImgCancel *cancel,
+                 ImgError **error)
 {
   static const guint8 zeroes[ZEROES_LENGTH];
   struct iovec iov[16];
@@ -75,7 +82,7 @@ write_zero_data (ImgConvertTarget *target, guint64 offset, guint64 length, ImgCa
 
       for (part = 0; part < length && n_iov < G_N_ELEMENTS (iov); n_iov++)
         {
-          iov[n_iov] = (struct iovec) { (gpointer) zeroes, MIN (ZEROES_LENGTH, length - part) };
+          iov[n_iov] = (struct iovec){ (gpointer) zeroes, MIN (ZEROES_LENGTH, length - part) };
           part += iov[n_iov].iov_len;
         }
       if (!img_image_writev (target->image, offset, iov, n_iov, cancel, error))
@@ -138,7 +145,8 @@ write_plain (ImgConvertTarget *target,
 
 /* ---- compressed clusters ---- */
 
-/* Which unit of the chunk's data a byte of it is in: COPY pieces begin with a unit, and end with one or the disk. */
+/* Which unit of the chunk's data a byte of it is in: COPY pieces begin with a unit, and end with
+ * one or the disk. */
 static guint
 unit_of (const ImgConvertTarget *target, const ImgChunk *chunk, const guint8 *data)
 {
@@ -159,8 +167,8 @@ img_convert_target_encode (gpointer data, ImgChunk *chunk, ImgError **error)
       if (length < unit) /* the end of the disk; there is room, as chunks are whole units long */
         memset (chunk->data + done + length, 0, unit - length);
       if (!is_zero (chunk->data + done, length) &&
-          !img_image_encode (target->image, target->level, chunk->data + done, chunk->encoded + done,
-                             &stored_length, error))
+          !img_image_encode (target->image, target->level, chunk->data + done,
+                             chunk->encoded + done, &stored_length, error))
         return FALSE;
       chunk->encoded_lengths[done / unit] = (guint32) stored_length;
     }
@@ -185,8 +193,8 @@ write_compressed (ImgConvertTarget *target,
       part = MIN (target->encode_unit, length);
       if (stored_length > 0)
         success = img_image_write_encoded (target->image, offset, part,
-                                           chunk->encoded + index * target->encode_unit, stored_length,
-                                           cancel, error);
+                                           chunk->encoded + index * target->encode_unit,
+                                           stored_length, cancel, error);
       else if (is_zero (data, part))
         success = write_gap (target, IMG_PIECE_ZERO, offset, part, cancel, error);
       else
@@ -214,7 +222,8 @@ img_convert_target_write (gpointer data, ImgChunk *chunk, ImgCancel *cancel, Img
       if (piece->kind != IMG_PIECE_COPY)
         success = write_gap (target, piece->kind, piece->offset, piece->length, cancel, error);
       else if (target->encode_unit > 0)
-        success = write_compressed (target, chunk, from, (gsize) piece->length, piece->offset, cancel, error);
+        success = write_compressed (target, chunk, from, (gsize) piece->length, piece->offset,
+                                    cancel, error);
       else
         success = write_plain (target, from, (gsize) piece->length, piece->offset, cancel, error);
       if (!success)

@@ -4,12 +4,12 @@
 
 /* Converting: an image in, an image out, and a pipeline (img-pipeline.h) between them.
  *
- * What is copied is one image at all times: several disks, or a window, are seen as one raw disk. What is written is
- * one too: a new one is made without a name and flushes nothing (a staged image), filled as any image is, made
- * durable and published at last.
+ * What is copied is one image at all times: several disks, or a window, are seen as one raw disk.
+ * What is written is one too: a new one is made without a name and flushes nothing (a staged
+ * image), filled as any image is, made durable and published at last.
  *
- * The pieces are claimed twice: the first pass only adds up what there is to copy, so that progress is honest; it
- * keeps no list, as the number of pieces stands in a file. */
+ * The pieces are claimed twice: the first pass only adds up what there is to copy, so that progress
+ * is honest; it keeps no list, as the number of pieces stands in a file. */
 
 #include "config.h"
 
@@ -30,7 +30,7 @@ typedef struct
   ImgImage *disk;      /* what is copied */
   ImgFileLock **locks; /* of the sources */
   ImgStagedImage *staged;
-  ImgImage *image;     /* what is written: borrowed */
+  ImgImage *image; /* what is written: borrowed */
   ImgConvertSource source;
   ImgConvertTarget target;
 } Conversion;
@@ -60,7 +60,8 @@ find_window (const ImgConvertOptions *options, guint64 size, guint64 *length, Im
   if (img_range_fits (options->offset, *length, size))
     return TRUE;
   img_error_set (error, IMG_CODE_OUT_OF_RANGE,
-                 _("The range to be copied lies outside of the disk, which has %" PRIu64 " bytes"), size);
+                 _ ("The range to be copied lies outside of the disk, which has %" PRIu64 " bytes"),
+                 size);
   return FALSE;
 }
 
@@ -120,7 +121,7 @@ check_replaced (Conversion *conversion, ImgError **error)
       !img_image_uses_file (conversion->disk, &replaced))
     return TRUE;
   img_error_set (error, IMG_CODE_REFERENCE_LOOP,
-                 _("The new file would replace a file that the source needs"));
+                 _ ("The new file would replace a file that the source needs"));
   return FALSE;
 }
 
@@ -140,17 +141,38 @@ stage_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
   return check_replaced (conversion, error);
 }
 
+/* Whether the target is a source, or below one. */
+static gboolean
+is_source (Conversion *conversion)
+{
+  ImgImage *target = conversion->options->target;
+  ImgIdentity identity;
+
+  if (target != NULL && img_storage_get_identity (img_image_get_storage (target), &identity) &&
+      img_image_uses_file (conversion->disk, &identity))
+    return TRUE;
+  for (guint i = 0; target != NULL && i < conversion->options->n_sources; i++)
+    for (ImgImage *layer = conversion->options->sources[i]; layer != NULL;
+         layer = img_image_get_backing (layer))
+      if (layer == target)
+        return TRUE;
+  return FALSE;
+}
+
 static gboolean
 check_target (Conversion *conversion, ImgError **error)
 {
   guint64 size = img_image_get_size (conversion->image);
 
-  if (!img_image_is_writable (conversion->image))
-    img_error_set (error, IMG_CODE_READ_ONLY, _("The target was opened for reading only"));
+  if (is_source (conversion))
+    img_error_set (error, IMG_CODE_REFERENCE_LOOP, _ ("The target is what is to be copied"));
+  else if (!img_image_is_writable (conversion->image))
+    img_error_set (error, IMG_CODE_READ_ONLY, _ ("The target was opened for reading only"));
   else if (size < img_image_get_size (conversion->disk))
-    img_error_set (error, IMG_CODE_OUT_OF_RANGE,
-                   _("The disk has %" PRIu64 " bytes and the target has room for %" PRIu64 " only"),
-                   img_image_get_size (conversion->disk), size);
+    img_error_set (
+      error, IMG_CODE_OUT_OF_RANGE,
+      _ ("The disk has %" PRIu64 " bytes and the target has room for %" PRIu64 " only"),
+      img_image_get_size (conversion->disk), size);
   else
     return TRUE;
   return FALSE;
@@ -182,13 +204,15 @@ set_up_target (Conversion *conversion, ImgError **error)
   ImgConvertTarget *target = &conversion->target;
   gboolean is_new = conversion->staged != NULL;
   /* Where the map of the image is not what says what is zero, only a new file surely is. */
-  gboolean is_fresh = is_new && (!layout->is_identity || img_staged_image_is_new_file (conversion->staged));
+  gboolean is_fresh =
+    is_new && (!layout->is_identity || img_staged_image_is_new_file (conversion->staged));
 
-  *target = (ImgConvertTarget) {
+  *target = (ImgConvertTarget){
     .image = conversion->image,
     .zero_grain = options->allocate_all ? 0 : options->zero_grain,
     .allocate_all = options->allocate_all,
-    .reads_as_zero = is_new ? is_fresh && !has_backing (options->creation) : options->target_is_zero,
+    .reads_as_zero =
+      is_new ? is_fresh && !has_backing (options->creation) : options->target_is_zero,
     .keeps_holes = has_backing (options->creation),
     .level = options->level,
   };
@@ -202,7 +226,7 @@ set_up_target (Conversion *conversion, ImgError **error)
   target->encode_unit = layout->unit_length;
   if (layout->unit_length > 0 && layout->klass->encode != NULL)
     return TRUE;
-  img_error_set (error, IMG_CODE_UNSUPPORTED, _("This image cannot hold compressed clusters"));
+  img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("This image cannot hold compressed clusters"));
   return FALSE;
 }
 
@@ -264,7 +288,7 @@ check_verify (const ImgConvertOptions *options, ImgError **error)
   if (!options->verify || (options->target == NULL && !options->salvage))
     return TRUE;
   img_error_set (error, IMG_CODE_INVALID_OPTION,
-                 _("Only a new image of what can be read completely can be verified"));
+                 _ ("Only a new image of what can be read completely can be verified"));
   return FALSE;
 }
 
@@ -278,12 +302,14 @@ verify (Conversion *conversion, ImgCancel *cancel, ImgError **error)
   g_autoptr (ImgImage) image = img_staged_image_reopen (conversion->staged, error);
   ImgCompareResult result;
 
-  if (image == NULL || !img_compare (conversion->disk, image, &options, NULL, cancel, &result, error))
+  if (image == NULL ||
+      !img_compare (conversion->disk, image, &options, NULL, cancel, &result, error))
     return FALSE;
   if (result.comparison == IMG_COMPARISON_IDENTICAL)
     return TRUE;
   img_error_set (error, IMG_CODE_CORRUPT,
-                 _("What was written reads otherwise than the source at offset %" PRIu64), result.offset);
+                 _ ("What was written reads otherwise than the source at offset %" PRIu64),
+                 result.offset);
   return FALSE;
 }
 
@@ -318,7 +344,10 @@ convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgEr
 }
 
 gboolean
-img_convert (const ImgConvertOptions *options, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+img_convert (const ImgConvertOptions *options,
+             ImgProgress *progress,
+             ImgCancel *cancel,
+             ImgError **error)
 {
   Conversion conversion = { .options = options };
   gboolean success = convert (&conversion, progress, cancel, error);

@@ -18,8 +18,8 @@ typedef struct
 
   ImgMutex mutex; /* of all that follows */
   ImgWaitList changed;
-  GPtrArray *idle;     /* of ImgChunk, owned */
-  ImgChunk **filled;   /* by sequence modulo n_chunks: waiting for its turn to be written */
+  GPtrArray *idle;   /* of ImgChunk, owned */
+  ImgChunk **filled; /* by sequence modulo n_chunks: waiting for its turn to be written */
   guint n_chunks;
   guint64 n_claimed;
   guint64 n_written;
@@ -90,7 +90,8 @@ fill_chunk (Pipeline *pipeline, ImgChunk *chunk, ImgError **error)
   const ImgPipelineOptions *options = pipeline->options;
 
   return options->klass->fill (options->source, chunk, pipeline->cancel, error) &&
-         (options->klass->encode == NULL || options->klass->encode (options->target, chunk, error)) &&
+         (options->klass->encode == NULL ||
+          options->klass->encode (options->target, chunk, error)) &&
          (options->in_order || write_chunk (pipeline, chunk, error));
 }
 
@@ -169,7 +170,8 @@ write_first (Pipeline *pipeline)
 static gboolean
 may_write (Pipeline *pipeline)
 {
-  return !pipeline->is_writing && pipeline->filled[pipeline->n_written % pipeline->n_chunks] != NULL;
+  return !pipeline->is_writing &&
+         pipeline->filled[pipeline->n_written % pipeline->n_chunks] != NULL;
 }
 
 static gboolean
@@ -178,8 +180,8 @@ may_claim (Pipeline *pipeline)
   return !pipeline->at_end && !pipeline->is_claiming && pipeline->idle->len > 0;
 }
 
-/* Writing comes first: it is what gives chunks back. A worker that finds no more to claim may go: whoever fills
- * the last chunks also writes them. */
+/* Writing comes first: it is what gives chunks back. A worker that finds no more to claim may go:
+ * whoever fills the last chunks also writes them. */
 static void
 pipeline_worker (gpointer data, guint worker)
 {
@@ -209,7 +211,9 @@ make_chunks (Pipeline *pipeline, guint n_workers, ImgError **error)
   const ImgPipelineOptions *options = pipeline->options;
   gsize each = options->encode_unit > 0 ? 2 * options->chunk_size : options->chunk_size;
 
-  pipeline->n_chunks = (guint) CLAMP (MEMORY_BUDGET / each, 2, options->in_order ? 3 * n_workers : n_workers);
+  guint wanted = options->in_order ? 3 * n_workers : n_workers;
+
+  pipeline->n_chunks = (guint) MIN (MAX (MEMORY_BUDGET / each, 1), wanted);
   for (guint i = 0; i < pipeline->n_chunks; i++)
     {
       ImgChunk *chunk = img_chunk_new (options->chunk_size, options->encode_unit, error);
@@ -248,7 +252,8 @@ img_pipeline_run (const ImgPipelineOptions *options,
   success = make_chunks (&pipeline, n_workers, error);
   if (success)
     {
-      img_pool_run_parallel (pool, IMG_TASK_CPU, n_workers, options->priority, pipeline_worker, &pipeline);
+      img_pool_run_parallel (pool, IMG_TASK_CPU, n_workers, options->priority, pipeline_worker,
+                             &pipeline);
       success = !pipeline.failed;
       if (pipeline.error != NULL)
         img_error_propagate (error, pipeline.error);

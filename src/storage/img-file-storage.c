@@ -31,6 +31,11 @@ typedef struct
   int fd;
   gboolean is_device;
   gint nowait_mode; /* atomic; ImgNowaitMode, of reads */
+  /* The last run of data that the file system told of: to find its end it looks at each of its pages. To take for
+   * data what has become a hole does no harm. */
+  ImgMutex run_mutex;
+  guint64 run_start;
+  guint64 run_end;
   ImgFileWriter writer;
 } FileStorage;
 
@@ -159,6 +164,30 @@ read_nowait (FileStorage *file, ImgIo *io)
     img_io_complete_partly (io, (gsize) result);
 }
 
+/* ---- runs of data ---- */
+
+static guint64
+recall_run (FileStorage *file, guint64 offset)
+{
+  guint64 length;
+
+  img_mutex_lock (&file->run_mutex);
+  length = offset >= file->run_start && offset < file->run_end ? file->run_end - offset : 0;
+  img_mutex_unlock (&file->run_mutex);
+  return length;
+}
+
+static void
+remember_run (FileStorage *file, guint64 start, guint64 end)
+{
+  img_mutex_lock (&file->run_mutex);
+  file->run_start = start;
+  file->run_end = end;
+  img_mutex_unlock (&file->run_mutex);
+}
+
+/* ---- changing ---- */
+
 static ImgError *
 change_error (FileStorage *file, const ImgIo *io, int saved_errno)
 {
@@ -202,6 +231,8 @@ change (FileStorage *file, ImgIo *io)
       return;
     }
   error = img_file_writer_run (&file->writer, io);
+  if (io->op != IMG_IO_WRITE && io->op != IMG_IO_FLUSH)
+    remember_run (file, 0, 0);
   img_io_complete (io, error != 0 ? change_error (file, io, error) : NULL);
 }
 
@@ -307,10 +338,11 @@ file_get_range (ImgStorage *storage,
                 ImgError **error)
 {
   FileStorage *file = (FileStorage *) storage;
+  guint64 known = recall_run (file, offset);
   off_t data, hole;
 
-  *range = (ImgRange) { IMG_RANGE_DATA, length };
-  if (file->is_device)
+  *range = (ImgRange) { IMG_RANGE_DATA, known > 0 ? MIN (known, length) : length };
+  if (file->is_device || known > 0)
     return TRUE;
 #ifdef SEEK_DATA
   data = lseek (file->fd, (off_t) offset, SEEK_DATA);
@@ -322,7 +354,10 @@ file_get_range (ImgStorage *storage,
     {
       hole = lseek (file->fd, (off_t) offset, SEEK_HOLE);
       if (hole > (off_t) offset)
-        range->length = MIN ((guint64) hole - offset, length);
+        {
+          range->length = MIN ((guint64) hole - offset, length);
+          remember_run (file, offset, (guint64) hole);
+        }
     }
 #endif
   return TRUE;
@@ -334,6 +369,7 @@ file_free (ImgStorage *storage)
   FileStorage *file = (FileStorage *) storage;
 
   img_file_writer_clear (&file->writer);
+  img_mutex_clear (&file->run_mutex);
   close (file->fd);
   g_free (file);
 }
@@ -398,6 +434,7 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
   img_storage_init (&file->parent, &file_class, name);
   file->fd = fd;
   file->is_device = is_device;
+  img_mutex_init (&file->run_mutex);
   img_file_writer_init (&file->writer, fd, is_device, 0);
   if (!file_get_size (&file->parent, &size, error))
     {

@@ -102,7 +102,7 @@ static Side *side_of (gpointer stream);
 static goffset
 side_tell (GSeekable *seekable)
 {
-  return (goffset) side_of (seekable)->position;
+  return (goffset) (side_of (seekable)->position + side_of (seekable)->seeker->shift);
 }
 
 static gboolean
@@ -116,7 +116,8 @@ side_seek (GSeekable *seekable, goffset offset, GSeekType type, GCancellable *ca
 {
   Side *side = side_of (seekable);
   gsize size = side->seeker->bytes->len;
-  goffset target = offset + (type == G_SEEK_CUR ? (goffset) side->position : type == G_SEEK_END ? (goffset) size : 0);
+  goffset from = type == G_SEEK_CUR ? (goffset) side->position : type == G_SEEK_END ? (goffset) size : 0;
+  goffset target = type == G_SEEK_SET ? offset - (goffset) side->seeker->shift : offset + from;
   gboolean success = begin (side->seeker, error);
 
   g_assert_false (side->seeker->cannot_seek);

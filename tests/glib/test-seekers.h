@@ -14,6 +14,7 @@ typedef struct
   GByteArray *bytes;
   gsize max_read;      /* a read is never longer; 0: no limit */
   gint fails_at;       /* this call fails, counted down from it, and all that follow; 0: none does */
+  guint64 shift;       /* its first byte lies there */
   gboolean cannot_seek;
   gboolean cannot_truncate;
   gboolean refuses_to_grow; /* when it is truncated */

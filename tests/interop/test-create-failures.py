@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The imago-glib authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Creating an image when calls of the system fail, or when it is killed: nothing is left, nothing is lost."""
+"""Creating an image, or converting to one, when calls of the system fail, or when it is killed: nothing is left, nothing
+is lost."""
 
 import os
 import signal
@@ -16,6 +17,11 @@ SHAPES = [
     ('cluster_size=4k,preallocation=metadata', '3M'),
     ('cluster_size=4k,preallocation=falloc', '3M'),
     ('data_file=data,data_file_raw=on', '3M'),
+]
+CONVERSIONS = [
+    ['-O', 'raw'],
+    ['-O', 'qcow2'],
+    ['-O', 'qcow2', '-c', '-o', 'cluster_size=128k'],
 ]
 
 
@@ -40,7 +46,7 @@ def count_calls(call):
     return count
 
 
-def fail_each(call, shape, size, replace):
+def fail_each(call, args, judge, replace):
     """The nth call of this kind fails, for all n until it makes no difference. Returns how many failed."""
     first = n = count_calls(call)
     while True:
@@ -51,37 +57,103 @@ def fail_each(call, shape, size, replace):
             write_old()
         log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
         result = run('strace', '-f', '-o', log, '-e', 'trace=%s' % call, '-e', 'inject=%s:error=EIO:when=%d' % (call, n),
-                     IMAGO, 'create', '-q', '-f', 'qcow2', '-o', shape, 'image', size)
+                     IMAGO, *args)
         with open(log) as file:
             injected = 'INJECTED' in file.read()
         os.unlink(log)
         if result.status == 0:
-            good('qemu-img', 'check', 'image')
+            judge()
             if not injected:
                 return n - 1 - first
         elif not replace:
             equal(os.listdir('.'), [])
         elif call == 'fsync' and os.path.getsize('image') != len(OLD):
             # The very last call: the new image has its name, but it is not known whether that will last.
-            good('qemu-img', 'check', 'image')
+            judge()
         else:
             check_old()
 
 
-def run_shape(shape, size):
+def run_command(what, args, judge):
     can_strace()
     for replace in (False, True):
-        counts = {call: fail_each(call, shape, size, replace) for call in CALLS}
-        diagnose('%s: calls that failed: %s' % (shape, counts))
+        counts = {call: fail_each(call, args, judge, replace) for call in CALLS}
+        diagnose('%s: calls that failed: %s' % (what, counts))
         assert counts['pwrite64'] >= 2, counts
         assert counts['fsync'] >= 2, counts
 
 
-def grown(pid):
-    """Whether the process has a file of some megabytes open."""
+def run_shape(shape, size):
+    run_command(shape, ['create', '-q', '-f', 'qcow2', '-o', shape, 'image', size],
+                lambda: good('qemu-img', 'check', 'image'))
+
+
+def make_source(megabytes):
+    """In another folder: what is here is the new image."""
+    path = os.path.join(os.path.dirname(os.getcwd()), 'source-%d' % os.getpid())
+    with open(path, 'wb') as file:
+        for number in range(megabytes):
+            file.write(os.urandom(1 << 19) + b'%d bottles ' % number * 40000)
+    return path
+
+
+def run_conversion(options):
+    path = make_source(3)
+    try:
+        run_command(' '.join(options), ['convert', '-f', 'raw', *options, path, 'image'],
+                    lambda: good('qemu-img', 'compare', '-f', 'raw', '-F', options[1], path, 'image'))
+    finally:
+        os.unlink(path)
+
+
+@test
+def test_kill_conversion():
+    """kill -9 while converting leaves nothing and does not touch the source"""
+    path = make_source(40)
+    before = good('sha256sum', path).out
+    killed = 0
+    for number in range(12):
+        process = subprocess.Popen([IMAGO, 'convert', '-f', 'raw', '-O', 'qcow2', *(['-c'] if number % 2 else []), path, 'image'])
+        while process.poll() is None and not grown(process.pid, (number + 1) << 21):
+            pass
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            killed += 1
+            assert os.listdir('.') in ([], ['image'])
+        if os.path.exists('image'):
+            equal(run('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', path, 'image').status, 0)
+            os.unlink('image')
+    equal(good('sha256sum', path).out, before)
+    os.unlink(path)
+    diagnose('killed %d of 12 conversions' % killed)
+    assert killed >= 4
+
+
+@test
+def test_verify():
+    """--verify finds a write that did nothing; without it nobody notices"""
+    can_strace()
+    path = make_source(4)
+    for options in [], ['--verify']:
+        result = run('strace', '-f', '-o', os.devnull, '-e', 'trace=pwrite64', '-e',
+                     'inject=pwrite64:retval=%d:when=3' % (1 << 20), IMAGO, 'convert', '-m', '1', '-f', 'raw', '-O', 'raw',
+                     *options, path, 'image')
+        equal(result.status, 1 if options else 0, result)
+        if options:
+            assert 'reads otherwise than the source' in result.err, result
+            equal(os.listdir('.'), [])
+        else:
+            equal(run('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, 'image').status, 1)
+            os.unlink('image')
+    os.unlink(path)
+
+
+def grown(pid, size=8 << 20):
+    """Whether the process has a file of some megabytes open for writing."""
     try:
         for name in os.listdir('/proc/%d/fd' % pid):
-            if os.stat('/proc/%d/fd/%s' % (pid, name)).st_blocks * 512 > 8 << 20:
+            link = '/proc/%d/fd/%s' % (pid, name)
+            if os.lstat(link).st_mode & 0o200 and os.stat(link).st_blocks * 512 > size:
                 return True
     except OSError:
         pass
@@ -153,4 +225,6 @@ def test_in_use():
 
 for args in SHAPES:
     add_test('faults: %s' % args[0], lambda args=args: run_shape(*args))
+for case in CONVERSIONS:
+    add_test('faults: convert %s' % ' '.join(case), lambda case=case: run_conversion(case))
 main(needs=['qemu-img', 'qemu-io'])

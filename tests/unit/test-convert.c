@@ -22,30 +22,36 @@
 
 typedef struct
 {
+  const char *format; /* NULL: raw */
+  gboolean compress;
+  const char *path;
+  gboolean overwrite;
+  gboolean durable;
+  guint n_threads;
+} Options;
+
+typedef struct
+{
   char *folder;
   char *path;
   ImgStorage *failing;
   ImgStorage *data;
   ImgImage *image;
+  Options kind;
+  const char *format;
 } Fixture;
 
-typedef struct
-{
-  const char *path;
-  gboolean overwrite;
-  gboolean durable;
-  guint n_threads;
-} RawOptions;
-
 static gboolean
-convert_to_raw (ImgImage *image, const RawOptions *raw, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+convert (ImgImage *image, const Options *raw, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
-  ImgCreation creation = { .path = raw->path, .driver = img_driver_find ("raw"), .overwrite = raw->overwrite };
+  ImgCreation creation = { .path = raw->path, .driver = img_driver_find (raw->format != NULL ? raw->format : "raw"), .overwrite = raw->overwrite };
   const ImgConvertOptions options = {
     .sources = &image,
     .n_sources = 1,
     .creation = &creation,
     .zero_grain = IMG_CONVERT_ZERO_GRAIN,
+    .compress = raw->compress,
+    .verify = raw->n_threads == 2,
     .durable = raw->durable,
     .n_threads = raw->n_threads,
   };
@@ -57,6 +63,8 @@ convert_to_raw (ImgImage *image, const RawOptions *raw, ImgProgress *progress, I
 static void
 set_up (Fixture *fixture, gconstpointer user_data)
 {
+  const Options *kind = user_data;
+
   g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
   g_autoptr (GBytes) bytes = NULL;
   guint8 *content = g_malloc0 (SIZE);
@@ -67,6 +75,8 @@ set_up (Fixture *fixture, gconstpointer user_data)
   for (guint64 i = 6 * IMG_MIB; i < 7 * IMG_MIB; i++)
     content[i] = 7;
   bytes = g_bytes_new_take (content, SIZE);
+  fixture->kind = *kind;
+  fixture->format = kind->format;
   fixture->folder = g_dir_make_tmp ("imago-convert-XXXXXX", NULL);
   fixture->path = g_build_filename (fixture->folder, "raw", NULL);
   fixture->data = img_memory_storage_new (bytes);
@@ -103,24 +113,34 @@ tear_down (Fixture *fixture, gconstpointer user_data)
   g_free (fixture->folder);
 }
 
-/* A raw disk ends with a whole sector. */
-static void
-assert_result_of (Fixture *fixture, gsize expected_length)
-{
-  g_autofree char *content = NULL;
-  g_autofree char *expected = g_malloc (SIZE);
-  gsize length;
+#define GRAIN (64 * IMG_KIB)
 
-  g_assert_true (g_file_get_contents (fixture->path, &content, &length, NULL));
-  g_assert_true (img_storage_read (fixture->data, 0, expected, SIZE, NULL));
-  g_assert_cmpuint (length, ==, expected_length);
-  g_assert_cmpint (memcmp (content, expected, SIZE), ==, 0);
+/* A disk ends with a whole sector. */
+#define DISK_SIZE ((SIZE + 511) / 512 * 512)
+
+static ImgImage *
+open_result (Fixture *fixture)
+{
+  ImgImageOptions options = { .driver = img_driver_find (fixture->format) };
+  g_autoptr (ImgStorage) storage = img_file_storage_open (fixture->path, IMG_FILE_NONE, NULL);
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgImage *image = img_image_open (storage, &options, NULL, NULL);
+
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  return image;
 }
 
 static void
 assert_result (Fixture *fixture)
 {
-  assert_result_of (fixture, (SIZE + 511) / 512 * 512);
+  g_autoptr (ImgImage) image = open_result (fixture);
+  g_autofree char *content = g_malloc (DISK_SIZE);
+  g_autofree char *expected = g_malloc0 (DISK_SIZE);
+
+  g_assert_cmpuint (img_image_get_size (image), ==, DISK_SIZE);
+  g_assert_true (img_image_read (image, 0, content, DISK_SIZE, NULL, NULL));
+  g_assert_true (img_storage_read (fixture->data, 0, expected, SIZE, NULL));
+  g_assert_cmpint (memcmp (content, expected, DISK_SIZE), ==, 0);
 }
 
 typedef struct
@@ -146,7 +166,7 @@ test_content (Fixture *fixture, gconstpointer user_data)
   for (guint n_threads = 0; n_threads < 5; n_threads++)
     {
       Watch watch = { { .changed = changed_cb } };
-      RawOptions options = { .path = fixture->path,
+      Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path,
                                     .overwrite = n_threads > 0,
                                     .durable = n_threads % 2,
                                     .n_threads = n_threads };
@@ -154,11 +174,11 @@ test_content (Fixture *fixture, gconstpointer user_data)
       struct stat st;
 
       watch.progress.data = &watch;
-      g_assert_true (convert_to_raw (fixture->image, &options, &watch.progress, NULL, &error));
+      g_assert_true (convert (fixture->image, &options, &watch.progress, NULL, &error));
       assert_result (fixture);
-      /* The ends of the data are rounded to grains. */
+      /* The ends of the data are rounded to grains or clusters. */
       g_assert_cmpuint (watch.progress.bytes_total, >=, SIZE - 3 * IMG_MIB + 200);
-      g_assert_cmpuint (watch.progress.bytes_total, <=, SIZE - 3 * IMG_MIB + 200 + 2 * IMG_CONVERT_ZERO_GRAIN);
+      g_assert_cmpuint (watch.progress.bytes_total, <=, SIZE - 3 * IMG_MIB + 200 + 2 * GRAIN);
       g_assert_cmpuint (watch.progress.bytes_done, ==, watch.progress.bytes_total);
       g_assert_cmpint (watch.progress.phase, ==, IMG_PHASE_DONE);
       g_assert_cmpint (stat (fixture->path, &st), ==, 0);
@@ -179,11 +199,11 @@ test_cancel (Fixture *fixture, gconstpointer user_data)
       Watch watch = { .progress = { .changed = changed_cb },
                       .cancel = cancel,
                       .cancel_at = points[i] };
-      RawOptions options = { .path = fixture->path };
+      Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path };
 
       watch.progress.data = &watch;
       g_assert_false (
-        convert_to_raw (fixture->image, &options, &watch.progress, cancel, &error));
+        convert (fixture->image, &options, &watch.progress, cancel, &error));
       g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
       g_assert_cmpuint (count_entries (fixture), ==, 0);
     }
@@ -192,7 +212,7 @@ test_cancel (Fixture *fixture, gconstpointer user_data)
 static void
 test_fault_injection (Fixture *fixture, gconstpointer user_data)
 {
-  RawOptions options = { .path = fixture->path };
+  Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path };
   guint nth = 1;
 
   for (;; nth++)
@@ -201,7 +221,7 @@ test_fault_injection (Fixture *fixture, gconstpointer user_data)
       gboolean success;
 
       test_failing_storage_arm (fixture->failing, nth, nth % 2);
-      success = convert_to_raw (fixture->image, &options, NULL, NULL, &error);
+      success = convert (fixture->image, &options, NULL, NULL, &error);
       test_failing_storage_arm (fixture->failing, 0, FALSE);
       if (success)
         break;
@@ -215,11 +235,11 @@ test_fault_injection (Fixture *fixture, gconstpointer user_data)
 static void
 test_no_memory (Fixture *fixture, gconstpointer user_data)
 {
-  RawOptions options = { .path = fixture->path, .n_threads = 1 };
+  Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path, .n_threads = 1 };
   g_autoptr (ImgError) error = NULL;
 
   img_alloc_set_fault (1, TRUE);
-  g_assert_false (convert_to_raw (fixture->image, &options, NULL, NULL, &error));
+  g_assert_false (convert (fixture->image, &options, NULL, NULL, &error));
   img_alloc_set_fault (0, FALSE);
   g_assert_true (img_error_matches (error, IMG_CODE_NO_MEMORY));
   g_assert_cmpuint (count_entries (fixture), ==, 0);
@@ -233,13 +253,16 @@ test_huge_hole (Fixture *fixture, gconstpointer user_data)
   ImgExtent extents[] = { { IMG_EXTENT_HOLE, FALSE, 0, size } };
   g_autoptr (ImgImage) image = test_scripted_image_new (extents, 1);
   g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
-  RawOptions options = { .path = fixture->path };
+  Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path };
   struct stat st;
 
   g_assert_true (img_image_open_references (image, policy, NULL, NULL));
-  g_assert_true (convert_to_raw (image, &options, NULL, NULL, NULL));
+  g_assert_true (convert (image, &options, NULL, NULL, NULL));
   g_assert_cmpint (stat (fixture->path, &st), ==, 0);
-  g_assert_cmpuint ((guint64) st.st_size, ==, size);
+  if (g_str_equal (fixture->format, "raw"))
+    g_assert_cmpuint ((guint64) st.st_size, ==, size);
+  else
+    g_assert_cmpuint ((guint64) st.st_size, <, IMG_MIB);
 }
 
 /* ---- a source that others may write to ---- */
@@ -291,7 +314,7 @@ test_source_locked (Fixture *fixture, gconstpointer user_data)
 {
   g_autofree char *source = g_build_filename (fixture->folder, "source", NULL);
   struct flock writes = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
-  RawOptions options = { .path = fixture->path, .overwrite = TRUE };
+  Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path, .overwrite = TRUE };
   g_autofree char *content = g_malloc0 (SIZE);
   int fd;
 
@@ -305,14 +328,14 @@ test_source_locked (Fixture *fixture, gconstpointer user_data)
       g_autoptr (ImgError) error = NULL;
 
       watch.progress.data = &watch;
-      g_assert_true (convert_to_raw (image, &options, &watch.progress, NULL, NULL));
-      assert_result_of (fixture, (SIZE + 511) / 512 * 512);
+      g_assert_true (convert (image, &options, &watch.progress, NULL, NULL));
+      assert_result (fixture);
       g_assert_cmpuint (watch.n_looks[!force_share], >, 0);
       g_assert_cmpuint (watch.n_looks[force_share], ==, 0);
       g_assert_false (has_byte (fd, 201));
 
       g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &writes), ==, 0);
-      g_assert_true (convert_to_raw (image, &options, NULL, NULL, &error) == (gboolean) force_share);
+      g_assert_true (convert (image, &options, NULL, NULL, &error) == (gboolean) force_share);
       g_assert_true (force_share || img_error_matches (error, IMG_CODE_LOCKED));
       writes.l_type = F_UNLCK;
       g_assert_cmpint (fcntl (fd, F_OFD_SETLK, &writes), ==, 0);
@@ -327,27 +350,43 @@ static void
 test_small_pool (Fixture *fixture, gconstpointer user_data)
 {
   ImgPool *pool = img_pool_new (1, 1);
-  RawOptions options = { .path = fixture->path, .n_threads = 8 };
+  Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path, .n_threads = 8 };
 
   img_pool_set_default (pool);
-  g_assert_true (convert_to_raw (fixture->image, &options, NULL, NULL, NULL));
+  g_assert_true (convert (fixture->image, &options, NULL, NULL, NULL));
   img_pool_set_default (NULL);
   img_pool_free (pool);
   assert_result (fixture);
 }
 
-#define ADD_TEST(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
+static const Options kinds[] = {
+  { .format = "raw" },
+  { .format = "qcow2" },
+  { .format = "qcow2", .compress = TRUE },
+};
+
+static void
+add_test (const char *name, void (*test) (Fixture *, gconstpointer))
+{
+  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++)
+    {
+      g_autofree char *path =
+        g_strdup_printf ("/convert/%s%s/%s", kinds[i].format, kinds[i].compress ? "-compressed" : "", name);
+
+      g_test_add (path, Fixture, &kinds[i], set_up, test, tear_down);
+    }
+}
 
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  ADD_TEST ("/convert/content", test_content);
-  ADD_TEST ("/convert/cancel", test_cancel);
-  ADD_TEST ("/convert/fault-injection", test_fault_injection);
-  ADD_TEST ("/convert/no-memory", test_no_memory);
-  ADD_TEST ("/convert/huge-hole", test_huge_hole);
-  ADD_TEST ("/convert/source-locked", test_source_locked);
-  ADD_TEST ("/convert/small-pool", test_small_pool);
+  add_test ("content", test_content);
+  add_test ("cancel", test_cancel);
+  add_test ("fault-injection", test_fault_injection);
+  add_test ("no-memory", test_no_memory);
+  add_test ("huge-hole", test_huge_hole);
+  add_test ("source-locked", test_source_locked);
+  add_test ("small-pool", test_small_pool);
   return g_test_run ();
 }
