@@ -79,7 +79,7 @@ class Images:
         if wanted & {"open", "check", "measure"}:
             self._make_sizes()
         if wanted & {"convert", "compare"}:
-            self._make_disk("compare" in wanted)
+            self._make_disk("convert" in wanted)
 
     def _make_plain(self):
         say(f"plain: {self.size // MIB} MiB of random bytes, raw and qcow2")
@@ -136,23 +136,16 @@ class Images:
                 size,
             )
 
-    def _make_disk(self, keep_raw):
-        say(f"convert: a disk of {self.disk_size // MIB} MiB (5/8 data), qcow2 with zlib clusters")
+    def _make_disk(self, all_kinds):
+        say(f"convert: a disk of {self.disk_size // MIB} MiB (5/8 data), raw and qcow2, plain and compressed")
         kinds = ["random", "text", "text", "hole", "records", "records", "hole", "hole"]
         # Runs of 8 MiB, as files on a disk would give.
         kinds = [kind for kind in kinds for _ in range(8)]
         write_raw(self.path("disk.raw"), self.disk_size, kinds)
-        call(
-            "qemu-img",
-            "convert",
-            "-c",
-            "-W",
-            "-m",
-            "16",
-            "-O",
-            "qcow2",
-            self.path("disk.raw"),
-            self.path("disk.qcow2"),
-        )
-        if not keep_raw:
-            self.path("disk.raw").unlink()
+        kinds = {"disk.qcow2": ["-c"]}
+        if all_kinds:
+            kinds["disk-plain.qcow2"] = []
+            kinds["disk-zstd.qcow2"] = ["-c", "-o", "compression_type=zstd"]
+        for name, options in kinds.items():
+            best = ["-W", "-m", "16", "-O", "qcow2"]
+            call("qemu-img", "convert", *options, *best, self.path("disk.raw"), self.path(name))

@@ -199,7 +199,7 @@ class Conversion(Peer):
 
     def finish(self):
         if self.source is not None and len(self.values) == 1:
-            call("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.output, self.source)
+            call("qemu-img", "compare", self.output, self.source)
 
     def value(self, text):
         result = parse_result(text)
