@@ -41,6 +41,7 @@ def check_one(this, folders):
 def add_file(name):
     cases = load(name)
     counts[name] = len(cases)
+    cases = cases[shard::n_shards]
 
     def check():
         if qemu_version() >= (8, 0):
@@ -58,11 +59,14 @@ def check_count():
     assert total >= MINIMUM, total
 
 
-only = sys.argv[1:]
+arguments = sys.argv[1:]
+shard, n_shards = 0, 1
+if arguments and '/' in arguments[0]:
+    shard, n_shards = map(int, arguments.pop(0).split('/'))
 for name in sorted(os.listdir(FOLDER)):
-    if name.endswith('.py') and (not only or name[:-3] in only):
+    if name.endswith('.py') and (not arguments or name[:-3] in arguments):
         add_file(name[:-3])
-if not only:
+if not arguments:
     add_test('there are at least %d cases' % MINIMUM, check_count)
 
 if __name__ == '__main__':
