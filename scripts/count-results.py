@@ -53,6 +53,12 @@ def read_folder(folder, log):
             yield from read_program(program, suites.get(program['name'], []))
 
 
+def last_words(program):
+    """What a program wrote before it died: the table is often all that is kept of a run."""
+    lines = (program.get('stderr') or program.get('stdout') or '').strip().splitlines()
+    return ''.join(f' | {line}' for line in lines[-6:])[-800:]
+
+
 def read_program(program, cases):
     name = program['name']
     subtests = [(subtest, case) for subtest, case in cases if subtest is not None]
@@ -70,7 +76,7 @@ def read_program(program, cases):
     result = program['result']
     if result not in GOOD:
         if not bad or result in {'TIMEOUT', 'INTERRUPT'} or (program['returncode'] or 0) < 0:
-            yield name, '', 'failed', f'{result}, exit status {program["returncode"]}'
+            yield name, '', 'failed', f'{result}, exit status {program["returncode"]}{last_words(program)}'
     elif not subtests:
         if result == 'SKIP' and program['returncode'] == 77:
             output = (program.get('stdout') or '').strip().splitlines()
