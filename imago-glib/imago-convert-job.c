@@ -6,8 +6,7 @@
 
 #include <glib/gi18n-lib.h>
 
-#include "imago-convert-job.h"
-#include "imago-create-options-private.h"
+#include "imago-convert-job-private.h"
 #include "imago-file-storage-private.h"
 #include "imago-image-private.h"
 #include "imago-job-private.h"
@@ -55,6 +54,7 @@ struct _ImagoConvertJob
   char *format_name;
   ImagoCreateOptions *create_options;
   gboolean overwrite;
+  gboolean check_space;
   gboolean durable;
   gboolean target_is_zero;
   gboolean compress;
@@ -73,9 +73,7 @@ struct _ImagoConvertJob
   GArray *salvaged; /* of Range, no more than MAX_RANGES */
   guint64 salvaged_bytes;
 
-  /* While it runs. */
-  GPtrArray *states; /* of ImagoImageState, held: the sources', then the target's */
-  ImagoCreation *creation;
+  ImagoConversion *conversion; /* while it runs */
 };
 
 struct _ImagoConvertJobClass
@@ -101,6 +99,7 @@ enum
   PROP_FORMAT_NAME,
   PROP_CREATE_OPTIONS,
   PROP_OVERWRITE,
+  PROP_CHECK_SPACE,
   PROP_DURABLE,
   PROP_TARGET_IS_ZERO,
   PROP_COMPRESS,
@@ -124,50 +123,104 @@ G_DEFINE_FINAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO_TYPE_JOB)
 /* ---- the work ---- */
 
 static gboolean
-hold_image (ImagoConvertJob *self, ImagoImage *image, ImgError **error)
+hold_image (ImagoConversion *conversion, ImagoImage *image, ImgError **error)
 {
   if (!imago_image_state_hold (image->state))
     {
       imago_image_set_closed_error (error);
       return FALSE;
     }
-  g_ptr_array_add (self->states, image->state);
+  g_ptr_array_add (conversion->states, image->state);
   return TRUE;
 }
 
 static gboolean
-hold_images (ImagoConvertJob *self, ImgError **error)
+hold_images (ImagoConversion *conversion, ImagoConvertJob *job, ImgError **error)
 {
-  self->states = g_ptr_array_new_with_free_func ((GDestroyNotify) imago_image_state_release);
-  for (guint i = 0; i < self->sources->len; i++)
-    if (!hold_image (self, g_ptr_array_index (self->sources, i), error))
+  for (guint i = 0; i < job->sources->len; i++)
+    if (!hold_image (conversion, g_ptr_array_index (job->sources, i), error))
       return FALSE;
-  return self->target == NULL || hold_image (self, self->target, error);
+  return job->target == NULL || hold_image (conversion, job->target, error);
 }
 
 static gboolean
-prepare_creation (ImagoConvertJob *self, ImgError **error)
+prepare_creation (ImagoConversion *conversion, ImagoConvertJob *job, ImgError **error)
 {
   g_autoptr (ImagoCreateOptions) options = NULL;
 
-  if (self->create_options != NULL)
-    options = g_object_ref (self->create_options);
+  if (job->create_options != NULL)
+    options = g_object_ref (job->create_options);
   else
-    options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", self->format_name, NULL);
-  self->creation = imago_create_options_to_core (options, self->destination, NULL, error);
-  if (self->creation == NULL)
+    options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", job->format_name, NULL);
+  conversion->creation = imago_create_options_to_core (options, job->destination, NULL, error);
+  if (conversion->creation == NULL)
     return FALSE;
-  self->creation->creation.overwrite |= self->overwrite;
+  conversion->creation->creation.overwrite |= job->overwrite;
   return TRUE;
 }
 
 static void
-imago_convert_job_finish (ImagoJob *job)
+fill_options (ImagoConversion *conversion, ImagoConvertJob *job)
 {
-  ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
+  conversion->options = (ImgConvertOptions) {
+    .sources = conversion->images,
+    .n_sources = job->sources->len,
+    .offset = job->offset,
+    .length = job->length,
+    .creation = conversion->creation != NULL ? &conversion->creation->creation : NULL,
+    .target = job->target != NULL ? conversion->images[job->sources->len] : NULL,
+    .target_is_zero = job->target_is_zero,
+    .zero_grain = job->zero_grain,
+    .allocate_all = job->allocate_all,
+    .compress = job->compress,
+    .level = job->compression_level,
+    .salvage = job->salvage,
+    .bytes_per_second = job->rate,
+    .verify = job->verify,
+    .ignore_space = !job->check_space,
+    .durable = job->durable,
+    .n_threads = job->threads,
+  };
+}
 
-  g_clear_pointer (&self->states, g_ptr_array_unref);
-  g_clear_pointer (&self->creation, imago_creation_free);
+static gboolean
+prepare_conversion (ImagoConversion *conversion, ImagoConvertJob *job, ImgError **error)
+{
+  if (job->sources->len == 0 || (job->destination == NULL) == (job->target == NULL))
+    {
+      img_error_set (error, IMG_CODE_FAILED, _("The job has no source, or not just one target"));
+      return FALSE;
+    }
+  if ((job->target == NULL && !prepare_creation (conversion, job, error)) || !hold_images (conversion, job, error))
+    return FALSE;
+  conversion->images = g_new (ImgImage *, conversion->states->len);
+  for (guint i = 0; i < conversion->states->len; i++)
+    conversion->images[i] = ((ImagoImageState *) g_ptr_array_index (conversion->states, i))->core;
+  fill_options (conversion, job);
+  return TRUE;
+}
+
+ImagoConversion *
+imago_conversion_new (ImagoConvertJob *job, ImgError **error)
+{
+  ImagoConversion *conversion = g_new0 (ImagoConversion, 1);
+
+  conversion->states = g_ptr_array_new_with_free_func ((GDestroyNotify) imago_image_state_release);
+  if (prepare_conversion (conversion, job, error))
+    return conversion;
+  imago_conversion_free (conversion);
+  return NULL;
+}
+
+void
+imago_conversion_free (gpointer data)
+{
+  ImagoConversion *conversion = data;
+
+  g_ptr_array_unref (conversion->states);
+  g_clear_pointer (&conversion->creation, imago_creation_free);
+  g_free (conversion->images);
+  g_free (conversion);
 }
 
 static gboolean
@@ -177,12 +230,14 @@ imago_convert_job_prepare (ImagoJob *job, ImgError **error)
 
   g_array_set_size (self->salvaged, 0);
   self->salvaged_bytes = 0;
-  if (self->sources->len == 0 || (self->destination == NULL) == (self->target == NULL))
-    img_error_set (error, IMG_CODE_FAILED, _("The job has no source, or not just one target"));
-  else if ((self->target != NULL || prepare_creation (self, error)) && hold_images (self, error))
-    return TRUE;
-  imago_convert_job_finish (job);
-  return FALSE;
+  self->conversion = imago_conversion_new (self, error);
+  return self->conversion != NULL;
+}
+
+static void
+imago_convert_job_finish (ImagoJob *job)
+{
+  g_clear_pointer (&IMAGO_CONVERT_JOB (job)->conversion, imago_conversion_free);
 }
 
 /* Neighbours become one; in the order of the disk, though workers find them in any. */
@@ -225,33 +280,12 @@ imago_convert_job_run_core (ImagoJob *job,
                             ImgError **error)
 {
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
-  g_autofree ImgImage **images = g_new (ImgImage *, self->states->len);
-  ImgConvertOptions options = {
-    .sources = images,
-    .n_sources = self->sources->len,
-    .offset = self->offset,
-    .length = self->length,
-    .creation = self->creation != NULL ? &self->creation->creation : NULL,
-    .target_is_zero = self->target_is_zero,
-    .zero_grain = self->zero_grain,
-    .allocate_all = self->allocate_all,
-    .compress = self->compress,
-    .level = self->compression_level,
-    .salvage = self->salvage,
-    .salvaged = salvaged_cb,
-    .salvaged_data = self,
-    .bytes_per_second = self->rate,
-    .verify = self->verify,
-    .durable = self->durable,
-    .n_threads = self->threads,
-    .priority = imago_job_get_priority (job),
-  };
+  ImgConvertOptions *options = &self->conversion->options;
 
-  for (guint i = 0; i < self->states->len; i++)
-    images[i] = ((ImagoImageState *) g_ptr_array_index (self->states, i))->core;
-  if (self->target != NULL)
-    options.target = images[options.n_sources];
-  return img_convert (&options, progress, cancel, error);
+  options->salvaged = salvaged_cb;
+  options->salvaged_data = self;
+  options->priority = imago_job_get_priority (job);
+  return img_convert (options, progress, cancel, error);
 }
 
 /* ---- the object ---- */
@@ -340,6 +374,9 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
     case PROP_OVERWRITE:
       g_value_set_boolean (value, self->overwrite);
       break;
+    case PROP_CHECK_SPACE:
+      g_value_set_boolean (value, self->check_space);
+      break;
     case PROP_DURABLE:
       g_value_set_boolean (value, self->durable);
       break;
@@ -389,6 +426,9 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
       break;
     case PROP_VERIFY:
       self->verify = g_value_get_boolean (value);
+      break;
+    case PROP_CHECK_SPACE:
+      self->check_space = g_value_get_boolean (value);
       break;
     case PROP_RATE:
       self->rate = g_value_get_uint64 (value);
@@ -590,6 +630,17 @@ install_care (void)
   properties[PROP_VERIFY] = g_param_spec_boolean (
     "verify", "Verify", "Whether the result is compared with the source", FALSE, plain);
   /**
+   * ImagoConvertJob:check-space:
+   *
+   * Whether the job fails with %G_IO_ERROR_NO_SPACE before it writes anything, if the file system of the new file certainly
+   * has not enough room. That is found out from the data where the block maps leave it open, and for ext2 to ext4, XFS and
+   * tmpfs only: not where what is written may take less, nor with #ImagoConvertJob:compress or #ImagoConvertJob:salvage.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_CHECK_SPACE] = g_param_spec_boolean (
+    "check-space", "Check space", "Whether want of space is an error at once", TRUE, plain);
+  /**
    * ImagoConvertJob:rate:
    *
    * How many bytes are copied a second, in the mean; 0: as many as possible.
@@ -659,6 +710,7 @@ imago_convert_job_class_init (ImagoConvertJobClass *klass)
 static void
 imago_convert_job_init (ImagoConvertJob *self)
 {
+  self->check_space = TRUE;
   self->durable = TRUE;
   self->zero_grain = IMG_CONVERT_ZERO_GRAIN;
   self->sources = g_ptr_array_new_with_free_func (g_object_unref);

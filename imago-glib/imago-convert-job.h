@@ -8,6 +8,7 @@
 #error "Only <imago-glib/imago-glib.h> can be included directly."
 #endif
 
+#include <imago-glib/imago-convert-plan.h>
 #include <imago-glib/imago-image.h>
 #include <imago-glib/imago-job.h>
 
@@ -15,7 +16,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_CONVERT_JOB (imago_convert_job_get_type ())
 
-/* Properties: source, offset, length, salvage, salvaged-bytes, verify, rate, destination, target, target-is-zero, format-name,
+/* Properties: source, offset, length, salvage, salvaged-bytes, verify, check-space, rate, destination, target, target-is-zero, format-name,
  * create-options, compress, compression-level, zero-grain, allocate-all, overwrite, durable, threads. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO, CONVERT_JOB, ImagoJob)
 
@@ -48,5 +49,22 @@ void imago_convert_job_set_durable (ImagoConvertJob *self,
 IMAGO_AVAILABLE_IN_1_0
 void imago_convert_job_set_threads (ImagoConvertJob *self,
                                     guint            threads);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoConvertPlan *imago_convert_job_plan (ImagoConvertJob *self,
+                                          GCancellable    *cancellable,
+                                          GError         **error) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_convert_job_plan_async (ImagoConvertJob    *self,
+                                   int                 io_priority,
+                                   GCancellable       *cancellable,
+                                   GAsyncReadyCallback callback,
+                                   gpointer            user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+ImagoConvertPlan *imago_convert_job_plan_finish (ImagoConvertJob *self,
+                                                 GAsyncResult    *result,
+                                                 GError         **error) G_GNUC_WARN_UNUSED_RESULT;
 
 G_END_DECLS

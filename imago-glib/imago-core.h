@@ -23,5 +23,6 @@
 #include "jobs/img-compact-job.h"
 #include "jobs/img-compare.h"
 #include "jobs/img-convert.h"
+#include "jobs/img-convert-plan.h"
 #include "jobs/img-measure.h"
 #include "jobs/img-rebase.h"

@@ -327,6 +327,48 @@ typedef enum
 } ImagoComparison;
 
 /**
+ * ImagoConvertLosses:
+ * @IMAGO_CONVERT_LOSS_NONE: nothing is lost
+ * @IMAGO_CONVERT_LOSS_SNAPSHOTS: the internal snapshots
+ * @IMAGO_CONVERT_LOSS_BITMAPS: the persistent bitmaps
+ * @IMAGO_CONVERT_LOSS_BACKING_FILE: the backing file: what shows through it becomes the image's own
+ * @IMAGO_CONVERT_LOSS_DATA_FILE: the external data file: the data is in the image itself
+ * @IMAGO_CONVERT_LOSS_SIZE: the exact size: a disk ends with a whole sector
+ *
+ * What a source has and the result of a conversion will not have.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_CONVERT_LOSS_NONE = 0,
+  IMAGO_CONVERT_LOSS_SNAPSHOTS = 1 << 0,
+  IMAGO_CONVERT_LOSS_BITMAPS = 1 << 1,
+  IMAGO_CONVERT_LOSS_BACKING_FILE = 1 << 2,
+  IMAGO_CONVERT_LOSS_DATA_FILE = 1 << 3,
+  IMAGO_CONVERT_LOSS_SIZE = 1 << 4,
+} ImagoConvertLosses;
+
+/**
+ * ImagoConvertRoom:
+ * @IMAGO_CONVERT_ROOM_NONE: not known: the result is no regular file, or its file system has no limit
+ * @IMAGO_CONVERT_ROOM_ENOUGH: whatever the data is, there is room for it now
+ * @IMAGO_CONVERT_ROOM_UNCERTAIN: there is room if enough of the data is zero or can be compressed
+ * @IMAGO_CONVERT_ROOM_TOO_LITTLE: there is certainly not enough; the job would fail
+ *
+ * Whether the file system has room for the result of a conversion.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_CONVERT_ROOM_NONE,
+  IMAGO_CONVERT_ROOM_ENOUGH,
+  IMAGO_CONVERT_ROOM_UNCERTAIN,
+  IMAGO_CONVERT_ROOM_TOO_LITTLE,
+} ImagoConvertRoom;
+
+/**
  * ImagoCompareFailure:
  * @IMAGO_COMPARE_FAILURE_NONE: nothing of what follows
  * @IMAGO_COMPARE_FAILURE_MAP: a map could not be read

@@ -31,6 +31,7 @@
 #include <imago-glib/imago-inspection.h>
 #include <imago-glib/imago-job.h>
 #include <imago-glib/imago-commit-job.h>
+#include <imago-glib/imago-convert-plan.h>
 #include <imago-glib/imago-convert-job.h>
 #include <imago-glib/imago-rebase-job.h>
 #include <imago-glib/imago-resize-job.h>

@@ -36,6 +36,7 @@ typedef struct _ImagoInspection ImagoInspection;
 typedef struct _ImagoJob ImagoJob;
 typedef struct _ImagoCommitJob ImagoCommitJob;
 typedef struct _ImagoConvertJob ImagoConvertJob;
+typedef struct _ImagoConvertPlan ImagoConvertPlan;
 typedef struct _ImagoCompareJob ImagoCompareJob;
 typedef struct _ImagoMeasureJob ImagoMeasureJob;
 typedef struct _ImagoMeasurement ImagoMeasurement;

@@ -7,6 +7,7 @@
 #include "tool-commands.h"
 #include "tool-create-options.h"
 #include "tool-job.h"
+#include "tool-json.h"
 #include "tool-message.h"
 #include "tool-options.h"
 #include "tool-size.h"
@@ -37,6 +38,9 @@ typedef struct
   gboolean target_is_zero;
   gboolean salvage;
   gboolean verify;
+  gboolean dry_run;
+  gboolean json;
+  gboolean ignore_space;
   guint64 rate;
   gboolean sparse_given;
   guint64 zero_grain;
@@ -159,6 +163,8 @@ check_together (const Settings *settings)
                      "multiple input images"));
   if (settings->n_sources > 1 && settings->open.snapshot != NULL)
     return refuse (_("No support for concatenating multiple snapshot"));
+  if (settings->json && !settings->dry_run)
+    return refuse (_("--output has a meaning only with --dry-run"));
   return TRUE;
 }
 
@@ -250,7 +256,7 @@ open_target (const Settings *settings)
   const ToolOpen how = {
     .format = settings->output_format != NULL ? settings->output_format : "raw",
     .references = settings->open.references,
-    .writable = TRUE,
+    .writable = !settings->dry_run,
   };
   g_autoptr (GError) error = NULL;
   ImagoImage *image = tool_open (settings->target, &how, &error);
@@ -323,19 +329,125 @@ print_salvaged (ImagoConvertJob *job)
                 length);
 }
 
+/* ---- the plan ---- */
+
+static const char *
+room_to_word (ImagoConvertRoom room)
+{
+  switch (room)
+    {
+    case IMAGO_CONVERT_ROOM_ENOUGH:
+      return "enough";
+    case IMAGO_CONVERT_ROOM_UNCERTAIN:
+      return "uncertain";
+    case IMAGO_CONVERT_ROOM_TOO_LITTLE:
+      return "too-little";
+    case IMAGO_CONVERT_ROOM_NONE:
+      break;
+    }
+  return "unknown";
+}
+
+static const char *
+room_to_text (ImagoConvertRoom room)
+{
+  switch (room)
+    {
+    case IMAGO_CONVERT_ROOM_ENOUGH:
+      return _("enough");
+    case IMAGO_CONVERT_ROOM_UNCERTAIN:
+      return _("perhaps too little");
+    case IMAGO_CONVERT_ROOM_TOO_LITTLE:
+      return _("too little");
+    case IMAGO_CONVERT_ROOM_NONE:
+      break;
+    }
+  return _("not known");
+}
+
+static JsonArray *
+losses_to_json (ImagoConvertLosses losses)
+{
+  g_autoptr (GFlagsClass) klass = g_type_class_ref (IMAGO_TYPE_CONVERT_LOSSES);
+  JsonArray *array = json_array_new ();
+
+  for (guint i = 0; i < klass->n_values; i++)
+    if (klass->values[i].value & losses)
+      json_array_add_string_element (array, klass->values[i].value_nick);
+  return array;
+}
+
+static void
+print_plan_json (ImagoConvertPlan *plan)
+{
+  JsonObject *object = json_object_new ();
+  JsonNode *node = json_node_new (JSON_NODE_OBJECT);
+
+  json_node_take_object (node, object);
+  tool_json_add_size (object, "required", imago_convert_plan_get_required_size (plan));
+  tool_json_add_size (object, "fully-allocated", imago_convert_plan_get_fully_allocated_size (plan));
+  if (imago_convert_plan_get_has_available_size (plan))
+    tool_json_add_size (object, "available", imago_convert_plan_get_available_size (plan));
+  tool_json_add_string (object, "room", room_to_word (imago_convert_plan_get_room (plan)));
+  json_object_set_array_member (object, "losses", losses_to_json (imago_convert_plan_get_losses (plan)));
+  tool_json_print (node);
+}
+
+static void
+print_plan_text (ImagoConvertPlan *plan)
+{
+  const char *const *texts = imago_convert_plan_get_loss_texts (plan);
+
+  printf (_("required size (at most): %" PRIu64 "\n"), imago_convert_plan_get_required_size (plan));
+  printf (_("fully allocated size: %" PRIu64 "\n"), imago_convert_plan_get_fully_allocated_size (plan));
+  if (imago_convert_plan_get_has_available_size (plan))
+    printf (_("available: %" PRIu64 "\n"), imago_convert_plan_get_available_size (plan));
+  printf (_("room: %s\n"), room_to_text (imago_convert_plan_get_room (plan)));
+  for (guint i = 0; texts[i] != NULL; i++)
+    printf (_("lost: %s\n"), texts[i]);
+}
+
+/* A conversion that would be refused is no success, for scripts. */
+static int
+print_plan (const Settings *settings, ImagoConvertJob *job)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoConvertPlan) plan = imago_convert_job_plan (job, NULL, &error);
+
+  if (plan == NULL)
+    {
+      tool_error ("%s: %s", settings->target, error->message);
+      return EXIT_FAILURE;
+    }
+  if (settings->json)
+    print_plan_json (plan);
+  else
+    print_plan_text (plan);
+  return imago_convert_plan_get_room (plan) == IMAGO_CONVERT_ROOM_TOO_LITTLE && !settings->ignore_space
+           ? EXIT_FAILURE
+           : EXIT_SUCCESS;
+}
+
+/* ---- doing it ---- */
+
+static void
+set_up_job (const Settings *settings, ImagoConvertJob *job)
+{
+  g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
+                (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
+                "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
+                settings->offset, "length", settings->length, "verify", settings->verify, "rate", settings->rate,
+                "check-space", !settings->ignore_space, NULL);
+  imago_convert_job_set_durable (job, settings->durable);
+  imago_convert_job_set_threads (job, settings->threads);
+}
+
 static int
 convert (const Settings *settings, ImagoConvertJob *job)
 {
   g_autoptr (ImagoImage) target = NULL;
   g_autoptr (GError) error = NULL;
 
-  g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
-                (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
-                "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
-                settings->offset, "length", settings->length, "verify", settings->verify, "rate", settings->rate,
-                NULL);
-  imago_convert_job_set_durable (job, settings->durable);
-  imago_convert_job_set_threads (job, settings->threads);
   g_object_get (job, "target", &target, NULL);
   if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
       (target == NULL || imago_image_close (target, NULL, &error)))
@@ -363,7 +475,10 @@ run_convert (const Settings *settings)
   if (images == NULL)
     return EXIT_FAILURE;
   job = make_job (settings, images, format);
-  return job != NULL ? convert (settings, job) : EXIT_FAILURE;
+  if (job == NULL)
+    return EXIT_FAILURE;
+  set_up_job (settings, job);
+  return settings->dry_run ? print_plan (settings, job) : convert (settings, job);
 }
 
 static int
@@ -418,6 +533,11 @@ static const ToolOption options[] = {
              N_("copy with N threads, 1 to 16 (default: one for each processor)")),
   TOOL_CALL ('r', "rate-limit", N_("RATE"), take_rate, N_("bytes a second, with a suffix k, M, G, …")),
   TOOL_FLAG (0, "verify", Settings, verify, N_("compare the result with SOURCE before it gets its name")),
+  TOOL_FLAG (0, "dry-run", Settings, dry_run,
+             N_("write nothing: tell how much room is needed, how much there is, and what gets lost")),
+  TOOL_COMMON_OUTPUT (Settings, json),
+  TOOL_FLAG (0, "ignore-space", Settings, ignore_space,
+             N_("begin even if the file system certainly has too little room")),
   TOOL_REFUSED (0, "target-image-opts", NULL, N_("give the target as a file name")),
   TOOL_REFUSED (0, "bitmaps", NULL, N_("bitmaps cannot be copied")),
   TOOL_REFUSED (0, "skip-broken-bitmaps", NULL, N_("bitmaps cannot be copied")),

@@ -16,6 +16,8 @@ typedef enum
   IMG_SEAM_FILES_ARE_DEVICES, /* what is to be created over a regular file is created as over a block device */
   IMG_SEAM_LOCK_ERRNO,        /* its value: what the kernel answers whoever locks a byte */
   IMG_SEAM_PROBE_ERRNO,       /* … whoever asks about one */
+  IMG_SEAM_FREE_KIB,          /* what is free where a file would be made: such a file system stores what it is given */
+  IMG_SEAM_REFLINKS,          /* … unless it shares blocks of other files */
   IMG_N_SEAMS
 } ImgSeam;
 

@@ -167,14 +167,14 @@ dup_stored_name (const char *image_path, const char *path)
 
 /* ---- the backing file ---- */
 
-static gboolean
-has_backing (const ImgCreation *creation)
+gboolean
+img_creation_has_backing (const ImgCreation *creation)
 {
   return creation->backing_path != NULL || creation->backing_name != NULL || creation->backing_image != NULL;
 }
 
-static gboolean
-has_data_file (const ImgCreation *creation)
+gboolean
+img_creation_has_data_file (const ImgCreation *creation)
 {
   return creation->data_file_path != NULL || creation->data_storage != NULL;
 }
@@ -371,19 +371,19 @@ check_creation (Creator *creator, ImgError **error)
   if (driver->create == NULL)
     return refuse (error, IMG_CODE_UNSUPPORTED, _("Images of the format %s cannot be created"),
                    driver->name);
-  if (has_backing (creation) && (driver->flags & IMG_DRIVER_BACKING) == 0)
+  if (img_creation_has_backing (creation) && (driver->flags & IMG_DRIVER_BACKING) == 0)
     return refuse (error, IMG_CODE_INVALID_OPTION,
                    _("Images of the format %s have no backing file"), driver->name);
-  if (has_data_file (creation) && (driver->flags & IMG_DRIVER_DATA_FILE) == 0)
+  if (img_creation_has_data_file (creation) && (driver->flags & IMG_DRIVER_DATA_FILE) == 0)
     return refuse (error, IMG_CODE_INVALID_OPTION, _("Images of the format %s have no data file"),
                    driver->name);
-  if (has_backing (creation) && !check_backing (creator, error))
+  if (img_creation_has_backing (creation) && !check_backing (creator, error))
     return FALSE;
   if (!creation->has_size && creator->backing == NULL)
     return refuse (error, IMG_CODE_INVALID_OPTION, _("The size of the disk must be given"));
-  if (!has_data_file (creation) && creation->data_file_name != NULL)
+  if (!img_creation_has_data_file (creation) && creation->data_file_name != NULL)
     return refuse (error, IMG_CODE_INVALID_OPTION, _("There is a name for a data file, but no data file"));
-  return !has_data_file (creation) || check_data_file (creator, error);
+  return !img_creation_has_data_file (creation) || check_data_file (creator, error);
 }
 
 /* ---- targets ---- */
@@ -570,7 +570,7 @@ create (Creator *creator, ImgError **error)
   if (!check_creation (creator, error) ||
       !target_open (creation, creation->path, creation->storage, &creator->image, error))
     return FALSE;
-  if (has_data_file (creation) &&
+  if (img_creation_has_data_file (creation) &&
       !target_open (creation, creation->data_file_path, creation->data_storage, &creator->data, error))
     return FALSE;
   creator->options.is_private =

@@ -38,6 +38,9 @@ typedef struct
   gboolean is_volatile;
 } ImgCreation;
 
+gboolean img_creation_has_backing   (const ImgCreation *creation);
+gboolean img_creation_has_data_file (const ImgCreation *creation);
+
 /* Creates the image and opens it for writing. What it refers to is open too, unless it is unchecked: then the
  * image has its references still to be opened.
  *

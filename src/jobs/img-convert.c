@@ -18,6 +18,7 @@
 
 #include "img-compare.h"
 #include "img-convert.h"
+#include "img-convert-plan.h"
 #include "img-convert-target.h"
 #include "img-joined.h"
 #include "img-simple-storages.h"
@@ -66,8 +67,8 @@ find_window (const ImgConvertOptions *options, guint64 size, guint64 *length, Im
 }
 
 /* The only disk itself, if all of it is wanted, with all that its map can tell. */
-static ImgImage *
-open_disk (const ImgConvertOptions *options, ImgCancel *cancel, ImgError **error)
+ImgImage *
+img_convert_open_disk (const ImgConvertOptions *options, ImgCancel *cancel, ImgError **error)
 {
   g_autoptr (ImgStorage) joined = NULL;
   g_autoptr (ImgStorage) window = NULL;
@@ -103,13 +104,6 @@ unlock_sources (Conversion *conversion)
 }
 
 /* ---- the target ---- */
-
-static gboolean
-has_backing (const ImgCreation *creation)
-{
-  return creation != NULL && (creation->backing_path != NULL || creation->backing_name != NULL ||
-                              creation->backing_image != NULL);
-}
 
 /* Replacing a file that the source reads from would lose it. */
 static gboolean
@@ -203,6 +197,7 @@ set_up_target (Conversion *conversion, ImgError **error)
   ImgLayout *layout = img_image_get_layout (conversion->image);
   ImgConvertTarget *target = &conversion->target;
   gboolean is_new = conversion->staged != NULL;
+  gboolean has_backing = is_new && img_creation_has_backing (options->creation);
   /* Where the map of the image is not what says what is zero, only a new file surely is. */
   gboolean is_fresh =
     is_new && (!layout->is_identity || img_staged_image_is_new_file (conversion->staged));
@@ -212,8 +207,8 @@ set_up_target (Conversion *conversion, ImgError **error)
     .zero_grain = options->allocate_all ? 0 : options->zero_grain,
     .allocate_all = options->allocate_all,
     .reads_as_zero =
-      is_new ? is_fresh && !has_backing (options->creation) : options->target_is_zero,
-    .keeps_holes = has_backing (options->creation),
+      is_new ? is_fresh && !has_backing : options->target_is_zero,
+    .keeps_holes = has_backing,
     .level = options->level,
   };
   if (is_new && options->durable)
@@ -332,8 +327,9 @@ convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgEr
   img_progress_set_phase (progress, IMG_PHASE_MAP);
   if (!check_verify (conversion->options, error))
     return FALSE;
-  conversion->disk = open_disk (conversion->options, cancel, error);
+  conversion->disk = img_convert_open_disk (conversion->options, cancel, error);
   if (conversion->disk == NULL || !lock_sources (conversion, error) ||
+      !img_convert_check_room (conversion->options, conversion->disk, cancel, error) ||
       !open_target (conversion, cancel, error) || !set_up_target (conversion, error))
     return FALSE;
   set_up_source (conversion);

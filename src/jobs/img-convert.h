@@ -39,6 +39,7 @@ typedef struct
 
   guint64 bytes_per_second; /* of what is copied; 0: no limit */
   gboolean verify;         /* a new image is read back and compared before it is published */
+  gboolean ignore_space;   /* begin even if there is certainly not enough */
   gboolean durable;        /* the file and its directory are on the disk before it is published */
   guint n_threads;         /* 0: as many as processors */
   int priority;            /* G_PRIORITY_* of the work in the pool */
@@ -51,5 +52,9 @@ typedef struct
  * Nothing is at the path of a new file until all of it is. An image that was there has, after a failure, some of it. */
 gboolean img_convert (const ImgConvertOptions *options, ImgProgress *progress, ImgCancel *cancel,
                       ImgError **error);
+
+/* What is copied, as one disk. */
+ImgImage *img_convert_open_disk (const ImgConvertOptions *options, ImgCancel *cancel, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
 
 G_END_DECLS

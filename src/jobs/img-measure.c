@@ -11,6 +11,7 @@
 gboolean
 img_measure_data (ImgImage *source,
                   guint64 unit,
+                  ImgBlockMapFlags flags,
                   guint64 *n_bytes,
                   ImgProgress *progress,
                   ImgCancel *cancel,
@@ -25,7 +26,7 @@ img_measure_data (ImgImage *source,
     {
       guint64 start, end;
 
-      if (!img_image_map (source, offset, size - offset, IMG_BLOCK_MAP_HOST_HOLES, &block, cancel,
+      if (!img_image_map (source, offset, size - offset, flags | IMG_BLOCK_MAP_HOST_HOLES, &block, cancel,
                           error))
         return FALSE;
       img_progress_add (progress, block.length);
@@ -83,7 +84,7 @@ count_data (const ImgCreateOptions *options,
   size = img_image_get_size (source);
   img_progress_set_total (progress, size);
   if (!footprint->is_full && options->backing_name == NULL)
-    return img_measure_data (source, footprint->unit, n_bytes, progress, cancel, error);
+    return img_measure_data (source, footprint->unit, IMG_BLOCK_MAP_NONE, n_bytes, progress, cancel, error);
   *n_bytes = footprint->disk_size;
   img_progress_add (progress, size);
   return !img_cancel_check (cancel, error);

@@ -26,8 +26,9 @@ gboolean img_measure (const ImgDriver *driver, const ImgCreateOptions *options, 
                       ImgProgress *progress, ImgCancel *cancel, ImgMeasurement *measurement,
                       ImgError **error);
 
-/* The bytes of all units of @unit bytes in which the disk has data that may not be zero. */
-gboolean img_measure_data (ImgImage *source, guint64 unit, guint64 *n_bytes, ImgProgress *progress,
-                           ImgCancel *cancel, ImgError **error);
+/* The bytes of all units of @unit bytes in which the disk has data that may not be zero. @flags: of its map; holes of
+ * the host are always seen. */
+gboolean img_measure_data (ImgImage *source, guint64 unit, ImgBlockMapFlags flags, guint64 *n_bytes,
+                           ImgProgress *progress, ImgCancel *cancel, ImgError **error);
 
 G_END_DECLS

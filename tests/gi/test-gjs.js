@@ -852,6 +852,20 @@ tap.test('convert-to-qcow2', () => withFolder(folder => {
     equal(digestOfFile(`${folder}/half.raw`), FACTS['disk.qcow2'].sha256);
 }));
 
+tap.test('convert-planned', () => withFolder(folder => {
+    const job = Imago.ConvertJob.new(openDisk(), Gio.File.new_for_path(`${folder}/disk.raw`));
+    const plan = job.plan(null);
+    equal(plan.get_fully_allocated_size(), openDisk().get_size());
+    equal(plan.get_required_size() < openDisk().get_size(), true);
+    equal(plan.get_losses(),
+        Imago.ConvertLosses.SNAPSHOTS | Imago.ConvertLosses.BITMAPS | Imago.ConvertLosses.BACKING_FILE);
+    equal(plan.get_loss_texts().length, 3);
+    equal([plan.get_has_available_size(), plan.get_room()], [true, Imago.ConvertRoom.ENOUGH]);
+    equal(plan.get_available_size() > plan.get_required_size(), true);
+    const again = job.plan_finish(wait(done => job.plan_async(NORMAL, null, done)));
+    equal(again.get_required_size(), plan.get_required_size());
+}));
+
 tap.test('convert-async-with-progress', () => withFolder(folder => {
     const job = new Imago.ConvertJob({
         source: openDisk(),

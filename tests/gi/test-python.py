@@ -1183,6 +1183,28 @@ def convert_to_qcow2():
 
 
 @tap.test
+def convert_planned():
+    """What a conversion would come to; nothing is written."""
+    with Folder() as folder:
+        job = Imago.ConvertJob.new(open_disk(), Gio.File.new_for_path(str(folder / 'disk.qcow2')))
+        job.props.create_options = Imago.CreateOptions(format_name='qcow2', cluster_size=4096)
+        plan = job.plan(None)
+        measure_job = Imago.MeasureJob.new(open_disk(), job.props.create_options)
+        tap.true(measure_job.run(None), 'measured')
+        tap.equal((plan.get_required_size(), plan.get_fully_allocated_size()),
+                  (measure_job.get_result().get_required_size(), measure_job.get_result().get_fully_allocated_size()))
+        tap.equal(plan.get_losses(),
+                  Imago.ConvertLosses.SNAPSHOTS | Imago.ConvertLosses.BITMAPS | Imago.ConvertLosses.BACKING_FILE)
+        tap.equal(len(plan.get_loss_texts()), 3)
+        tap.equal((plan.get_has_available_size(), plan.get_room()), (True, Imago.ConvertRoom.ENOUGH))
+        tap.true(plan.get_available_size() > plan.get_required_size(), 'there is room')
+        again = job.plan_finish(wait(job.plan_async, NORMAL, None))
+        tap.equal(again.get_required_size(), plan.get_required_size())
+        tap.equal(os.listdir(folder), [])
+        tap.equal(job.run(None), True)
+
+
+@tap.test
 def convert_async_with_progress():
     with Folder() as folder:
         image = open_disk()
@@ -1565,7 +1587,7 @@ def every_property():
         tap.true(check.run(None), 'checked')
         measure_job = Imago.MeasureJob.new(image, None)
         tap.true(measure_job.run(None), 'measured')
-        objects = [measure_job, measure_job.get_result(), Imago.CompareJob.new(image, image), check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
+        objects = [measure_job, measure_job.get_result(), job.plan(None), Imago.CompareJob.new(image, image), check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
                    image.get_storage(), Imago.inspect(sample(), None), options(), job]
         count = 0
         for item in objects:

@@ -410,6 +410,29 @@ finish_job (TestSubject *subject, GAsyncResult *result, GError **error)
 }
 
 static void
+start_plan (TestSubject *subject,
+            int io_priority,
+            GCancellable *cancellable,
+            GAsyncReadyCallback callback,
+            gpointer user_data)
+{
+  imago_convert_job_plan_async (IMAGO_CONVERT_JOB (subject->job), io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_plan (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (ImagoConvertPlan) plan =
+    imago_convert_job_plan_finish (IMAGO_CONVERT_JOB (subject->job), result, error);
+
+  g_assert_false (g_file_query_exists (subject->target, NULL));
+  if (plan == NULL)
+    return FALSE;
+  g_assert_cmpuint (imago_convert_plan_get_fully_allocated_size (plan), ==, TEST_DISK_SIZE);
+  return TRUE;
+}
+
+static void
 start_probe (TestSubject *subject,
              int io_priority,
              GCancellable *cancellable,
@@ -923,6 +946,7 @@ const TestCall test_calls[] = {
   { "imago_inspect", NULL, start_inspect, finish_inspect, TEST_CALL_ABANDONS },
   { "imago_batch_run", NULL, start_batch, finish_batch, TEST_CALL_NONE },
   { "imago_job_run", NULL, start_job, finish_job, TEST_CALL_NONE },
+  { "imago_convert_job_plan", NULL, start_plan, finish_plan, TEST_CALL_ABANDONS },
   { "imago_image_write_bytes", NULL, start_write_bytes, finish_write_bytes, TEST_CALL_NONE },
   { "imago_image_write_compressed", NULL, start_write_compressed, finish_write_compressed, TEST_CALL_NONE },
   { "imago_image_write_zeroes", NULL, start_write_zeroes, finish_write_zeroes, TEST_CALL_NONE },
