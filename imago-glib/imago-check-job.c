@@ -39,6 +39,11 @@
  * The file is locked as QEMU does it: nobody writes to it meanwhile, and nobody uses an image that is
  * repaired. Otherwise the job fails with %IMAGO_ERROR_LOCKED.
  *
+ * Its progress is in bytes of metadata. Of the tables that there may be only those that there are take
+ * time, and of a repair's passes over them only those that are needed: the rest is done at once. The
+ * phase is %IMAGO_JOB_PHASE_CHECK, and %IMAGO_JOB_PHASE_REPAIR from the first change on. A repair that is
+ * cancelled leaves an image that is no worse than it was.
+ *
  * The properties are set before the job is run, in the thread that made it; what #ImagoJob says of
  * threads holds for the rest.
  *
@@ -131,11 +136,15 @@ lock_role (ImagoCheckJob *self)
 }
 
 static gboolean
-check (ImagoCheckJob *self, ImgCheckResult *found, ImgCancel *cancel, ImgError **error)
+check (ImagoCheckJob *self,
+       ImgCheckResult *found,
+       ImgProgress *progress,
+       ImgCancel *cancel,
+       ImgError **error)
 {
   if (self->repair == IMAGO_REPAIR_NONE)
-    return self->driver->check (self->core, found, cancel, error);
-  return self->driver->repair (self->core, (ImgRepair) self->repair, found, cancel, error);
+    return self->driver->check (self->core, found, progress, cancel, error);
+  return self->driver->repair (self->core, (ImgRepair) self->repair, found, progress, cancel, error);
 }
 
 static gboolean
@@ -145,10 +154,9 @@ imago_check_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *cance
   g_autoptr (ImgFileLock) lock = NULL;
   g_auto (ImgCheckResult) found = { 0 };
 
-  img_progress_set_phase (progress, IMG_PHASE_MAP);
   img_check_result_init (&found);
   if (!img_storage_lock (self->core, lock_role (self), IMG_LOCKING_AUTO, &lock, error) ||
-      !check (self, &found, cancel, error))
+      !check (self, &found, progress, cancel, error))
     return FALSE;
   self->result = imago_check_result_new (&found);
   return TRUE;

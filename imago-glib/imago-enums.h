@@ -290,6 +290,8 @@ typedef enum
  * @IMAGO_JOB_PHASE_MAP: it lists what there is to do
  * @IMAGO_JOB_PHASE_COPY: it copies data
  * @IMAGO_JOB_PHASE_FLUSH: it makes the result durable
+ * @IMAGO_JOB_PHASE_CHECK: it reads metadata and looks for what is wrong
+ * @IMAGO_JOB_PHASE_REPAIR: it mends metadata, and looks at it again
  * @IMAGO_JOB_PHASE_DONE: it ended, well or not
  *
  * What a job is doing.
@@ -302,6 +304,8 @@ typedef enum
   IMAGO_JOB_PHASE_MAP,
   IMAGO_JOB_PHASE_COPY,
   IMAGO_JOB_PHASE_FLUSH,
+  IMAGO_JOB_PHASE_CHECK,
+  IMAGO_JOB_PHASE_REPAIR,
   IMAGO_JOB_PHASE_DONE,
 } ImagoJobPhase;
 

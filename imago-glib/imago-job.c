@@ -194,6 +194,10 @@ imago_job_get_phase (ImagoJob *self)
     case IMG_PHASE_FLUSH:
     case IMG_PHASE_DONE: /* not before the result is on its way */
       return IMAGO_JOB_PHASE_FLUSH;
+    case IMG_PHASE_CHECK:
+      return IMAGO_JOB_PHASE_CHECK;
+    case IMG_PHASE_REPAIR:
+      return IMAGO_JOB_PHASE_REPAIR;
     }
   return IMAGO_JOB_PHASE_NONE;
 }

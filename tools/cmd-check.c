@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "tool-commands.h"
+#include "tool-job.h"
 #include "tool-json.h"
 #include "tool-message.h"
 #include "tool-options.h"
@@ -25,6 +26,7 @@ typedef struct
   ImagoRepair repair;
   gboolean json;
   gboolean quiet;
+  gboolean progress;
 } Wanted;
 
 /* ---- what it prints ---- */
@@ -203,7 +205,7 @@ check (const Wanted *wanted)
   job = imago_check_job_new (storage, format);
   imago_check_job_set_repair (job, wanted->repair);
   imago_check_job_set_force_share (job, wanted->open.force_share);
-  if (!imago_job_run (IMAGO_JOB (job), NULL, &error))
+  if (!tool_job_run (IMAGO_JOB (job), wanted->progress && !wanted->quiet && !wanted->json, &error))
     {
       tool_error (_ ("Check failed: %s"), error->message);
       return EXIT_FAILURE;
@@ -253,6 +255,7 @@ static const ToolOption options[] = {
   TOOL_COMMON_OPENING (Wanted, open),
   TOOL_COMMON_OUTPUT (Wanted, json),
   TOOL_COMMON_QUIET (Wanted, quiet),
+  TOOL_COMMON_PROGRESS (Wanted, progress),
   TOOL_COMMON_SOURCE_CACHE ('T', "source-cache"),
   TOOL_ALIAS (0, "cache", N_ ("MODE"), 'T'),
   TOOL_OPTIONS_END,

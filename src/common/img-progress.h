@@ -17,12 +17,14 @@ typedef enum
   IMG_PHASE_MAP,   /* listing what is allocated */
   IMG_PHASE_COPY,
   IMG_PHASE_FLUSH, /* making the result durable */
+  IMG_PHASE_CHECK, /* reading metadata */
+  IMG_PHASE_REPAIR, /* changing it, and reading it again */
   IMG_PHASE_DONE,
 } ImgPhase;
 
 typedef struct
 {
-  guint64 bytes_total; /* atomic; of allocated data, 0 until known */
+  guint64 bytes_total; /* atomic; of allocated data, or of metadata; 0 until known */
   guint64 bytes_done;  /* atomic; only grows, ends at bytes_total */
   gint phase;          /* atomic; ImgPhase */
   /* Called after a change on the thread that made it; cheap, coalesces by itself. Nullable. */

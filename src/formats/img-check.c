@@ -38,7 +38,7 @@ img_check_result_say (ImgCheckResult *result,
   va_list args;
 
   result->n_messages++;
-  if (result->messages->len >= IMG_CHECK_MAX_MESSAGES)
+  if (!img_check_result_keeps (result))
     return;
   message = g_new (ImgCheckMessage, 1);
   message->kind = kind;

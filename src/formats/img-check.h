@@ -56,6 +56,12 @@ typedef struct
 
 void img_check_result_init  (ImgCheckResult *result);
 void img_check_result_clear (ImgCheckResult *result);
+/* Whether another message would be kept. */
+static inline gboolean
+img_check_result_keeps (const ImgCheckResult *result)
+{
+  return result->messages->len < IMG_CHECK_MAX_MESSAGES;
+}
 /* Adds a message only; counting is the caller's. */
 void img_check_result_say   (ImgCheckResult *result, ImgCheckKind kind, guint64 host_offset,
                              const char *format, ...) G_GNUC_PRINTF (4, 5);

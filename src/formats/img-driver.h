@@ -16,6 +16,7 @@
 #include "img-check.h"
 #include "img-create-options.h"
 #include "img-epoch.h"
+#include "img-progress.h"
 #include "img-storage.h"
 
 G_BEGIN_DECLS
@@ -279,13 +280,13 @@ struct _ImgDriver
   gboolean   (*measure_bitmaps) (const ImgFootprint *footprint, guint64 disk_size,
                                  const GPtrArray *bitmaps, guint64 *length, ImgError **error);
   /* Optional: counts what is wrong with the metadata. Works on images that open () refuses as damaged. Fails
-   * only when there is no verdict. */
-  gboolean   (*check)   (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel,
-                         ImgError **error);
+   * only when there is no verdict. @progress (nullable), as for repair (): bytes of metadata. */
+  gboolean   (*check)   (ImgStorage *storage, ImgCheckResult *result, ImgProgress *progress,
+                         ImgCancel *cancel, ImgError **error);
   /* Optional: also repairs. Counts what is left and what was fixed. After an error the image is no worse than
    * it was. */
   gboolean   (*repair)  (ImgStorage *storage, ImgRepair repair, ImgCheckResult *result,
-                         ImgCancel *cancel, ImgError **error);
+                         ImgProgress *progress, ImgCancel *cancel, ImgError **error);
 };
 
 /* ---- layouts ---- */

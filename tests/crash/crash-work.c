@@ -686,7 +686,7 @@ compare_checks (const CrashGeometry *geometry, CrashPages *image, guint64 *n_lea
   char *problem = crash_check_qcow2 (geometry, image, n_leaks);
 
   img_check_result_init (&result);
-  if (!img_qcow2_check (storage, &result, NULL, &error))
+  if (!img_qcow2_check (storage, &result, NULL, NULL, &error))
     return problem != NULL ? problem : g_strdup_printf ("cannot be checked: %s", error->text);
   if (problem != NULL)
     {

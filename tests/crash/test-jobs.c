@@ -211,7 +211,7 @@ check_layer (const Layer *layer, ImgStorage *storage)
   g_autoptr (ImgError) error = NULL;
 
   img_check_result_init (&result);
-  if (driver->check == NULL || (driver->check (storage, &result, NULL, &error) && result.corruptions == 0))
+  if (driver->check == NULL || (driver->check (storage, &result, NULL, NULL, &error) && result.corruptions == 0))
     return NULL;
   return g_strdup_printf ("%s: %s", layer->name, error != NULL ? error->text : "damaged");
 }

@@ -33,7 +33,7 @@ repair (ImgStorage *storage, ImgRepair mode, ImgCheckResult *result)
   g_autoptr (ImgError) error = NULL;
 
   img_check_result_init (result);
-  if (!img_qcow2_repair (storage, mode, result, NULL, &error))
+  if (!img_qcow2_repair (storage, mode, result, NULL, NULL, &error))
     g_error ("The repair failed: %s", error->text);
 }
 

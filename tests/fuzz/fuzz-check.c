@@ -98,7 +98,7 @@ repair_with_fault (ImgStorage *base, ImgRepair repair, guint n)
   faulty->base = base;
   faulty->n_left = n;
   img_check_result_init (&result);
-  success = img_driver_find ("qcow2")->repair (&faulty->parent, repair, &result, NULL, &error);
+  success = img_driver_find ("qcow2")->repair (&faulty->parent, repair, &result, NULL, NULL, &error);
   fuzz_check_error (success, &error);
   img_storage_unref (&faulty->parent);
   return has_rebuilt (&result);
@@ -134,7 +134,7 @@ static gboolean
 check (ImgStorage *storage, ImgCheckResult *result)
 {
   g_autoptr (ImgError) error = NULL;
-  gboolean success = img_driver_find ("qcow2")->check (storage, result, NULL, &error);
+  gboolean success = img_driver_find ("qcow2")->check (storage, result, NULL, NULL, &error);
 
   fuzz_check_error (success, &error);
   fuzz_require (result->messages->len <= IMG_CHECK_MAX_MESSAGES, "too many messages");
@@ -171,7 +171,7 @@ repair (ImgStorage *storage, ImgRepair what, const ImgCheckResult *before, gbool
 
   img_check_result_init (&repaired);
   img_check_result_init (&after);
-  success = img_driver_find ("qcow2")->repair (storage, what, &repaired, NULL, &error);
+  success = img_driver_find ("qcow2")->repair (storage, what, &repaired, NULL, NULL, &error);
   fuzz_check_error (success, &error);
   fuzz_require (check (storage, &after), "after a repair there is no verdict any more");
   compare (before, &after, was_rebuilt || has_rebuilt (&repaired));

@@ -187,7 +187,7 @@ check_file (ImgCheckResult *result)
   if (!img_storage_get_size (&run.file->parent, &size, &error) || size > MAX_CHECKED)
     return FALSE;
   fuzz_limits_pause ();
-  success = img_driver_find ("qcow2")->check (&run.file->parent, result, NULL, &error);
+  success = img_driver_find ("qcow2")->check (&run.file->parent, result, NULL, NULL, &error);
   fuzz_limits_resume ();
   check_error (success, &error);
   return success && result->check_errors == 0;

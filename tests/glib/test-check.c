@@ -57,6 +57,10 @@ check (GByteArray *image, ImagoCheckJob **job)
   g_assert_null (imago_check_job_get_result (*job));
   g_assert_true (imago_job_run (IMAGO_JOB (*job), NULL, NULL));
   g_assert_cmpfloat (imago_job_get_progress (IMAGO_JOB (*job)), ==, 1);
+  /* All metadata of the sample, and no more than the file has. */
+  g_assert_cmpuint (imago_job_get_bytes_total (IMAGO_JOB (*job)), >, 3 * CLUSTER);
+  g_assert_cmpuint (imago_job_get_bytes_done (IMAGO_JOB (*job)), ==,
+                    imago_job_get_bytes_total (IMAGO_JOB (*job)));
   result = imago_check_job_get_result (*job);
   g_assert_true (IMAGO_IS_CHECK_RESULT (result));
   return result;

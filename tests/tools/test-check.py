@@ -3,6 +3,7 @@
 
 """The command check: output and exit status are those of qemu-img check."""
 
+import re
 import shutil
 import struct
 import subprocess
@@ -115,6 +116,30 @@ def test_many():
     equal(result.json()['leaks'], 1500)
     lines = result.err.splitlines()
     equal((len(lines), lines[-1]), (1001, 'and 500 more'))
+
+
+def percents(*args, status=0):
+    result = imago('check', *args)
+    equal(result.status, status, str(result))
+    counts = [float(found) for found in re.findall(r'\((\d+\.\d\d)/100%\)', result.out)]
+    assert counts == sorted(counts), counts
+    return counts
+
+
+@test
+def test_progress():
+    """-p counts to the end, on disks of all kinds; -q and JSON leave it out"""
+    for options in ('cluster_size=512', 'compat=0.10', 'extended_l2=on', 'refcount_bits=1', 'data_file=d.raw'):
+        create('p.qcow2', '16M', options=options)
+        qemu_io('p.qcow2', ['write 0 4M', 'write 8M 64k'])
+        for repair in ([], ['-r', 'leaks'], ['-r', 'all']):
+            equal(percents('-p', *repair, 'p.qcow2')[-1], 100)
+    equal(percents('-p', make_leaking(), status=3)[-1], 100)
+    equal(percents('-p', '-r', 'leaks', make_leaking())[-1], 100)
+    equal(percents('-p', '-r', 'all', make_corrupt())[-1], 100)
+    equal(percents('-p', '-q', 'p.qcow2'), [])
+    assert imago('check', '-p', '--output=json', 'p.qcow2').json()
+    equal(percents('p.qcow2'), [])
 
 
 @test

@@ -74,16 +74,16 @@ test_counts_differ (void)
   g_assert_true (img_qcow2_counts_init (&a, N_COUNTS - 1, NULL));
   g_assert_true (img_qcow2_counts_init (&b, N_COUNTS, NULL));
   g_assert_true (img_qcow2_counts_grow (&a, N_COUNTS, NULL));
-  g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, 0), ==, N_COUNTS);
+  g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, 0, G_MAXUINT64), ==, N_COUNTS);
   for (guint i = 0; i < G_N_ELEMENTS (places); i++)
     g_assert_true (img_qcow2_counts_set (&b, places[i], i % 3 + 1, NULL));
   for (guint i = 0; i < G_N_ELEMENTS (places); i++)
     {
-      at = img_qcow2_counts_find_difference (&a, &b, at);
+      at = img_qcow2_counts_find_difference (&a, &b, at, G_MAXUINT64);
       g_assert_cmpuint (at, ==, places[i]);
       at++;
     }
-  g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, at), ==, N_COUNTS);
+  g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, at, G_MAXUINT64), ==, N_COUNTS);
   img_qcow2_counts_clear (&a);
   img_qcow2_counts_clear (&b);
 }
@@ -124,7 +124,7 @@ test_sound (void)
   ImgError *error = NULL;
 
   img_check_result_init (&result);
-  g_assert_true (img_qcow2_check (storage, &result, NULL, &error));
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL, &error));
   g_assert_null (error);
   g_assert_cmpuint (result.corruptions, ==, 0);
   g_assert_cmpuint (result.leaks, ==, 0);
@@ -144,7 +144,7 @@ test_cancelled (void)
 
   img_check_result_init (&result);
   img_cancel_trigger (cancel);
-  g_assert_false (img_qcow2_check (storage, &result, cancel, &error));
+  g_assert_false (img_qcow2_check (storage, &result, NULL, cancel, &error));
   g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
 }
 
@@ -162,7 +162,7 @@ test_no_memory (void)
 
       img_check_result_init (&result);
       img_alloc_set_fault (nth, FALSE);
-      success = img_qcow2_check (storage, &result, NULL, &error);
+      success = img_qcow2_check (storage, &result, NULL, NULL, &error);
       img_alloc_set_fault (0, FALSE);
       g_assert_cmpint (success, ==, error == NULL);
       if (!success)
@@ -187,7 +187,7 @@ test_shared (void)
   count_all (builder);
   storage = qcow2_builder_finish_storage (builder);
   img_check_result_init (&result);
-  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL));
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL, NULL));
   g_assert_cmpuint (result.allocated_clusters, ==, 512);
   /* The table and the data cluster have one refcount too few. */
   g_assert_cmpuint (result.corruptions, ==, 2);
@@ -204,7 +204,7 @@ test_messages (void)
     qcow2_builder_set_entry (builder, i, qcow2_builder_alloc (builder, 1), 0);
   storage = qcow2_builder_finish_storage (builder);
   img_check_result_init (&result);
-  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL));
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL, NULL));
   g_assert_cmpuint (result.messages->len, ==, IMG_CHECK_MAX_MESSAGES);
   g_assert_cmpuint (result.n_messages, >, 1500);
   g_assert_cmpuint (result.corruptions, >, 1500);
@@ -509,7 +509,7 @@ assert_repaired (ImgStorage *storage)
   guint64 l2 = peek_be64 (storage, l1) & ~QCOW2_COPIED;
 
   img_check_result_init (&result);
-  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL));
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL, NULL));
   g_assert_cmpuint (result.corruptions + result.leaks + result.check_errors, ==, 0);
   g_assert_cmpuint (peek_be64 (storage, INCOMPATIBLE_AT), ==, 0);
   for (guint i = 0; i < N_DATA; i++)
@@ -531,7 +531,7 @@ test_repair (gconstpointer data)
 
   img_check_result_init (&first);
   img_check_result_init (&second);
-  g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &first, NULL, &error));
+  g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &first, NULL, NULL, &error));
   g_assert_null (error);
   g_assert_cmpint (first.corruptions_fixed + first.leaks_fixed > 0, ==,
                    GPOINTER_TO_UINT (data) != DAMAGE_MARK);
@@ -539,7 +539,7 @@ test_repair (gconstpointer data)
   assert_snapshots (storage, (Damage) GPOINTER_TO_UINT (data));
   if (GPOINTER_TO_UINT (data) == DAMAGE_NO_ROOM)
     g_assert_cmpuint (peek_be64 (storage, 48), !=, refcount_table);
-  g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &second, NULL, &error));
+  g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &second, NULL, NULL, &error));
   g_assert_cmpuint (second.n_messages, ==, 0);
   g_assert_cmpuint (second.corruptions_fixed + second.leaks_fixed, ==, 0);
 }
@@ -563,10 +563,10 @@ repair_with_faults (Damage damage, gboolean persists)
       faulty.storage.can_write = TRUE;
       img_check_result_init (&result);
       img_check_result_init (&again);
-      success = img_qcow2_repair (&faulty.storage, IMG_REPAIR_ALL, &result, NULL, &error);
+      success = img_qcow2_repair (&faulty.storage, IMG_REPAIR_ALL, &result, NULL, NULL, &error);
       g_assert_cmpint (success, ==, error == NULL);
       img_storage_unref (&faulty.storage);
-      g_assert_true (img_qcow2_repair (base, IMG_REPAIR_ALL, &again, NULL, NULL));
+      g_assert_true (img_qcow2_repair (base, IMG_REPAIR_ALL, &again, NULL, NULL, NULL));
       assert_repaired (base);
       assert_snapshots (base, damage);
       g_assert_cmpuint (n, <, 1000);
@@ -582,12 +582,187 @@ test_repair_faults (gconstpointer data)
   repair_with_faults ((Damage) GPOINTER_TO_UINT (data), TRUE);
 }
 
+/* ---- progress ---- */
+
+/* Looks at every change; cancels at the nth one, if not 0. */
+typedef struct
+{
+  ImgProgress progress;
+  ImgCancel *cancel;
+  guint nth;
+  guint n_changes;
+  guint64 seen;
+  gboolean repairs; /* the phase has been REPAIR */
+} Watch;
+
+static void
+watch_changed (gpointer data)
+{
+  Watch *self = data;
+
+  g_assert_cmpuint (self->progress.bytes_done, >=, self->seen);
+  g_assert_cmpuint (self->progress.bytes_done, <=, self->progress.bytes_total);
+  self->seen = self->progress.bytes_done;
+  g_assert_cmpint (self->progress.phase, ==, self->repairs ? IMG_PHASE_REPAIR : IMG_PHASE_CHECK);
+  if (++self->n_changes == self->nth)
+    img_cancel_trigger (self->cancel);
+}
+
+/* The phase becomes REPAIR once, and stays. */
+static void
+watch_phase (gpointer data)
+{
+  Watch *self = data;
+
+  if (self->progress.phase == IMG_PHASE_REPAIR)
+    self->repairs = TRUE;
+  watch_changed (data);
+}
+
+static gboolean
+run_watched (ImgStorage *storage, ImgRepair repair, guint nth, ImgCheckResult *result, ImgError **error)
+{
+  g_autoptr (ImgCancel) cancel = img_cancel_new ();
+  Watch watch = { .progress = { .changed = watch_phase }, .cancel = cancel, .nth = nth };
+  gboolean success;
+
+  watch.progress.data = &watch;
+  img_check_result_init (result);
+  success = img_qcow2_repair (storage, repair, result, &watch.progress, cancel, error);
+  if (success)
+    {
+      g_assert_cmpuint (watch.progress.bytes_total, >, 0);
+      g_assert_cmpuint (watch.progress.bytes_done, ==, watch.progress.bytes_total);
+      g_assert_cmpint (watch.repairs, ==, repair != IMG_REPAIR_NONE);
+    }
+  return success;
+}
+
+/* An entry with too much extra data is left to a repair of all. */
+static gboolean
+is_accepted (Damage damage, ImgRepair repair)
+{
+  return damage != DAMAGE_SNAPSHOTS || repair == IMG_REPAIR_ALL;
+}
+
+static guint64
+count_wrong (ImgStorage *storage)
+{
+  g_auto (ImgCheckResult) result;
+  ImgQcow2CheckMeter meter = { NULL };
+
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check_for (storage, IMG_REPAIR_ALL, &result, &meter, NULL, NULL));
+  return result.corruptions + result.check_errors;
+}
+
+/* On what is sound and on what is damaged, checked and repaired. */
+static void
+test_progress (void)
+{
+  for (ImgRepair repair = IMG_REPAIR_NONE; repair <= IMG_REPAIR_ALL; repair++)
+    {
+      g_autoptr (ImgStorage) sound = new_image (20);
+      g_autoptr (ImgStorage) writable = copy_writable (sound);
+      g_auto (ImgCheckResult) result;
+
+      g_assert_true (run_watched (writable, repair, 0, &result, NULL));
+      for (Damage damage = 0; damage < N_DAMAGES; damage++)
+        {
+          g_autoptr (ImgStorage) storage = new_damaged (damage);
+          g_auto (ImgCheckResult) found = { 0 };
+
+          if (is_accepted (damage, repair))
+            g_assert_true (run_watched (storage, repair, 0, &found, NULL));
+        }
+    }
+}
+
+/* Of a hundred tables each moves it by the same, and no stage by more than its share. */
+static void
+test_progress_weight (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 12, 512 * IMG_MIB, 0);
+  g_autoptr (ImgStorage) storage = NULL;
+  g_auto (ImgCheckResult) result;
+  Watch watch = { .progress = { .changed = watch_phase } };
+
+  for (guint64 i = 0; i < 100; i++)
+    qcow2_builder_set_entry (builder, i * 1024, qcow2_builder_alloc (builder, 1) | QCOW2_COPIED, 0);
+  count_all (builder);
+  storage = qcow2_builder_finish_storage (builder);
+  watch.progress.data = &watch;
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check (storage, &result, &watch.progress, NULL, NULL));
+  g_assert_cmpuint (watch.progress.bytes_done, ==, watch.progress.bytes_total);
+  /* One L2 table an entry of the L1 table of 256, and there are no more clusters than that many. */
+  g_assert_cmpuint (watch.progress.bytes_total, >, 100 * CLUSTER);
+  g_assert_cmpuint (watch.progress.bytes_total, <, 300 * CLUSTER);
+  g_assert_cmpuint (watch.n_changes, >, 4);
+}
+
+static void
+assert_same_bytes (ImgStorage *a, ImgStorage *b)
+{
+  guint64 size, other_size;
+  g_autofree guint8 *left = NULL;
+  g_autofree guint8 *right = NULL;
+
+  g_assert_true (img_storage_get_size (a, &size, NULL) && img_storage_get_size (b, &other_size, NULL));
+  g_assert_cmpuint (size, ==, other_size);
+  left = g_malloc (size);
+  right = g_malloc (size);
+  g_assert_true (img_storage_read (a, 0, left, size, NULL) && img_storage_read (b, 0, right, size, NULL));
+  g_assert_cmpmem (left, size, right, size);
+}
+
+/* Cancelled at the nth change of the progress, for each n: a check has changed nothing, and what an unfinished
+ * repair has left is repaired by the next one, with the data and the snapshots as they were. */
+static void
+test_cancel_anywhere (gconstpointer data)
+{
+  Damage damage = (Damage) GPOINTER_TO_UINT (data);
+  g_autoptr (ImgStorage) untouched = new_damaged (damage);
+
+  for (ImgRepair repair = IMG_REPAIR_NONE; repair <= IMG_REPAIR_ALL; repair++)
+    {
+      /* One of these takes as long as all others together. */
+      guint step = damage == DAMAGE_NO_ROOM ? 1 + 6 * repair : 1;
+      guint64 n_wrong = count_wrong (untouched);
+      gboolean success = FALSE;
+      guint nth = 0;
+
+      if (!is_accepted (damage, repair))
+        continue;
+      while (!success)
+        {
+          g_autoptr (ImgStorage) storage = new_damaged (damage);
+          g_autoptr (ImgError) error = NULL;
+          g_auto (ImgCheckResult) result;
+          g_auto (ImgCheckResult) again;
+
+          img_check_result_init (&again);
+          nth += step;
+          success = run_watched (storage, repair, nth, &result, &error);
+          g_assert_true (success || img_error_matches (error, IMG_CODE_CANCELLED));
+          if (repair == IMG_REPAIR_NONE)
+            assert_same_bytes (storage, untouched);
+          g_assert_cmpuint (count_wrong (storage), <=, n_wrong);
+          g_assert_true (img_qcow2_repair (storage, IMG_REPAIR_ALL, &again, NULL, NULL, NULL));
+          assert_repaired (storage);
+          assert_snapshots (storage, damage);
+          g_assert_cmpuint (nth, <, 1000);
+        }
+      g_assert_cmpuint (nth, >, 3);
+    }
+}
+
 static gboolean
 repair_as (ImgStorage *storage, ImgRepair wanted, ImgCheckResult *result, ImgError **error)
 {
   img_check_result_clear (result);
   img_check_result_init (result);
-  return img_qcow2_repair (storage, wanted, result, NULL, error);
+  return img_qcow2_repair (storage, wanted, result, NULL, NULL, error);
 }
 
 /* Only a repair of all works with more than there may be: others say that there is too much. */
@@ -673,7 +848,7 @@ test_repair_read_only (void)
   g_auto (ImgCheckResult) result;
 
   img_check_result_init (&result);
-  g_assert_false (img_qcow2_repair (storage, IMG_REPAIR_LEAKS, &result, NULL, &error));
+  g_assert_false (img_qcow2_repair (storage, IMG_REPAIR_LEAKS, &result, NULL, NULL, &error));
   g_assert_true (img_error_matches (error, IMG_CODE_READ_ONLY));
 }
 
@@ -740,10 +915,14 @@ main (int argc, char **argv)
     {
       g_autofree char *name = g_strdup_printf ("/qcow2-check/repair/%s", damages[damage]);
       g_autofree char *faults = g_strdup_printf ("/qcow2-check/repair-faults/%s", damages[damage]);
+      g_autofree char *cancels = g_strdup_printf ("/qcow2-check/cancel-anywhere/%s", damages[damage]);
 
       g_test_add_data_func (name, GUINT_TO_POINTER (damage), test_repair);
       g_test_add_data_func (faults, GUINT_TO_POINTER (damage), test_repair_faults);
+      g_test_add_data_func (cancels, GUINT_TO_POINTER (damage), test_cancel_anywhere);
     }
+  g_test_add_func ("/qcow2-check/progress", test_progress);
+  g_test_add_func ("/qcow2-check/progress/weight", test_progress_weight);
   g_test_add_func ("/qcow2-check/repair/read-only", test_repair_read_only);
   g_test_add_func ("/qcow2-check/repair/too-many-snapshots", test_too_many_snapshots);
   g_test_add_func ("/qcow2-check/repair/too-large-snapshots", test_too_large_snapshots);

@@ -133,7 +133,7 @@ count_leaks (ImgStorage *file, const Case *one)
   img_check_result_init (&result);
   if (!g_str_equal (one->format, "qcow2"))
     return 0;
-  g_assert_true (img_driver_find ("qcow2")->check (file, &result, NULL, NULL));
+  g_assert_true (img_driver_find ("qcow2")->check (file, &result, NULL, NULL, NULL));
   g_assert_cmpuint (result.corruptions, ==, 0);
   g_assert_cmpuint (result.check_errors, ==, 0);
   return result.leaks;

@@ -163,7 +163,7 @@ assert_clean (ImgStorage *file, guint64 max_leaks)
   ImgError *error = NULL;
 
   img_check_result_init (&result);
-  g_assert_true (img_driver_find ("qcow2")->check (file, &result, NULL, &error));
+  g_assert_true (img_driver_find ("qcow2")->check (file, &result, NULL, NULL, &error));
   for (guint i = 0; i < result.messages->len && result.corruptions > 0; i++)
     g_test_message ("%s", ((ImgCheckMessage *) g_ptr_array_index (result.messages, i))->text);
   g_assert_cmpuint (result.corruptions, ==, 0);

@@ -195,9 +195,12 @@ img_qcow2_counts_are_one (const ImgQcow2Counts *counts, guint64 first, guint64 l
 }
 
 guint64
-img_qcow2_counts_find_difference (const ImgQcow2Counts *a, const ImgQcow2Counts *b, guint64 first)
+img_qcow2_counts_find_difference (const ImgQcow2Counts *a,
+                                  const ImgQcow2Counts *b,
+                                  guint64 first,
+                                  guint64 end)
 {
-  guint64 n = MIN (a->n, b->n);
+  guint64 n = MIN (MIN (a->n, b->n), end);
   guint in_word = 6 - a->order;
   guint64 i = first;
 

@@ -30,9 +30,9 @@ gboolean img_qcow2_counts_add    (ImgQcow2Counts *counts, guint64 first, guint64
                                   guint64 times, guint64 limit, guint64 *excess, ImgError **error);
 /* Whether all of @length numbers are 1. */
 gboolean img_qcow2_counts_are_one (const ImgQcow2Counts *counts, guint64 first, guint64 length);
-/* The first index from @first on where the two differ; the smaller n if there is none. */
+/* The first index from @first on where the two differ; @end, or the smaller n, if there is none before. */
 guint64  img_qcow2_counts_find_difference (const ImgQcow2Counts *a, const ImgQcow2Counts *b,
-                                           guint64 first);
+                                           guint64 first, guint64 end);
 
 static inline guint64
 img_qcow2_counts_get (const ImgQcow2Counts *counts, guint64 index)

@@ -16,10 +16,15 @@
 
 #include "img-check.h"
 #include "img-qcow2-check-counts.h"
+#include "img-qcow2-check-meter.h"
 #include "img-qcow2-check-spans.h"
 #include "img-qcow2-header.h"
 
 G_BEGIN_DECLS
+
+/* So many clusters, entries or refcounts at most are gone over between two looks at whether it was cancelled; each
+ * takes much less than a microsecond. */
+#define IMG_QCOW2_LOOK_INTERVAL 65536
 
 /* Reserved bits. */
 #define IMG_QCOW2_L1_RESERVED ((guint64) 0x7f000000000001ff)
@@ -43,6 +48,7 @@ typedef struct
   const ImgQcow2Header *header;
   ImgCancel *cancel;
   ImgCheckResult *result;
+  ImgQcow2CheckMeter *meter;
 
   guint cluster_bits;
   guint64 cluster_size;
@@ -82,9 +88,15 @@ typedef struct
 /* img-qcow2-check.c */
 gboolean img_qcow2_checker_init  (ImgQcow2Checker *self, ImgStorage *storage,
                                   const ImgQcow2Header *header, guint64 file_size,
-                                  ImgCheckResult *result, ImgCancel *cancel, ImgError **error);
+                                  ImgCheckResult *result, ImgQcow2CheckMeter *meter,
+                                  ImgCancel *cancel, ImgError **error);
 void     img_qcow2_checker_clear (ImgQcow2Checker *self);
 gboolean img_qcow2_checker_run   (ImgQcow2Checker *self, ImgError **error);
+/* Tells how much of a stage is done; FALSE if it was cancelled. */
+gboolean img_qcow2_checker_look  (ImgQcow2Checker *self, guint64 part, guint64 whole,
+                                  ImgError **error);
+/* What a pass weighs; not before the snapshots are known. */
+void     img_qcow2_checker_weigh (const ImgQcow2Checker *self, ImgQcow2CheckWeights *weights);
 /* References of the bytes [offset, offset + length) to their clusters, @times over. */
 gboolean img_qcow2_checker_refer (ImgQcow2Checker *self, guint64 offset, guint64 length,
                                   guint64 times, ImgError **error);
@@ -107,7 +119,8 @@ gboolean img_qcow2_checker_block_is_unreadable (const ImgQcow2Checker *self, gui
 guint64  img_qcow2_refcount_read           (const guint8 *block, guint64 index, guint order);
 
 /* img-qcow2-check-tables.c: L1 and L2 tables. */
-gboolean img_qcow2_checker_walk_tables (ImgQcow2Checker *self, ImgError **error);
+gboolean img_qcow2_checker_walk_tables (ImgQcow2Checker *self,
+                                        const ImgQcow2CheckWeights *weights, ImgError **error);
 
 /* Once more over all tables, each once: the functions may change what they are shown, and write it. */
 typedef struct

@@ -151,7 +151,7 @@ img_qcow2_checker_load_refcounts (ImgQcow2Checker *self, ImgError **error)
       if (img_qcow2_checker_block_is_unreadable (self, i))
         self->has_unreadable = TRUE;
       else if (get_block_offset (self, i) != 0 &&
-               (img_cancel_check (self->cancel, error) ||
+               (!img_qcow2_checker_look (self, first, self->refcounts.n, error) ||
                 !img_storage_read (self->storage, get_block_offset (self, i), block,
                                    (gsize) img_div_round_up (n << self->header->refcount_order, 8),
                                    error) ||
@@ -267,7 +267,8 @@ img_qcow2_checker_refer_refcounts (ImgQcow2Checker *self, ImgError **error)
                                 error))
     return FALSE;
   for (guint64 i = 0; i < self->n_refcount_blocks; i++)
-    if (!refer_block (self, i, error))
+    if ((i % IMG_QCOW2_LOOK_INTERVAL == 0 && img_cancel_check (self->cancel, error)) ||
+        !refer_block (self, i, error))
       return FALSE;
   check_table_is_alone (self);
   return TRUE;
@@ -318,22 +319,28 @@ count_unreadable (ImgQcow2Checker *self)
 }
 
 /* Clusters of which nothing can be said do not count. */
-static guint64
-find_end (const ImgQcow2Checker *self)
+static gboolean
+find_end (ImgQcow2Checker *self, ImgError **error)
 {
   guint64 cluster = self->n_clusters;
 
+  self->result->image_end_offset = self->cluster_size;
   while (cluster > 1)
     {
       cluster--;
+      if (cluster % IMG_QCOW2_LOOK_INTERVAL == 0 && img_cancel_check (self->cancel, error))
+        return FALSE;
       if (img_qcow2_counts_get (&self->references, cluster) == 0 &&
           img_qcow2_counts_get (&self->refcounts, cluster) == 0)
         continue;
       if (!self->has_unreadable ||
           !img_qcow2_checker_block_is_unreadable (self, cluster >> self->block_bits))
-        return (cluster + 1) << self->cluster_bits;
+        {
+          self->result->image_end_offset = (cluster + 1) << self->cluster_bits;
+          return TRUE;
+        }
     }
-  return self->cluster_size;
+  return TRUE;
 }
 
 gboolean
@@ -343,14 +350,15 @@ img_qcow2_checker_compare (ImgQcow2Checker *self, ImgError **error)
 
   if (self->has_unreadable)
     count_unreadable (self);
-  while (!img_cancel_check (self->cancel, error))
+  while (img_qcow2_checker_look (self, cluster, self->n_clusters, error))
     {
-      cluster = img_qcow2_counts_find_difference (&self->references, &self->refcounts, cluster);
+      guint64 end = MIN (cluster + IMG_QCOW2_LOOK_INTERVAL, self->n_clusters);
+
+      cluster = img_qcow2_counts_find_difference (&self->references, &self->refcounts, cluster, end);
       if (cluster >= self->n_clusters)
-        {
-          self->result->image_end_offset = find_end (self);
-          return TRUE;
-        }
+        return find_end (self, error);
+      if (cluster == end)
+        continue;
       if (!self->has_unreadable ||
           !img_qcow2_checker_block_is_unreadable (self, cluster >> self->block_bits))
         compare_one (self, cluster);

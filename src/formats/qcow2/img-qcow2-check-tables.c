@@ -32,6 +32,8 @@ typedef struct
   GArray *l2_tables; /* of L2Table */
   guint merge_at;
   const ImgQcow2TableEditor *editor; /* NULL: count */
+  guint64 l1_weight;
+  guint64 l1_walked; /* bytes */
 
   /* within one L2 table */
   ImgQcow2Times times;
@@ -150,6 +152,8 @@ visit_l1 (gpointer data,
   if (walk->editor != NULL &&
       !walk->editor->edit_l1 (walk->editor->data, offset, entries, n, times, error))
     return FALSE;
+  walk->l1_walked += n * sizeof (guint64);
+  img_qcow2_check_meter_move (walk->checker->meter, walk->l1_walked, walk->l1_weight);
   for (gsize i = 0; i < n; i++)
     if (entries[i] != 0 && !visit_l1_entry (walk, GUINT64_FROM_BE (entries[i]), offset + i * sizeof (guint64), times,
                                             error))
@@ -439,7 +443,7 @@ walk_l2_tables (Walk *walk, ImgError **error)
       const L2Table *tables = &g_array_index (walk->l2_tables, L2Table, i);
 
       n = count_adjacent (walk, i, buffer_size);
-      if (img_cancel_check (checker->cancel, error) ||
+      if (!img_qcow2_checker_look (checker, i, walk->l2_tables->len, error) ||
           !img_storage_read (checker->storage, tables[0].offset, words, n * cluster_size, error))
         return FALSE;
       for (guint j = 0; j < n; j++)
@@ -450,19 +454,29 @@ walk_l2_tables (Walk *walk, ImgError **error)
 }
 
 static gboolean
-walk_all (ImgQcow2Checker *checker, const ImgQcow2TableEditor *editor, ImgError **error)
+walk_all (ImgQcow2Checker *checker,
+          const ImgQcow2CheckWeights *weights,
+          const ImgQcow2TableEditor *editor,
+          ImgError **error)
 {
-  Walk walk = { checker, g_array_new (FALSE, FALSE, sizeof (L2Table)), MIN_MERGE, editor };
-  gboolean success = walk_l1_tables (&walk, error) && walk_l2_tables (&walk, error);
+  Walk walk = { checker, g_array_new (FALSE, FALSE, sizeof (L2Table)), MIN_MERGE, editor, weights->l1 };
+  gboolean success;
+
+  img_qcow2_check_meter_stage (checker->meter, weights->l1);
+  success = walk_l1_tables (&walk, error);
+  img_qcow2_check_meter_stage (checker->meter, weights->l2);
+  success = success && walk_l2_tables (&walk, error);
 
   g_array_unref (walk.l2_tables);
   return success;
 }
 
 gboolean
-img_qcow2_checker_walk_tables (ImgQcow2Checker *self, ImgError **error)
+img_qcow2_checker_walk_tables (ImgQcow2Checker *self,
+                               const ImgQcow2CheckWeights *weights,
+                               ImgError **error)
 {
-  return walk_all (self, NULL, error);
+  return walk_all (self, weights, NULL, error);
 }
 
 gboolean
@@ -470,10 +484,13 @@ img_qcow2_checker_edit_tables (ImgQcow2Checker *self,
                                const ImgQcow2TableEditor *editor,
                                ImgError **error)
 {
+  ImgQcow2CheckWeights weights;
   gboolean success;
 
+  img_qcow2_checker_weigh (self, &weights);
+  img_qcow2_check_meter_pass (self->meter, weights.l1 + weights.l2);
   self->is_editing = TRUE;
-  success = walk_all (self, editor, error);
+  success = walk_all (self, &weights, editor, error);
   self->is_editing = FALSE;
   return success;
 }

@@ -26,10 +26,15 @@ img_qcow2_checker_corrupt (ImgQcow2Checker *self,
 
   if (self->is_editing)
     return;
+  self->result->corruptions += times;
+  if (!img_check_result_keeps (self->result))
+    {
+      self->result->n_messages++;
+      return;
+    }
   va_start (args, format);
   text = g_strdup_vprintf (format, args);
   va_end (args);
-  self->result->corruptions += times;
   img_check_result_say (self->result, IMG_CHECK_CORRUPTION, host_offset, "%s", text);
 }
 
@@ -97,10 +102,11 @@ img_qcow2_checker_init (ImgQcow2Checker *self,
                         const ImgQcow2Header *header,
                         guint64 file_size,
                         ImgCheckResult *result,
+                        ImgQcow2CheckMeter *meter,
                         ImgCancel *cancel,
                         ImgError **error)
 {
-  *self = (ImgQcow2Checker) { storage, header, cancel, result };
+  *self = (ImgQcow2Checker) { storage, header, cancel, result, meter };
   self->cluster_bits = header->cluster_bits;
   self->cluster_size = img_qcow2_header_get_cluster_size (header);
   self->file_size = file_size;
@@ -150,17 +156,58 @@ refer_header (ImgQcow2Checker *self, ImgError **error)
 }
 
 gboolean
+img_qcow2_checker_look (ImgQcow2Checker *self, guint64 part, guint64 whole, ImgError **error)
+{
+  img_qcow2_check_meter_move (self->meter, part, whole);
+  return !img_cancel_check (self->cancel, error);
+}
+
+void
+img_qcow2_checker_weigh (const ImgQcow2Checker *self, ImgQcow2CheckWeights *weights)
+{
+  const ImgQcow2Header *header = self->header;
+  guint64 n_blocks = img_div_round_up (self->n_file_clusters, (guint64) 1 << self->block_bits);
+  guint64 table_size = (guint64) header->refcount_table_clusters << self->cluster_bits;
+  guint64 n_entries = header->l1_entries;
+
+  for (guint i = 0; i < self->snapshots->len; i++)
+    n_entries += g_array_index (self->snapshots, ImgQcow2CheckedSnapshot, i).l1_entries;
+  *weights = (ImgQcow2CheckWeights) {
+    .refcounts = table_size + (MIN (n_blocks, table_size / sizeof (guint64)) << self->cluster_bits),
+    .l1 = n_entries * sizeof (guint64),
+    .l2 = MIN (n_entries, self->n_file_clusters) << self->cluster_bits,
+    .bitmaps = header->bitmap_directory_size,
+    .counts = self->n_file_clusters / 4 + 1, /* two bits of each, at least */
+  };
+}
+
+static gboolean
+run_stages (ImgQcow2Checker *self, ImgError **error)
+{
+  ImgQcow2CheckWeights weights;
+
+  img_qcow2_checker_weigh (self, &weights);
+  img_qcow2_check_meter_plan (self->meter, &weights);
+  img_qcow2_check_meter_pass (self->meter, weights.refcounts + weights.l1 + weights.l2 +
+                                             weights.bitmaps + weights.counts);
+  img_qcow2_check_meter_stage (self->meter, weights.refcounts);
+  if (!img_qcow2_checker_load_refcounts (self, error) || !refer_header (self, error) ||
+      !img_qcow2_checker_walk_tables (self, &weights, error))
+    return FALSE;
+  img_qcow2_check_meter_stage (self->meter, weights.bitmaps);
+  if (!img_qcow2_checker_refer_snapshots (self, error) ||
+      !img_qcow2_checker_walk_bitmaps (self, error) ||
+      !img_qcow2_checker_refer_refcounts (self, error))
+    return FALSE;
+  img_qcow2_check_meter_stage (self->meter, weights.counts);
+  return img_qcow2_checker_compare (self, error);
+}
+
+gboolean
 img_qcow2_checker_run (ImgQcow2Checker *self, ImgError **error)
 {
   self->result->total_clusters = img_div_round_up (self->header->size, self->cluster_size);
-  return img_qcow2_checker_load_snapshots (self, error) &&
-         img_qcow2_checker_load_refcounts (self, error) &&
-         refer_header (self, error) &&
-         img_qcow2_checker_walk_tables (self, error) &&
-         img_qcow2_checker_refer_snapshots (self, error) &&
-         img_qcow2_checker_walk_bitmaps (self, error) &&
-         img_qcow2_checker_refer_refcounts (self, error) &&
-         img_qcow2_checker_compare (self, error);
+  return img_qcow2_checker_load_snapshots (self, error) && run_stages (self, error);
 }
 
 gboolean
@@ -183,6 +230,7 @@ gboolean
 img_qcow2_check_for (ImgStorage *storage,
                      ImgRepair repair,
                      ImgCheckResult *result,
+                     ImgQcow2CheckMeter *meter,
                      ImgCancel *cancel,
                      ImgError **error)
 {
@@ -192,8 +240,8 @@ img_qcow2_check_for (ImgStorage *storage,
 
   if (header == NULL || !img_qcow2_checker_accepts (header, repair, error))
     return FALSE;
-  success = img_qcow2_checker_init (&checker, storage, header, header->file_size, result, cancel,
-                                    error);
+  success = img_qcow2_checker_init (&checker, storage, header, header->file_size, result, meter,
+                                    cancel, error);
   checker.cuts_snapshots = repair == IMG_REPAIR_ALL;
   success = success && img_qcow2_checker_run (&checker, error);
   img_qcow2_checker_clear (&checker);
@@ -201,7 +249,17 @@ img_qcow2_check_for (ImgStorage *storage,
 }
 
 gboolean
-img_qcow2_check (ImgStorage *storage, ImgCheckResult *result, ImgCancel *cancel, ImgError **error)
+img_qcow2_check (ImgStorage *storage,
+                 ImgCheckResult *result,
+                 ImgProgress *progress,
+                 ImgCancel *cancel,
+                 ImgError **error)
 {
-  return img_qcow2_check_for (storage, IMG_REPAIR_NONE, result, cancel, error);
+  ImgQcow2CheckMeter meter = { progress, .n_checks = 1 };
+
+  img_progress_set_phase (progress, IMG_PHASE_CHECK);
+  if (!img_qcow2_check_for (storage, IMG_REPAIR_NONE, result, &meter, cancel, error))
+    return FALSE;
+  img_qcow2_check_meter_finish (&meter);
+  return TRUE;
 }

@@ -27,7 +27,7 @@ check_sound (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
   g_auto (ImgCheckResult) found = { 0 };
 
   img_check_result_init (&found);
-  if (!img_qcow2_check (self->parent.storage, &found, cancel, error))
+  if (!img_qcow2_check (self->parent.storage, &found, NULL, cancel, error))
     return FALSE;
   if (found.corruptions == 0 && found.check_errors == 0)
     return TRUE;

@@ -135,14 +135,17 @@ write_blocks (const Plan *self, guint8 *block, ImgError **error)
 {
   ImgQcow2Checker *checker = self->checker;
   guint64 cluster = self->first;
+  guint64 size = self->n_blocks << checker->cluster_bits;
 
+  img_qcow2_check_meter_pass (checker->meter, size);
+  img_qcow2_check_meter_stage (checker->meter, size);
   for (guint64 i = 0; i < self->n_entries; i++)
     {
       guint64 offset = cluster << checker->cluster_bits;
 
       if (!is_needed (self, i))
         continue;
-      if (img_cancel_check (checker->cancel, error))
+      if (!img_qcow2_checker_look (checker, i, self->n_entries, error))
         return FALSE;
       fill_block (self, i, block);
       if (!img_storage_write (checker->storage, offset, block, (gsize) checker->cluster_size, error))

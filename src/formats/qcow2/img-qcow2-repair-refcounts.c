@@ -87,12 +87,14 @@ change_block (Change *self, guint64 cluster, guint64 end, ImgError **error)
   self->is_changed = FALSE;
   if (!img_storage_read (checker->storage, offset, self->block, size, error))
     return FALSE;
-  while (cluster < end)
+  for (guint64 n = 1; cluster < end; n++)
     {
+      if (n % IMG_QCOW2_LOOK_INTERVAL == 0 && img_cancel_check (checker->cancel, error))
+        return FALSE;
       if (!change_one (self, cluster, error))
         return FALSE;
       cluster = img_qcow2_counts_find_difference (&checker->references, &checker->refcounts,
-                                                  cluster + 1);
+                                                  cluster + 1, end);
     }
   return !self->is_changed ||
          img_storage_write (checker->storage, offset, self->block, size, error);
@@ -102,15 +104,22 @@ static gboolean
 change_all (Change *self, ImgError **error)
 {
   ImgQcow2Checker *checker = self->checker;
+  ImgQcow2CheckWeights weights;
   guint64 cluster = 0;
 
-  while (!img_cancel_check (checker->cancel, error))
+  img_qcow2_checker_weigh (checker, &weights);
+  img_qcow2_check_meter_pass (checker->meter, weights.counts);
+  img_qcow2_check_meter_stage (checker->meter, weights.counts);
+  while (img_qcow2_checker_look (checker, cluster, checker->n_clusters, error))
     {
-      guint64 end;
+      guint64 end = MIN (cluster + IMG_QCOW2_LOOK_INTERVAL, checker->n_clusters);
 
-      cluster = img_qcow2_counts_find_difference (&checker->references, &checker->refcounts, cluster);
+      cluster = img_qcow2_counts_find_difference (&checker->references, &checker->refcounts, cluster,
+                                                  end);
       if (cluster >= checker->n_clusters)
         return TRUE;
+      if (cluster == end)
+        continue;
       end = MIN (((cluster >> checker->block_bits) + 1) << checker->block_bits, checker->n_clusters);
       if (!change_block (self, cluster, end, error))
         return FALSE;

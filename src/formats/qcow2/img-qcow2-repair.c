@@ -46,6 +46,7 @@ typedef struct
   ImgStorage *storage;
   ImgRepair repair;
   ImgCheckResult *result; /* what is said while repairing */
+  ImgQcow2CheckMeter *meter;
   ImgCancel *cancel;
   gboolean has_new_snapshots; /* of the last such step */
   gboolean has_room;
@@ -63,7 +64,8 @@ init_checker (Repair *self,
               ImgError **error)
 {
   gboolean success =
-    img_qcow2_checker_init (checker, self->storage, header, file_size, found, self->cancel, error) &&
+    img_qcow2_checker_init (checker, self->storage, header, file_size, found, self->meter,
+                            self->cancel, error) &&
     img_qcow2_counts_init (past_end, img_qcow2_repair_count_past_end (checker), error);
 
   /* References beyond what the image can count must be seen, too. */
@@ -261,7 +263,8 @@ check_again (Repair *self, ImgCheckResult *found, ImgError **error)
 {
   img_check_result_clear (found);
   img_check_result_init (found);
-  return img_qcow2_check_for (self->storage, self->repair, found, self->cancel, error);
+  return img_qcow2_check_for (self->storage, self->repair, found, self->meter, self->cancel,
+                              error);
 }
 
 /* Tables that lay upon the old refcount structure do not any more when it has been replaced, and can then be
@@ -301,31 +304,50 @@ take_counts (ImgCheckResult *result, const ImgCheckResult *found)
   result->n_messages += found->n_messages - found->messages->len;
 }
 
+/* The passes of one round that repairs in place, and of the checks before and after it. */
+static void
+plan (ImgQcow2CheckMeter *meter, ImgRepair repair)
+{
+  gboolean all = repair == IMG_REPAIR_ALL;
+
+  meter->n_checks = all ? 6 : 3;
+  meter->n_edits = all ? 3 : 2;
+  meter->n_changes = all ? 2 : 1;
+}
+
 gboolean
 img_qcow2_repair (ImgStorage *storage,
                   ImgRepair repair,
                   ImgCheckResult *result,
+                  ImgProgress *progress,
                   ImgCancel *cancel,
                   ImgError **error)
 {
-  Repair self = { storage, repair, result, cancel };
+  ImgQcow2CheckMeter meter = { progress };
+  Repair self = { storage, repair, result, &meter, cancel };
   g_auto (ImgCheckResult) found;
   ImgCheckResult before;
 
   img_check_result_init (&found);
   if (repair == IMG_REPAIR_NONE)
-    return img_qcow2_check (storage, result, cancel, error);
+    return img_qcow2_check (storage, result, progress, cancel, error);
   if (!storage->can_write)
     {
       img_error_set (error, IMG_CODE_READ_ONLY, _("The image is not open for writing"));
       return FALSE;
     }
-  if (!img_qcow2_check_for (storage, repair, &found, cancel, error))
+  plan (&meter, repair);
+  img_progress_set_phase (progress, IMG_PHASE_CHECK);
+  if (!img_qcow2_check_for (storage, repair, &found, &meter, cancel, error))
     return FALSE;
   before = found; /* for its counts */
+  img_progress_set_phase (progress, IMG_PHASE_REPAIR);
   if (!repair_everything (&self, &found, error))
     return FALSE;
   take_counts (result, &found);
   count_fixed (result, &before);
-  return result->corruptions + result->check_errors > 0 || clear_marks (&self, error);
+  if (result->corruptions + result->check_errors == 0 && !clear_marks (&self, error))
+    return FALSE;
+  img_qcow2_check_meter_finish (&meter);
+  return TRUE;
 }

@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 gboolean img_qcow2_repair (ImgStorage *storage,
                            ImgRepair repair,
                            ImgCheckResult *result,
+                           ImgProgress *progress,
                            ImgCancel *cancel,
                            ImgError **error);
 

@@ -177,7 +177,7 @@ repair_dirty (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
   /* What a repair leaves out of a snapshot table that is too large is not lost unasked either. */
   snapshots = img_qcow2_snapshots_list (self->parent.storage, self->header, cancel, error);
   return snapshots != NULL &&
-         img_qcow2_repair (self->parent.storage, IMG_REPAIR_ALL, &result, cancel, error) &&
+         img_qcow2_repair (self->parent.storage, IMG_REPAIR_ALL, &result, NULL, cancel, error) &&
          read_header (self, cancel, error);
 }
 
