@@ -4,8 +4,10 @@
 """The images that are read: the same bytes in every run."""
 
 import random
+import shutil
+from pathlib import Path
 
-from common import GIB, MIB, SEED, call, say
+from common import GIB, MIB, SEED, TIB, call, say
 
 
 class Content:
@@ -65,6 +67,9 @@ class Images:
         self.write_size = 256 * MIB if quick else GIB
         self.zlib_size = 64 * MIB if quick else 256 * MIB
         self.disk_size = 256 * MIB if quick else 2 * GIB
+        self.sparse_data = 64 * MIB if quick else GIB
+        self.mix_size = 64 * MIB if quick else 256 * MIB
+        self.chain_size = 256 * MIB if quick else GIB
 
     def path(self, name):
         return self.folder / name
@@ -80,6 +85,12 @@ class Images:
             self._make_sizes()
         if wanted & {"convert", "compare"}:
             self._make_disk("convert" in wanted)
+        if "sparse" in wanted:
+            self._make_sparse()
+        if "size" in wanted:
+            self._make_mix()
+        if wanted & {"commit", "rebase"}:
+            self._make_chain()
 
     def _make_plain(self):
         say(f"plain: {self.size // MIB} MiB of random bytes, raw and qcow2")
@@ -149,3 +160,62 @@ class Images:
         for name, options in kinds.items():
             best = ["-W", "-m", "16", "-O", "qcow2"]
             call("qemu-img", "convert", *options, *best, self.path("disk.raw"), self.path(name))
+
+    def _make_sparse(self):
+        """One run of 1 MiB in each of equal parts, so that every part of the metadata is in use."""
+        say(f"sparse: a disk of 1 TiB with {self.sparse_data // MIB} MiB of data, raw and qcow2")
+        raw, qcow2 = self.path("sparse.raw"), self.path("sparse.qcow2")
+        content = Content()
+        runs = self.sparse_data // MIB
+        with open(raw, "wb") as file:
+            for index in range(runs):
+                file.seek(index * (TIB // runs))
+                file.write(content.make(("text", "random")[index % 2], MIB))
+            file.truncate(TIB)
+        call("qemu-img", "convert", "-W", "-m", "16", "-O", "qcow2", raw, qcow2)
+
+    def _make_mix(self):
+        """A quarter each of text, programs, records and noise, in clusters of one kind."""
+        say(f"mix: {self.mix_size // MIB} MiB of text, programs, records and noise")
+        content = Content()
+        programs = b"".join(Path(shutil.which(name)).read_bytes() for name in ("qemu-img", "qemu-io", "python3"))
+        at = 0
+        with open(self.path("mix.raw"), "wb") as file:
+            for index in range(self.mix_size // MIB):
+                kind = ("text", "programs", "records", "random")[index % 4]
+                if kind == "programs":
+                    file.write(programs[at : at + MIB].ljust(MIB, b"\0"))
+                    at = (at + MIB) % len(programs)
+                else:
+                    file.write(content.make(kind, MIB))
+
+    def _make_chain(self):
+        """An overlay that owns a half of what its backing image has, and another image that differs in a quarter."""
+        say(f"chain: a disk of {self.chain_size // MIB} MiB with an overlay, and another backing image")
+        base, top = self.path("chain-base.qcow2"), self.path("chain-top.qcow2")
+        write_raw(self.path("chain-base.raw"), self.chain_size, ["text"] * 4 + ["random"] * 4)
+        write_raw(self.path("chain-over.raw"), self.chain_size, ["random", "hole"])
+        shutil.copyfile(self.path("chain-base.raw"), self.path("chain-other.raw"))
+        records = Content().make("records", 2 * MIB)
+        with open(self.path("chain-other.raw"), "r+b") as file:
+            for at in range(0, self.chain_size, 8 * MIB):
+                file.seek(at)
+                file.write(records)
+        for name in ("base", "other"):
+            raw = self.path(f"chain-{name}.raw")
+            call("qemu-img", "convert", "-O", "qcow2", raw, self.path(f"chain-{name}.qcow2"))
+            raw.unlink()
+        # What no cluster says anything of shows the backing image as soon as there is one.
+        call("qemu-img", "convert", "-O", "qcow2", self.path("chain-over.raw"), top)
+        call("qemu-img", "rebase", "-u", "-b", base.name, "-F", "qcow2", top)
+        call("qemu-img", "convert", "-O", "raw", top, self.path("chain-view.raw"))
+        # The copies refer to the copy.
+        call("qemu-img", "rebase", "-u", "-b", "work-base.qcow2", "-F", "qcow2", top)
+
+    def fresh_chain(self):
+        """Copies of the overlay and of its backing image, to be changed."""
+        for name in ("base", "top"):
+            path = self.path(f"work-{name}.qcow2")
+            path.unlink(missing_ok=True)
+            shutil.copyfile(self.path(f"chain-{name}.qcow2"), path)
+        call("sync", "-f", self.folder)

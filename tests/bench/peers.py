@@ -220,6 +220,30 @@ class Creation(Conversion):
         self.output.unlink()
 
 
+class ChainJob(Conversion):
+    """A process that changes a chain of images, which is copied anew each time; what the disk has become is compared
+    with @view."""
+
+    def __init__(self, name, command, images, result, view):
+        super().__init__(name, command, result, view)
+        self.images = images
+
+    def prepare(self):
+        self.images.fresh_chain()
+
+
+class SizePeer(Conversion):
+    """How many bytes a process writes; the same each time."""
+
+    unit = "MiB"
+
+    def value(self, text):
+        return self.output.stat().st_size / MIB
+
+    def note(self):
+        return None
+
+
 class Ratio:
     """How many times better @ours is than the best of @theirs, in pairs of one round each."""
 
@@ -315,6 +339,13 @@ class AnswerGroup(Group):
         ]
         if len(set(answers)) > 1:
             sys.exit(f"{self.title}: the answers differ: {answers}")
+
+
+class SizeGroup(Group):
+    """One round tells it."""
+
+    def run(self, rounds):
+        super().run(1)
 
 
 class OpenGroup(Group):
