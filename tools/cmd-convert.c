@@ -35,6 +35,7 @@ typedef struct
   gboolean compress;
   int level;
   gboolean existing;       /* -n */
+  gboolean target_image_opts;
   gboolean target_is_zero;
   gboolean salvage;
   gboolean verify;
@@ -154,6 +155,10 @@ check_together (const Settings *settings)
     return refuse (_("Cannot use copy offloading in salvaging mode"));
   if (settings->target_is_zero && !settings->existing)
     return refuse (_("--target-is-zero requires use of -n flag"));
+  if (settings->target_image_opts && !settings->existing)
+    return refuse (_("--target-image-opts requires use of -n flag"));
+  if (settings->target_image_opts && settings->output_format != NULL)
+    return refuse (_("--image-opts and --format are mutually exclusive"));
   if (settings->existing && settings->lists != NULL)
     return refuse (_("-o has no effect when skipping image creation"));
   if (settings->target_is_zero && settings->backing_name != NULL)
@@ -254,8 +259,9 @@ static ImagoImage *
 open_target (const Settings *settings)
 {
   const ToolOpen how = {
-    .format = settings->output_format != NULL ? settings->output_format : "raw",
+    .format = settings->output_format != NULL || settings->target_image_opts ? settings->output_format : "raw",
     .references = settings->open.references,
+    .image_opts = settings->target_image_opts,
     .writable = !settings->dry_run,
   };
   g_autoptr (GError) error = NULL;
@@ -302,7 +308,7 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
   if (settings->existing)
     {
       target = open_target (settings);
-      if (target == NULL || !check_compression (settings, format, options))
+      if (target == NULL || !check_compression (settings, imago_image_get_format (target), options))
         return NULL;
       job = imago_convert_job_new_for_image (images->pdata[0], target);
     }
@@ -538,7 +544,8 @@ static const ToolOption options[] = {
   TOOL_COMMON_OUTPUT (Settings, json),
   TOOL_FLAG (0, "ignore-space", Settings, ignore_space,
              N_("begin even if the file system certainly has too little room")),
-  TOOL_REFUSED (0, "target-image-opts", NULL, N_("give the target as a file name")),
+  TOOL_FLAG (0, "target-image-opts", Settings, target_image_opts,
+             N_("with -n: TARGET is no file name but a list of options")),
   TOOL_REFUSED (0, "bitmaps", NULL, N_("bitmaps cannot be copied")),
   TOOL_REFUSED (0, "skip-broken-bitmaps", NULL, N_("bitmaps cannot be copied")),
   TOOL_STRING ('f', "source-format", N_("FORMAT"), Settings, open.format,

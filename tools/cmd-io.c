@@ -19,6 +19,8 @@ typedef struct
   ToolOpen open;
   GPtrArray *commands; /* of const char *: the -c options, if any */
   gboolean read_only;
+  gboolean throws_away;
+  gboolean copies_on_read;
   int cache; /* a ToolCache */
   gboolean ignores_discard;
   int aio;
@@ -91,6 +93,25 @@ print_open_error (const char *filename, const GError *error)
   tool_open_print_hint (error);
 }
 
+/* What the commands work on. Changes that are thrown away need no image that can be written. */
+static ImagoImage *
+open_image (const char *filename, Settings *settings, GError **error)
+{
+  g_autoptr (ImagoImage) image = NULL;
+  gboolean has_overlay = settings->throws_away && !settings->read_only;
+
+  settings->open.writable = !settings->read_only && !has_overlay;
+  image = tool_open (filename, &settings->open, error);
+  if (image == NULL)
+    return NULL;
+  if (has_overlay)
+    return io_make_overlay (image, error);
+  if (!settings->copies_on_read || imago_image_get_writable (image))
+    return g_steal_pointer (&image);
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_READ_ONLY, _("Can't use copy-on-read on read-only device"));
+  return NULL;
+}
+
 static int
 run_session (const char *filename, Settings *settings)
 {
@@ -99,13 +120,13 @@ run_session (const char *filename, Settings *settings)
   IoSession session = {
     .writes_through = settings->cache == TOOL_CACHE_THROUGH,
     .ignores_discard = settings->ignores_discard,
+    .copies_on_read = settings->copies_on_read,
   };
   gboolean ok;
 
-  settings->open.writable = !settings->read_only;
   if (filename != NULL)
     {
-      image = tool_open (filename, &settings->open, &error);
+      image = open_image (filename, settings, &error);
       if (image == NULL)
         {
           print_open_error (filename, error);
@@ -137,12 +158,14 @@ static const ToolOption options[] = {
                   "durable after \"flush\" and at the end")),
   TOOL_CHOICE ('d', "discard", N_("MODE"), Settings, ignores_discard, discard_modes, N_("discard"),
                N_("ignore, off: let \"discard\" do nothing; unmap, on (default)")),
-  TOOL_REFUSED ('s', "snapshot", NULL, N_("changes cannot be thrown away; make an overlay for them")),
-  TOOL_REFUSED ('C', "copy-on-read", NULL, N_("what is read is not copied into the image")),
-  TOOL_REFUSED ('m', "misalign", NULL, N_("memory is always aligned as needed")),
+  TOOL_FLAG ('s', "snapshot", Settings, throws_away,
+             N_("write to a temporary overlay, which is thrown away at the end")),
+  TOOL_FLAG ('C', "copy-on-read", Settings, copies_on_read,
+             N_("copy what is read from a backing image into the image")),
   TOOL_COMMON_FORMAT (Settings, open),
   TOOL_COMMON_FORCE_SHARE (Settings, open),
   TOOL_COMMON_OPENING (Settings, open),
+  TOOL_ACCEPTED ('m', "misalign", NULL, N_("memory may lie anywhere: nothing depends on it")),
   TOOL_ACCEPTED ('n', "nocache", NULL, N_("the same as -t none")),
   TOOL_ACCEPTED ('k', "native-aio", NULL, N_("the same as -i native")),
   TOOL_CHOICE ('i', "aio", N_("MODE"), Settings, aio, aio_modes, N_("aio"),

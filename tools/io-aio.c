@@ -177,6 +177,7 @@ static gboolean
 run_aio_read (IoSession *session, int argc, char **argv)
 {
   Request *request = request_new (session, "read");
+  g_autoptr (GError) error = NULL;
 
   if (!parse (argc, argv, "CiP:qv", &io_command_aio_read, request))
     {
@@ -187,6 +188,11 @@ run_aio_read (IoSession *session, int argc, char **argv)
     return TRUE;
   session->n_pending++;
   request->report.start = g_get_monotonic_time ();
+  if (!io_copy_on_read (session, request->report.offset, request->report.length, &error))
+    {
+      answer (request, "readv", error);
+      return TRUE;
+    }
   imago_image_read_bytes_async (session->image, request->report.offset,
                                 (gsize) request->report.length, G_PRIORITY_DEFAULT, NULL, read_cb,
                                 request);

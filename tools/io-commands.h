@@ -16,6 +16,7 @@ typedef struct
   gboolean quit;
   gboolean writes_through; /* each change is flushed */
   gboolean ignores_discard;
+  gboolean copies_on_read;
   guint n_pending;   /* asynchronous requests that have not been answered */
 } IoSession;
 
@@ -65,6 +66,13 @@ gboolean io_parse_pattern     (const char *text, guint8 *pattern);
 gboolean io_parse_length      (const char *text, const char *condition, guint64 *length);
 /* The sum of @lengths: at most IO_MAX_LENGTH. */
 gboolean io_parse_lengths     (int n, char **lengths, guint64 *sum);
+
+/* ---- in io-layers.c ---- */
+
+/* An image whose changes, upon @image, are thrown away when it is closed. */
+ImagoImage *io_make_overlay (ImagoImage *image, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Before a read of the range: if the session wants it, what lies below the image becomes its own. */
+gboolean io_copy_on_read  (IoSession *session, guint64 offset, guint64 length, GError **error);
 
 /* ---- the commands by file ---- */
 

@@ -122,9 +122,10 @@ matches (const Request *request, guint64 position, const guint8 *data, gsize len
 }
 
 static gboolean
-transfer (ImagoImage *image, const Request *request, gboolean *matched, GError **error)
+transfer (IoSession *session, const Request *request, gboolean *matched, GError **error)
 {
   g_autofree guint8 *buffer = g_malloc (CHUNK_SIZE);
+  ImagoImage *image = session->image;
   guint64 size = imago_image_get_size (image);
 
   /* Nothing is shown of a range that cannot be read whole. */
@@ -134,6 +135,8 @@ transfer (ImagoImage *image, const Request *request, gboolean *matched, GError *
                    _("The range lies past the end of the disk"));
       return FALSE;
     }
+  if (!io_copy_on_read (session, request->offset, request->length, error))
+    return FALSE;
 
   *matched = TRUE;
   for (guint64 position = 0; position < request->length;)
@@ -164,7 +167,7 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
     return FALSE;
 
   report.start = g_get_monotonic_time ();
-  if (!transfer (session->image, &request, &matched, &error))
+  if (!transfer (session, &request, &matched, &error))
     {
       printf ("%s failed: %s\n", command->name, error->message);
       return FALSE;

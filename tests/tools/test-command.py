@@ -176,13 +176,11 @@ def refuse(*args, option):
     add_test('refuses ' + ' '.join(args), check)
 
 
-for case in ['--target-image-opts', '--bitmaps', '--skip-broken-bitmaps']:
+for case in ['--bitmaps', '--skip-broken-bitmaps']:
     refuse('convert', case, 'a.qcow2', 'out', option=case)
 refuse('convert', '--object', 'secret,id=x', 'a.qcow2', 'out', option='--object')
 for case in ['-a', '-c', '-d']:
     refuse('snapshot', case, 'x', 'a.qcow2', option=case)
-for case in ['-s', '-C', '-m']:
-    refuse('io', case, '-c', 'length', 'a.qcow2', option=case)
 
 
 # ---- info ----

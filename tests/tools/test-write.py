@@ -177,6 +177,43 @@ def test_read_only():
 
 
 @test
+def test_thrown_away():
+    """io -s: the file is not touched, and nothing is left beside it or where temporary files are"""
+    make_chain()
+    os.mkdir('temporary')
+    before = os.stat('a.qcow2')
+    good(IMAGO, 'io', '-s', *options_of(['write -P 9 0 1M', 'read -P 9 0 1M', 'flush']), 'a.qcow2', env={'TMPDIR': 'temporary'})
+    after = os.stat('a.qcow2')
+    equal((before.st_mtime_ns, before.st_ctime_ns), (after.st_mtime_ns, after.st_ctime_ns))
+    equal(os.listdir('temporary'), [])
+    assert_fails(imago('io', '-s', '-c', 'length', 'a.qcow2', env={'TMPDIR': 'missing'}), 'temporary file')
+
+
+@test
+def test_copy_on_read():
+    """io -C: what cannot be read is not copied; with -r it is refused"""
+    create('below.qcow2', '1M')
+    qemu_io('below.qcow2', ['write -c -P 3 0 64k', 'write -P 4 64k 64k'])
+    create('above.qcow2', '1M', backing=('below.qcow2', 'qcow2'))
+    with open('below.qcow2', 'r+b') as file:
+        place = 40
+        for _ in range(3):  # the header, the L1 table, the L2 table: each begins with where the next one is
+            file.seek(place)
+            place = int.from_bytes(file.read(8), 'big') & ((1 << 54) - 1)
+        file.seek(place)
+        file.write(b'\xff' * 64)
+    commands = ['read 0 512', 'aio_read 0 512', 'aio_flush', 'read -P 4 64k 512', 'map']
+    result = run(IMAGO, 'io', '-C', *options_of(commands), 'above.qcow2')
+    equal(result.status, 1)
+    assert 'read failed: ' in result.out and 'readv failed: ' in result.out, result.out
+    equal(result.out.splitlines()[-3:], ['64 KiB (0x10000) bytes not allocated at offset 0 bytes (0x0)',
+                                         '64 KiB (0x10000) bytes     allocated at offset 64 KiB (0x10000)',
+                                         '896 KiB (0xe0000) bytes not allocated at offset 128 KiB (0x20000)'])
+    same_result(run(IMAGO, 'io', '-C', '-r', '-c', 'length', 'above.qcow2'),
+                run('qemu-io', '-C', '-r', '-c', 'length', 'above.qcow2'))
+
+
+@test
 def test_open_modes():
     """with -r all is opened for reading, without it no file but the image itself is opened for writing"""
     make_chain()

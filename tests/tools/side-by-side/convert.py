@@ -24,3 +24,12 @@ for options in [('-q',), ('-U',), ('-W',), ('-C',), ('-m', '4'), ('-t', 'none'),
 case('convert', '-O', 'raw', '-l', 'one', 'snap.qcow2', 'new')
 case('convert', '-O', 'raw', '-l', 'snapshot.name=two', 'snap.qcow2', 'new')
 case('convert', '-O', 'raw', 'a.qcow2', 'odd.raw')
+# The target as options.
+case('convert', '--target-image-opts', 'a.qcow2', 'driver=qcow2,file.filename=v2.qcow2')
+case('convert', '-n', '--target-image-opts', '-O', 'qcow2', 'a.qcow2', 'driver=qcow2,file.filename=v2.qcow2')
+case('convert', '-n', '--target-image-opts', 'a.qcow2', 'v2.qcow2')
+for target in ['driver=qcow2,file.filename=a.qcow2', 'driver=raw,file.filename=odd.raw', 'driver=raw,file.filename=base.raw',
+               'driver=qcow2,file.filename=nofile', 'driver=qcow2,file.filename=a.qcow2,read-only=on']:
+    for options in [(), ('-c',)]:
+        case('convert', '-n', '--target-image-opts', *options, '-f', 'raw', 'base.raw', target,
+             error_text=not target.startswith('driver=raw'))

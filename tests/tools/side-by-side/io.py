@@ -33,3 +33,13 @@ case('io', '-U', '-r', '-c', 'length', 'a.qcow2')
 case('io', '-f', 'bogus', '-c', 'length', 'a.qcow2')
 case('io', '-r', 'a.qcow2', stdin='length\nbogus\nread -P 9 0 512\nquit\nlength\n')
 case('io', '-r', 'a.qcow2', stdin='length')
+# Changes that are thrown away, copies of what is read, memory anywhere.
+for options in [('-s',), ('-C',), ('-m',), ('-s', '-C'), ('-s', '-t', 'writethrough')]:
+    for commands in [('write -P 9 0 64k', 'read -P 9 0 64k', 'alloc 0 1M', 'map'), ('read -q 0 512', 'read -q 900k 1k', 'map'),
+                     ('read -q 64k 512', 'aio_read -q 300k 4k', 'aio_flush', 'map'), ('truncate 4M', 'length'), ('write -z 0 1M', 'map'),
+                     ('read 0 0', 'map'), ('discard 64k 64k', 'map'), ('write -c -P 3 512k 64k',)]:
+        case('io', *options, *[text for command in commands for text in ('-c', command)], 'a.qcow2')
+for option in ['-s', '-C', '-m']:
+    case('io', option, '-r', '-c', 'write 0 512', '-c', 'length', 'a.qcow2')
+    case('io', option, '-f', 'raw', '-c', 'write -P 5 0 4k', '-c', 'read -P 5 0 4k', 'base.raw')
+    case('io', option, '-c', 'length', 'nofile')
