@@ -28,7 +28,7 @@ class Installation:
     def __init__(self, folder):
         # Not the manual: installing it builds it again, and test-docs.py does that.
         subprocess.run([MESON, 'install', '-C', tree.BUILD, '--no-rebuild', '--quiet', '--destdir', folder,
-                        '--tags', 'runtime,bin,devel,typelib,i18n,python-runtime,python-devel,gjs-runtime'], check=True, stdout=subprocess.DEVNULL)
+                        '--tags', 'runtime,bin,man,devel,typelib,i18n,python-runtime,python-devel,gjs-runtime'], check=True, stdout=subprocess.DEVNULL)
         self.prefix = folder / PREFIX.lstrip('/')
         self.pc = next(self.prefix.rglob('imago-glib-1.0.pc'))
         self.libdir = self.pc.parent.parent
@@ -76,6 +76,10 @@ def files():
                  f'{library}/libimago-glib-1.0.so', f'{library}/libimago-glib-1.0.so.0',
                  f'{library}/girepository-1.0/Imago-1.0.typelib', 'share/gir-1.0/Imago-1.0.gir', 'share/gjs-1.0/overrides/Imago.js'):
         tap.true(name in found, f'{name} is among {sorted(found)}')
+    if (HERE.prefix / 'bin' / 'imago').exists():
+        for name in ('share/man/man1/imago.1', 'share/man/man1/imago-convert.1', 'share/bash-completion/completions/imago',
+                     'share/zsh/site-functions/_imago', 'share/fish/vendor_completions.d/imago.fish'):
+            tap.true(name in found, f'{name} is among {sorted(found)}')
     for name in ('gi/overrides/Imago.py', 'gi-stubs/repository/Imago.pyi'):
         tap.true(not PYTHON or any(path.endswith(name) for path in found), f'{name} is among {sorted(found)}')
     tap.equal([name for name in found if name.endswith('.a') or '-private' in name or 'imago-core' in name], [])
