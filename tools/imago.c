@@ -109,6 +109,8 @@ main (int argc, char **argv)
   setlocale (LC_NUMERIC, "C"); /* scripts read the numbers, as they read qemu-img's */
 
   tool_set_program_name (argc > 0 ? argv[0] : NULL);
+  if (tool_is_qemu_img () || tool_is_qemu_io ())
+    setlocale (LC_MESSAGES, "C"); /* those have no translations, and scripts read their messages */
   status = run (argc, argv);
 
   if (!tool_flush_output ())
