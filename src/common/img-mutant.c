@@ -31,6 +31,10 @@ static const char *const names[IMG_N_MUTANTS] = {
   [IMG_MUTANT_NO_CLAIM] = "no-claim",
   [IMG_MUTANT_EMPTY_BEFORE_BASE] = "empty-before-base",
   [IMG_MUTANT_NAME_BEFORE_DATA] = "name-before-data",
+  [IMG_MUTANT_REPAIR_SKIP_FLUSH_STEPS] = "repair-skip-flush-steps",
+  [IMG_MUTANT_REPAIR_SKIP_FLUSH_COPIED] = "repair-skip-flush-copied",
+  [IMG_MUTANT_REPAIR_SKIP_FLUSH_REBUILD] = "repair-skip-flush-rebuild",
+  [IMG_MUTANT_REPAIR_SKIP_FLUSH_TABLE] = "repair-skip-flush-table",
 };
 
 static gint current;

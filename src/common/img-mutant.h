@@ -54,6 +54,12 @@ typedef enum
   IMG_MUTANT_EMPTY_BEFORE_BASE,      /* an overlay is emptied before what was committed is durable */
   IMG_MUTANT_NAME_BEFORE_DATA,       /* another backing file is named before what must hide it is durable */
 
+  /* The flushes of a repair. */
+  IMG_MUTANT_REPAIR_SKIP_FLUSH_STEPS,   /* after entries, refcounts and flags: before the header's marks go */
+  IMG_MUTANT_REPAIR_SKIP_FLUSH_COPIED,  /* COPIED flags of leaked clusters: before their refcounts are lowered */
+  IMG_MUTANT_REPAIR_SKIP_FLUSH_REBUILD, /* a new refcount structure: before the header points to it */
+  IMG_MUTANT_REPAIR_SKIP_FLUSH_TABLE,   /* refcounts of a new snapshot table: before the header points to it */
+
   IMG_N_MUTANTS
 } ImgMutant;
 

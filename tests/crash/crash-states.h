@@ -9,6 +9,11 @@
  * wins only if the earlier was complete before it began. A request can be torn at sectors. The size of a
  * file and its bytes reach the disk independently; bytes past the end that reached it come back as zero.
  *
+ * A request for a part of a sector, such as a field of a header or one entry of a table, is a sector that is read,
+ * changed and written: of the request's bytes in one sector either all are there or none, and the other bytes are those
+ * of the sector as it was. With several such requests for one sector any of them may be in it, whatever the others did:
+ * each sector that can come of reading it early and writing it late is among these.
+ *
  * States are looked at as late as each can be: just before the next flush is done, and at the marks
  * of the log. That is the hardest demand on what must be there.
  */

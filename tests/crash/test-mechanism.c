@@ -524,6 +524,81 @@ test_states_changes_of_size (void)
   assert_states (log, wanted, unwanted);
 }
 
+/* Parts of sectors: D and E lie in sector 0, F reaches from sector 1 into sector 2. */
+static const struct
+{
+  char letter;
+  guint64 offset;
+  guint64 length;
+} parts[] = {
+  { 'D', 16, 100 },
+  { 'E', 300, 8 },
+  { 'F', CRASH_SECTOR + 400, 200 },
+};
+
+typedef struct
+{
+  gboolean seen[1 << 4];
+  guint n_states;
+} SeenParts;
+
+/* Which of the pieces are there: D, E, and F in each of its sectors. None may be there in part. */
+static gboolean
+collect_parts (const CrashState *state, gpointer data)
+{
+  SeenParts *self = data;
+  char bytes[3 * CRASH_SECTOR];
+  guint mask = 0, bit = 0;
+
+  crash_pages_read (state->disks[0], 0, bytes, sizeof bytes);
+  for (guint i = 0; i < G_N_ELEMENTS (parts); i++)
+    for (guint64 at = parts[i].offset; at < parts[i].offset + parts[i].length; bit++)
+      {
+        guint64 sector_end = (at / CRASH_SECTOR + 1) * CRASH_SECTOR;
+        guint64 end = MIN (sector_end, parts[i].offset + parts[i].length);
+        gboolean is_new = bytes[at] == parts[i].letter;
+
+        if (is_new)
+          mask |= 1u << bit;
+        for (; at < end; at++)
+          {
+            g_assert_cmpint (bytes[at], ==, is_new ? parts[i].letter : "ABC"[at / CRASH_SECTOR]);
+            bytes[at] = "ABC"[at / CRASH_SECTOR];
+          }
+      }
+  /* What belongs to no request is as it was. */
+  for (guint i = 0; i < sizeof bytes; i++)
+    g_assert_cmpint (bytes[i], ==, "ABC"[i / CRASH_SECTOR]);
+  g_assert_cmpuint (bit, ==, 4);
+  self->seen[mask] = TRUE;
+  self->n_states++;
+  return TRUE;
+}
+
+static void
+test_states_parts_of_sectors (void)
+{
+  g_autoptr (CrashLog) log = crash_log_new (1);
+  g_autoptr (ImgStorage) storage = crash_log_add_disk (log, "x", crash_pages_new (NULL));
+  CrashStatesOptions options = { .seed = 1, .n_random = 2000 };
+  SeenParts seen = { { FALSE } };
+  ImgError *error = NULL;
+
+  write_sectors (storage, 0, "ABC");
+  crash_log_start (log);
+  for (guint i = 0; i < G_N_ELEMENTS (parts); i++)
+    {
+      g_autofree char *bytes = g_strnfill (parts[i].length, parts[i].letter);
+
+      img_storage_write (storage, parts[i].offset, bytes, parts[i].length, &error);
+      g_assert_null (error);
+    }
+  crash_states_run (log, &options, collect_parts, &seen);
+  for (guint i = 0; i < G_N_ELEMENTS (seen.seen); i++)
+    if (!seen.seen[i])
+      g_error ("None of %u states has the pieces %x", seen.n_states, i);
+}
+
 /* ---- faults ---- */
 
 static void
@@ -584,6 +659,7 @@ main (int argc, char **argv)
   g_test_add_func ("/crash/mechanism/states-possible", test_states_what_is_possible);
   g_test_add_func ("/crash/mechanism/states-durable", test_states_what_is_durable);
   g_test_add_func ("/crash/mechanism/states-sizes", test_states_changes_of_size);
+  g_test_add_func ("/crash/mechanism/parts-of-sectors", test_states_parts_of_sectors);
   g_test_add_func ("/crash/mechanism/toy", test_toy);
   g_test_add_func ("/crash/mechanism/faults-effects", test_faults_effects);
   g_test_add_func ("/crash/mechanism/faults-flush-sticks", test_faults_flush_sticks);

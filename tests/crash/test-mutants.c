@@ -244,7 +244,7 @@ main (int argc, char **argv)
       if (argc < 2 || g_str_equal (argv[1], name))
         g_test_add_data_func (path, &cases[i], test_mutant);
     }
-  for (guint i = IMG_MUTANT_NONE + 1; i < IMG_MUTANT_EMPTY_BEFORE_BASE; i++) /* the others: crash-jobs */
+  for (guint i = IMG_MUTANT_NONE + 1; i < IMG_MUTANT_EMPTY_BEFORE_BASE; i++) /* the others: crash-jobs, crash-repair */
     g_assert_true (seen[i]);
   return g_test_run ();
 }

@@ -10,10 +10,17 @@
 
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "crash-check.h"
 #include "crash-work.h"
+#include "img-mutant.h"
+#include "qcow2/img-qcow2-check.h"
 #include "qcow2/img-qcow2-repair.h"
 
 static guint64 states_per_disk = 60;
@@ -51,7 +58,6 @@ check_interrupted (const CrashState *state, gpointer data)
   const CrashGeometry *geometry = self->work->geometry;
   g_autofree char *problem =
     crash_check_disks (geometry, state->disks, self->work->model, self->moment, NULL);
-
   if (problem != NULL)
     {
       crash_state_print (state);
@@ -295,6 +301,8 @@ write_word (CrashPages *image, guint64 offset, guint64 value)
 
 #define REFCOUNT_TABLE_AT 48
 #define L1_AT 40
+#define CLUSTER_BITS_BEFORE 16 /* the lower half of that word */
+#define REFCOUNT_ORDER_AT 96
 #define OFFSET_MASK ((guint64) 0x00fffffffffffe00)
 #define COPIED ((guint64) 1 << 63)
 
@@ -329,19 +337,66 @@ flip_copied (CrashPages *image, CrashRandom *random)
       write_word (image, at, read_word (image, at) ^ COPIED);
 }
 
-static void (*const damages[]) (CrashPages *image, CrashRandom *random) = {
-  garble_refcounts,
-  drop_refcount_block,
-  flip_copied,
+/* Clusters that have been shared by something that is gone: they leak one reference, and no flag is wrong. Where
+ * refcounts have another width than 16 bits it does nothing. */
+static void
+leak_references (CrashPages *image, CrashRandom *random)
+{
+  guint64 table = read_word (image, read_word (image, L1_AT)) & OFFSET_MASK;
+  guint64 block = read_word (image, read_word (image, REFCOUNT_TABLE_AT));
+  guint64 cluster_size = (guint64) 1 << (guint32) read_word (image, CLUSTER_BITS_BEFORE);
+  const guint8 two[] = { 0, 2 };
+
+  if ((read_word (image, REFCOUNT_ORDER_AT) >> 32) != 4)
+    return;
+  for (guint64 at = table; at < table + 128; at += 8)
+    {
+      guint64 entry = read_word (image, at);
+      guint64 cluster = (entry & OFFSET_MASK) / cluster_size;
+
+      if ((entry & COPIED) == 0 || (entry & OFFSET_MASK) == 0 || cluster >= cluster_size / sizeof two)
+        continue;
+      write_word (image, at, entry & ~COPIED);
+      crash_pages_write (image, block + cluster * sizeof two, two, sizeof two);
+    }
+}
+
+typedef struct
+{
+  void (*inflict) (CrashPages *image, CrashRandom *random);
+  ImgRepair cure;
+} Damage;
+
+static const Damage damages[] = {
+  { garble_refcounts, IMG_REPAIR_ALL },
+  { drop_refcount_block, IMG_REPAIR_ALL },
+  { flip_copied, IMG_REPAIR_ALL },
+  { leak_references, IMG_REPAIR_LEAKS },
 };
 
 typedef struct
 {
   CrashWork *work;
+  ImgRepair cure;
+  guint64 n_wrong; /* before the repair */
   guint64 n_states;
 } Interruption;
 
-/* The guest sees what it saw, and the next repair ends what this one began. */
+/* Refcounts that are too low, and what else an image may not have. */
+static guint64
+count_wrong (ImgStorage *disk)
+{
+  g_autoptr (ImgError) error = NULL;
+  g_auto (ImgCheckResult) result = { 0 };
+
+  img_check_result_init (&result);
+  if (!img_qcow2_check (disk, &result, NULL, NULL, &error))
+    g_error ("The check failed: %s", error->text);
+  return result.corruptions - result.wrong_flags + result.check_errors;
+}
+
+/* The guest sees what it saw, no more is wrong than was, and the next repair ends what this one began. Flags may wait
+ * for it that no longer fit once a refcount has been raised. */
 static gboolean
 check_damaged (const CrashState *state, gpointer data)
 {
@@ -356,7 +411,9 @@ check_damaged (const CrashState *state, gpointer data)
       g_auto (ImgCheckResult) result = { 0 };
       gboolean leaks;
 
-      repair (disk, IMG_REPAIR_ALL, &result);
+      if (count_wrong (disk) > self->n_wrong)
+        g_error ("%s: a power cut during the repair of damage makes it worse", geometry->name);
+      repair (disk, self->cure, &result);
       img_storage_unref (disk);
       problem = crash_check_disks (geometry, state->disks, self->work->model, end, &leaks);
       if (problem == NULL && leaks)
@@ -384,10 +441,12 @@ repair_damage (Interruption *self, guint damage, CrashRandom *random)
   gboolean leaks;
   ImgStorage *disk;
 
-  damages[damage](pages, random);
+  damages[damage].inflict (pages, random);
+  self->cure = damages[damage].cure;
   disk = crash_log_add_disk (log, "x", pages);
+  self->n_wrong = count_wrong (disk);
   crash_log_start (log);
-  repair (disk, IMG_REPAIR_ALL, &result);
+  repair (disk, self->cure, &result);
   contents[0] = crash_log_get_content (log, CRASH_DISK_IMAGE);
   problem = crash_check_disks (geometry, contents, self->work->model, end, &leaks);
   if (problem != NULL || leaks)
@@ -401,7 +460,7 @@ test_damage (gconstpointer data)
 {
   const CrashGeometry *geometry = crash_geometry_find (data);
   CrashWork work;
-  Interruption self = { &work, 0 };
+  Interruption self = { &work };
 
   for (guint64 seed = 1; seed <= 5; seed++)
     {
@@ -419,6 +478,72 @@ test_damage (gconstpointer data)
   g_assert_cmpuint (self.n_states, >=, 100);
 }
 
+/* ---- mutants ---- */
+
+/* A rule of the repair that is broken, and the test that must miss it. */
+typedef struct
+{
+  ImgMutant mutant;
+  void (*test) (gconstpointer disk);
+  const char *disk;
+} Case;
+
+static const Case cases[] = {
+  { IMG_MUTANT_REPAIR_SKIP_FLUSH_STEPS, test_repair, "lazy" },
+  { IMG_MUTANT_REPAIR_SKIP_FLUSH_COPIED, test_damage, "4k" },
+  { IMG_MUTANT_REPAIR_SKIP_FLUSH_REBUILD, test_damage, "4k" },
+  { IMG_MUTANT_REPAIR_SKIP_FLUSH_TABLE, test_snapshot_table, "snapshot" },
+};
+
+/* Shared with the process that breaks the rule. */
+typedef struct
+{
+  guint n_reached;
+  char reason[200];
+} Report;
+
+static Report *report;
+
+static GLogWriterOutput
+keep_reason (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer data)
+{
+  for (gsize i = 0; i < n_fields; i++)
+    if ((level & G_LOG_LEVEL_ERROR) != 0 && g_str_equal (fields[i].key, "MESSAGE"))
+      g_strlcpy (report->reason, fields[i].value, sizeof report->reason);
+  report->n_reached = img_mutant_get_count ();
+  return G_LOG_WRITER_HANDLED;
+}
+
+/* In a process of its own, since the test ends it; for a reason that it gives, not by an accident. */
+static void
+test_mutant (gconstpointer data)
+{
+  const Case *self = data;
+  const char *name = img_mutant_get_name (self->mutant);
+  int status;
+  pid_t child;
+
+  *report = (Report) { 0 };
+  child = fork ();
+  g_assert_cmpint (child, >=, 0);
+  if (child == 0)
+    {
+      if (freopen ("/dev/null", "w", stderr) == NULL || freopen ("/dev/null", "w", stdout) == NULL)
+        _exit (2);
+      g_log_set_writer_func (keep_reason, NULL, NULL);
+      img_mutant_set (self->mutant);
+      self->test (self->disk);
+      report->n_reached = img_mutant_get_count ();
+      _exit (0);
+    }
+  g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+  g_test_message ("%s: broken %u times: %s", name, report->n_reached, report->reason);
+  g_assert_cmpuint (report->n_reached, >, 0);
+  if (WIFEXITED (status))
+    g_error ("%s was not noticed", name);
+  g_assert_nonnull (strstr (report->reason, "power cut"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -431,6 +556,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   if (argc > 1)
     states_per_disk = (guint64) atoll (argv[1]);
+  report = mmap (NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  g_assert_true (report != MAP_FAILED);
   for (guint i = 0; i < G_N_ELEMENTS (disks); i++)
     {
       g_autofree char *path = g_strdup_printf ("/crash/repair/%s", disks[i]);
@@ -448,6 +575,12 @@ main (int argc, char **argv)
       g_autofree char *path = g_strdup_printf ("/crash/repair/damage/%s", damaged[i]);
 
       g_test_add_data_func (path, damaged[i], test_damage);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autofree char *path = g_strdup_printf ("/crash/repair/mutants/%s", img_mutant_get_name (cases[i].mutant));
+
+      g_test_add_data_func (path, &cases[i], test_mutant);
     }
   return g_test_run ();
 }

@@ -32,6 +32,7 @@
 
 #include <glib/gi18n-lib.h>
 
+#include "img-mutant.h"
 #include "img-qcow2-check.h"
 #include "img-qcow2-repair-private.h"
 #include "img-qcow2-repair.h"
@@ -97,10 +98,18 @@ run_step (Repair *self, Step step, ImgError **error)
   return success;
 }
 
+/* What a step has changed is durable before the next one. */
+static gboolean
+flush_step (Repair *self, ImgError **error)
+{
+  return img_mutant_is_on (IMG_MUTANT_REPAIR_SKIP_FLUSH_STEPS) ||
+         img_storage_flush (self->storage, error);
+}
+
 static gboolean
 repair_entries (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
-  return img_qcow2_repair_entries (checker, error) && img_storage_flush (self->storage, error);
+  return img_qcow2_repair_entries (checker, error) && flush_step (self, error);
 }
 
 /* Counts all but the refcount structure, in a file that ends at *end; the new one goes behind it and behind
@@ -149,8 +158,9 @@ repair_leaks (Repair *self,
               ImgError **error)
 {
   return img_qcow2_repair_copied (checker, TRUE, error) &&
-         img_storage_flush (self->storage, error) &&
-         img_qcow2_repair_lower (checker, stuck, error) && img_storage_flush (self->storage, error);
+         (img_mutant_is_on (IMG_MUTANT_REPAIR_SKIP_FLUSH_COPIED) ||
+          img_storage_flush (self->storage, error)) &&
+         img_qcow2_repair_lower (checker, stuck, error) && flush_step (self, error);
 }
 
 static gboolean
@@ -163,9 +173,8 @@ repair_in_place (Repair *self, ImgQcow2Checker *checker, ImgError **error)
     success = repair_leaks (self, checker, &stuck, error);
   else if (success)
     success = img_qcow2_repair_raise (checker, &stuck, error) &&
-              img_storage_flush (self->storage, error) &&
-              img_qcow2_repair_lower (checker, &stuck, error) &&
-              img_storage_flush (self->storage, error);
+              flush_step (self, error) && img_qcow2_repair_lower (checker, &stuck, error) &&
+              flush_step (self, error);
   img_qcow2_stuck_flags_clear (&stuck);
   return success;
 }
@@ -183,7 +192,7 @@ repair_refcounts (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 static gboolean
 repair_copied (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
-  return img_qcow2_repair_copied (checker, FALSE, error) && img_storage_flush (self->storage, error);
+  return img_qcow2_repair_copied (checker, FALSE, error) && flush_step (self, error);
 }
 
 /* Not before the refcounts are right, nor where the header is a table, too; and not where tables pass the end of the
