@@ -18,6 +18,14 @@
 /* How many requests wait for a storage at once. */
 #define MAX_PARALLEL 32
 
+/* Small reads share their memory: at most as much as the library answers inline, since whoever
+ * keeps the bytes of one keeps it all. */
+#define SMALL_READ (16 * 1024)
+#define MAX_SHARED IMAGO_INLINE_MAX
+
+/* A batch of so many grows without being copied. */
+#define RESERVED_ITEMS 32
+
 /**
  * SECTION:imago-batch
  * @title: ImagoBatch
@@ -50,16 +58,18 @@ typedef struct
   ImgError *error;  /* owned */
   gboolean is_write;
   gboolean is_borrowed; /* the buffer is the caller's */
+  gboolean is_shared;   /* the buffer is part of the slab */
   gboolean is_done;     /* tried, with success or error */
 } Item;
 
 /* Outlives the object on workers. */
 typedef struct
 {
-  gint ref_count; /* atomic */
-  GArray *items;  /* of Item */
-  gint next;      /* atomic: the next one that a worker takes */
-  ImgImage *core; /* borrowed, while it runs */
+  gint ref_count;  /* atomic */
+  GArray *items;   /* of Item */
+  ImagoSlab *slab; /* owned; nullable: of small reads */
+  gint next;       /* atomic: the next one that a worker takes */
+  ImgImage *core;  /* borrowed, while it runs */
   ImgCancel *cancel;
   int priority;
 } Items;
@@ -98,7 +108,7 @@ item_clear (gpointer data)
 {
   Item *item = data;
 
-  if (!item->is_borrowed)
+  if (!item->is_borrowed && !item->is_shared)
     imago_buffer_free (item->buffer, item->count);
   g_clear_pointer (&item->bytes, g_bytes_unref);
   img_error_clear (&item->error);
@@ -112,6 +122,7 @@ items_unref (gpointer data)
   if (!g_atomic_int_dec_and_test (&items->ref_count))
     return;
   g_array_unref (items->items);
+  g_clear_pointer (&items->slab, imago_slab_unref);
   g_free (items);
 }
 
@@ -119,6 +130,51 @@ static Item *
 get_item (Items *items, guint index)
 {
   return &g_array_index (items->items, Item, index);
+}
+
+static gboolean
+may_share (const Item *item)
+{
+  return !item->is_write && item->buffer == NULL && item->count > 0 && item->count <= SMALL_READ;
+}
+
+static gsize
+size_of_slab (Items *items)
+{
+  gsize size = 0;
+  guint n_sharing = 0;
+
+  for (guint i = 0; i < items->items->len && size < MAX_SHARED; i++)
+    {
+      const Item *item = get_item (items, i);
+
+      if (!may_share (item) || size + imago_slab_room (item->count) > MAX_SHARED)
+        continue;
+      size += imago_slab_room (item->count);
+      n_sharing++;
+    }
+  return n_sharing > 1 ? size : 0;
+}
+
+/* Before the requests are in several hands. Without a slab each has memory of its own. */
+static void
+share_memory (Items *items)
+{
+  gsize left = size_of_slab (items);
+
+  if (left > 0)
+    items->slab = imago_slab_new (left);
+  for (guint i = 0; items->slab != NULL && left > 0 && i < items->items->len; i++)
+    {
+      Item *item = get_item (items, i);
+
+      if (!may_share (item))
+        continue;
+      item->buffer = imago_slab_carve (items->slab, item->count);
+      item->is_shared = item->buffer != NULL;
+      if (item->is_shared)
+        left -= imago_slab_room (item->count);
+    }
 }
 
 /* FALSE with the item done: there is no memory for it. */
@@ -273,7 +329,7 @@ imago_batch_init (ImagoBatch *self)
 {
   self->items = g_new0 (Items, 1);
   self->items->ref_count = 1;
-  self->items->items = g_array_new (FALSE, TRUE, sizeof (Item));
+  self->items->items = g_array_sized_new (FALSE, FALSE, sizeof (Item), RESERVED_ITEMS);
   g_array_set_clear_func (self->items->items, item_clear);
 }
 
@@ -416,9 +472,13 @@ imago_batch_get_n_requests (ImagoBatch *self)
 static gboolean
 begin_run (ImagoBatch *self, int priority, ImgError **error)
 {
-  self->items->priority = priority;
-  if (self->image != NULL && g_atomic_int_compare_and_exchange (&self->state, STATE_OPEN, STATE_RUNNING))
-    return TRUE;
+  if (self->image != NULL &&
+      g_atomic_int_compare_and_exchange (&self->state, STATE_OPEN, STATE_RUNNING))
+    {
+      self->items->priority = priority;
+      share_memory (self->items);
+      return TRUE;
+    }
   img_error_set (error, IMG_CODE_FAILED,
                  self->image == NULL ? _("The batch has no image") : _("The batch has been run before"));
   return FALSE;
@@ -651,8 +711,11 @@ imago_batch_check (ImagoBatch *self, guint index, GError **error)
  *
  * Gets what a read that has succeeded has read.
  *
- * Returns: (transfer full) (nullable): the bytes; %NULL for a write, for a read into memory of the caller, and
- *   for what imago_batch_check() calls a failure
+ * The reads of a batch that are no longer than 16 KiB may share memory, 256 KiB at most, which is
+ * freed when the last of their bytes are: to keep a small part of what was read for long, copy it.
+ *
+ * Returns: (transfer full) (nullable): the bytes; %NULL for a write, for a read into memory of the
+ * caller, and for what imago_batch_check() calls a failure
  *
  * Since: 1.0
  */
@@ -666,7 +729,9 @@ imago_batch_dup_bytes (ImagoBatch *self, guint index)
   item = find_result (self, index);
   if (item == NULL || item->is_write || item->is_borrowed || !item->is_done || item->error != NULL)
     return NULL;
-  if (item->bytes == NULL)
+  if (item->bytes == NULL && item->is_shared)
+    item->bytes = imago_slab_to_bytes (self->items->slab, item->buffer, item->count);
+  else if (item->bytes == NULL)
     item->bytes = imago_buffer_to_bytes (g_steal_pointer (&item->buffer), item->count);
   return g_bytes_ref (item->bytes);
 }

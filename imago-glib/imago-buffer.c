@@ -108,3 +108,61 @@ imago_buffer_to_bytes (guint8 *buffer, gsize count)
   *lent = (Lent) { buffer, count };
   return g_bytes_new_with_free_func (buffer, count, lent_free, lent);
 }
+
+/* ---- slabs ---- */
+
+struct _ImagoSlab
+{
+  ImgRefCount ref_count; /* one for whoever carves, one for each GBytes */
+  guint8 *buffer;
+  gsize size;
+  gsize used;
+};
+
+gsize
+imago_slab_room (gsize count)
+{
+  return (gsize) img_align_up (count, 2 * sizeof (gpointer));
+}
+
+ImagoSlab *
+imago_slab_new (gsize size)
+{
+  guint8 *buffer = imago_buffer_new (size, NULL);
+  ImagoSlab *self;
+
+  if (buffer == NULL)
+    return NULL;
+  self = g_new (ImagoSlab, 1);
+  *self = (ImagoSlab) { .buffer = buffer, .size = size };
+  img_ref_init (&self->ref_count);
+  return self;
+}
+
+void
+imago_slab_unref (ImagoSlab *self)
+{
+  if (!img_ref_dec (&self->ref_count))
+    return;
+  imago_buffer_free (self->buffer, self->size);
+  g_free (self);
+}
+
+guint8 *
+imago_slab_carve (ImagoSlab *self, gsize count)
+{
+  gsize room = imago_slab_room (count);
+  guint8 *memory = self->buffer + self->used;
+
+  if (room > self->size - self->used)
+    return NULL;
+  self->used += room;
+  return memory;
+}
+
+GBytes *
+imago_slab_to_bytes (ImagoSlab *self, const guint8 *memory, gsize count)
+{
+  img_ref_inc (&self->ref_count);
+  return g_bytes_new_with_free_func (memory, count, (GDestroyNotify) imago_slab_unref, self);
+}

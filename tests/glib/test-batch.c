@@ -177,6 +177,36 @@ test_one_fails (gconstpointer is_async)
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
 }
 
+/* Small reads share memory as far as it goes, large ones have their own; and bytes outlive the
+ * batch. */
+static void
+test_memory (gconstpointer is_async)
+{
+  static const gsize counts[] = { 1, 16 * 1024, 16 * 1024 + 1, 4096, 0, 512, 300 * 1024 };
+  g_autoptr (ImagoStorage) memory = memory_new ();
+  g_autoptr (ImagoImage) image = open_image (memory);
+  g_autoptr (GByteArray) pattern = test_pattern_new (SIZE, 9);
+  g_autoptr (GBytes) whole = g_bytes_new_static (pattern->data, SIZE);
+  ImagoBatch *batch = imago_batch_new (image);
+  GBytes *bytes[10 * G_N_ELEMENTS (counts)];
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (imago_image_write_bytes (image, 0, whole, NULL, &error));
+  for (guint i = 0; i < G_N_ELEMENTS (bytes); i++)
+    imago_batch_add_read (batch, i * 7, counts[i % G_N_ELEMENTS (counts)]);
+  g_assert_true (run (batch, is_async != NULL, &error));
+  g_assert_no_error (error);
+  for (guint i = 0; i < G_N_ELEMENTS (bytes); i++)
+    bytes[i] = imago_batch_dup_bytes (batch, i);
+  g_object_unref (batch);
+  for (guint i = 0; i < G_N_ELEMENTS (bytes); i++)
+    {
+      g_assert_cmpmem (g_bytes_get_data (bytes[i], NULL), g_bytes_get_size (bytes[i]),
+                       pattern->data + i * 7, counts[i % G_N_ELEMENTS (counts)]);
+      g_bytes_unref (bytes[i]);
+    }
+}
+
 static void
 test_nothing (gconstpointer is_async)
 {
@@ -241,6 +271,8 @@ main (int argc, char **argv)
   g_test_add_data_func ("/batch/round-trip/async", "async", test_round_trip);
   g_test_add_data_func ("/batch/one-fails/sync", NULL, test_one_fails);
   g_test_add_data_func ("/batch/one-fails/async", "async", test_one_fails);
+  g_test_add_data_func ("/batch/memory/sync", NULL, test_memory);
+  g_test_add_data_func ("/batch/memory/async", GINT_TO_POINTER (TRUE), test_memory);
   g_test_add_data_func ("/batch/nothing/sync", NULL, test_nothing);
   g_test_add_data_func ("/batch/nothing/async", "async", test_nothing);
   g_test_add_func ("/batch/together", test_together);

@@ -87,6 +87,39 @@ test_threads (void)
     g_thread_join (threads[i]);
 }
 
+/* A sanitizer sees whether the slab goes too early, or never. */
+static void
+test_slab (void)
+{
+  const gsize counts[] = { 1, 4 * KIB, 17, 16 };
+  GBytes *bytes[G_N_ELEMENTS (counts)];
+  ImagoSlab *slab;
+  gsize size = 0;
+
+  for (guint i = 0; i < G_N_ELEMENTS (counts); i++)
+    size += imago_slab_room (counts[i]);
+  slab = imago_slab_new (size);
+  g_assert_nonnull (slab);
+  for (guint i = 0; i < G_N_ELEMENTS (counts); i++)
+    {
+      guint8 *memory = imago_slab_carve (slab, counts[i]);
+
+      g_assert_cmpuint (GPOINTER_TO_SIZE (memory) % sizeof (gpointer), ==, 0);
+      memset (memory, (int) i, counts[i]);
+      bytes[i] = imago_slab_to_bytes (slab, memory, counts[i]);
+    }
+  g_assert_null (imago_slab_carve (slab, 1));
+  imago_slab_unref (slab);
+  for (guint i = 0; i < G_N_ELEMENTS (counts); i++)
+    {
+      const guint8 *data = g_bytes_get_data (bytes[i], NULL);
+
+      g_assert_cmpuint (g_bytes_get_size (bytes[i]), ==, counts[i]);
+      g_assert_true (data[0] == i && data[counts[i] - 1] == i);
+      g_bytes_unref (bytes[i]);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -94,5 +127,6 @@ main (int argc, char **argv)
   g_test_add_func ("/buffer/used-again", test_used_again);
   g_test_add_func ("/buffer/sizes", test_sizes);
   g_test_add_func ("/buffer/threads", test_threads);
+  g_test_add_func ("/buffer/slab", test_slab);
   return g_test_run ();
 }
