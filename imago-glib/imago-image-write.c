@@ -190,10 +190,14 @@ imago_image_write_bytes_async (ImagoImage *self,
   g_return_if_fail (bytes != NULL);
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = imago_image_task_new (self, imago_image_write_bytes_async, G_STRFUNC, io_priority, cancellable, callback, user_data);
+  task = g_task_new (self, cancellable, callback, user_data);
+  /* Without the macro, which copies the name of the function: that is left to the slow way below. */
+  (g_task_set_source_tag) (task, imago_image_write_bytes_async);
+  g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
   if (imago_request_is_cancelled (task) || write_inline (self, task, offset, bytes))
     return;
+  g_task_set_name (task, G_STRFUNC);
   g_bytes_ref (bytes);
   start_change (self, task, run_write_bytes, &call, bytes_unref_cb);
 }

@@ -102,6 +102,17 @@ try_storage (ImgStorage *storage, ImgIo *io, ImgError **error)
   return img_io_collect (io, 1, error) ? IMG_TRY_DONE : IMG_TRY_ERROR;
 }
 
+/* Most file systems cannot promise not to wait for a write. Then there is no need to look where it would go. */
+static gboolean
+may_try_writes (ImgImage *image)
+{
+  ImgStorage *storage = img_image_get_data_storage (image);
+
+  if (storage == NULL)
+    storage = img_image_get_storage (image);
+  return !g_atomic_int_get (&storage->cannot_try_writes);
+}
+
 ImgTryResult
 img_image_try_write (ImgImage *image,
                      guint64 offset,
@@ -116,6 +127,8 @@ img_image_try_write (ImgImage *image,
   ImgPlan plan;
   ImgWalk walk;
 
+  if (!may_try_writes (image))
+    return IMG_TRY_WOULD_BLOCK;
   img_walk_begin (&walk, image, TRUE);
   if (length > 0 && img_walk_enter (&walk))
     prepared = plan_in_place (image, offset, length, IMG_WRITE_TRY, &plan, error);

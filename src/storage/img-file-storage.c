@@ -214,6 +214,8 @@ change_nowait (FileStorage *file, ImgIo *io)
 
   if (io->op == IMG_IO_WRITE)
     error = img_file_writer_write_nowait (&file->writer, io, &n_done);
+  if (G_UNLIKELY (error == EAGAIN && g_atomic_int_get (&file->writer.nowait_mode) == IMG_NOWAIT_NEVER))
+    g_atomic_int_set (&file->parent.cannot_try_writes, TRUE);
   if (error == EAGAIN)
     img_io_complete_partly (io, n_done);
   else

@@ -109,6 +109,7 @@ struct _ImgStorage
   gboolean can_write;
   gboolean calls_out; /* the application answers its requests */
   gboolean may_hang;  /* nobody here can tell whether its requests are ever answered */
+  gint cannot_try_writes; /* atomic: a write with NOWAIT has never done anything and never will */
 };
 
 /* For implementations. */
