@@ -105,6 +105,14 @@ gpointer imago_image_call_to_read (ImagoImage *self,
                                    GDestroyNotify free_result,
                                    GCancellable *cancellable,
                                    GError **error);
+/* The same for a write or a flush. It goes on when its caller has gone, and what comes of it then is for the image what
+ * it would have been: only a failed flush poisons it. @bytes (nullable) become call->data, and are kept. */
+gpointer imago_image_call_to_write (ImagoImage *self,
+                                    ImagoRequestFunc run,
+                                    ImagoImageCall *call,
+                                    GBytes *bytes,
+                                    GCancellable *cancellable,
+                                    GError **error);
 /* Whether that is so. */
 gboolean imago_image_may_hang (ImagoImage *self);
 /* On a worker; takes @task. @free_data, if there is one, is given call->data. */

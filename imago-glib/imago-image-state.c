@@ -369,16 +369,25 @@ imago_image_may_hang (ImagoImage *self)
   return may_hang;
 }
 
-/* With a hold on the image, for as long as the work takes. */
+static void
+write_free (gpointer data)
+{
+  QueuedCall *queued = data;
+
+  img_image_end_apart (queued->call.core);
+  queued_call_free (queued);
+}
+
+/* With a hold on the image, for as long as the work takes. @bytes: nullable; of a write. */
 static gpointer
 call_apart (ImagoImage *self,
-            ImagoRequestFunc run,
+            const ImagoRequestWork *kind,
             const ImagoImageCall *call,
-            GDestroyNotify free_result,
+            GBytes *bytes,
             GCancellable *cancellable,
             GError **error)
 {
-  ImagoRequestWork work = { .run = run, .free_data = queued_call_free, .free_result = free_result };
+  ImagoRequestWork work = *kind;
   ImgError *core_error = NULL;
   ImgEpochTicket ticket;
   QueuedCall *queued;
@@ -393,6 +402,13 @@ call_apart (ImagoImage *self,
   *queued = (QueuedCall) { *call, NULL };
   queued->call.state = self->state;
   queued->call.core = self->state->core;
+  if (bytes != NULL)
+    {
+      queued->call.data = g_bytes_ref (bytes);
+      queued->free_data = (GDestroyNotify) g_bytes_unref;
+    }
+  if (work.free_data == write_free)
+    img_image_begin_apart (queued->call.core); /* before the caller can cancel */
   imago_image_state_leave (self->state, ticket);
   work.data = queued;
   return imago_request_run_apart (&work, cancellable, error);
@@ -406,9 +422,27 @@ imago_image_call_to_read (ImagoImage *self,
                           GCancellable *cancellable,
                           GError **error)
 {
+  const ImagoRequestWork work = { .run = run, .free_data = queued_call_free, .free_result = free_result };
+
   if (G_LIKELY (cancellable == NULL) || !imago_image_may_hang (self))
     return imago_image_call (self, run, call, cancellable, error);
-  return call_apart (self, run, call, free_result, cancellable, error);
+  return call_apart (self, &work, call, NULL, cancellable, error);
+}
+
+gpointer
+imago_image_call_to_write (ImagoImage *self,
+                           ImagoRequestFunc run,
+                           ImagoImageCall *call,
+                           GBytes *bytes,
+                           GCancellable *cancellable,
+                           GError **error)
+{
+  const ImagoRequestWork work = { .run = run, .free_data = bytes != NULL ? write_free : queued_call_free };
+
+  if (G_UNLIKELY (cancellable != NULL && imago_image_may_hang (self)))
+    return call_apart (self, &work, call, bytes, cancellable, error);
+  call->data = bytes;
+  return imago_image_call (self, run, call, cancellable, error);
 }
 
 void

@@ -6,6 +6,9 @@
 
 #include "config.h"
 
+#include <string.h>
+
+#include "imago-buffer-private.h"
 #include "imago-error-private.h"
 #include "imago-image-private.h"
 
@@ -79,7 +82,9 @@ run_write_bytes (gpointer data, ImgCancel *cancel, ImgError **error)
  * that was not opened for writing refuses with %IMAGO_ERROR_READ_ONLY; nothing has been written then.
  *
  * After any other failure, and when cancelled, each sector of the range holds what it held before or what
- * was to be written. Other writes to the same bytes at the same time leave one of both in each sector.
+ * was to be written. Cancelling does not wait for an #ImagoStorage of the application or a stream: what these have been
+ * asked to write they may still write later, until imago_image_close() returns; what is written to the same sectors
+ * after the cancelled call has returned comes behind it, whatever order the storage would have liked. Other writes to the same bytes at the same time leave one of both in each sector.
  *
  * What was written can be read at once, but is not durable before imago_image_flush() or
  * imago_image_close() has returned %TRUE.
@@ -95,14 +100,14 @@ imago_image_write_bytes (ImagoImage *self,
                          GCancellable *cancellable,
                          GError **error)
 {
-  ImagoImageCall call = { .offset = offset, .data = bytes };
+  ImagoImageCall call = { .offset = offset };
 
   g_return_val_if_fail (IMAGO_IS_IMAGE (self), FALSE);
   g_return_val_if_fail (bytes != NULL, FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call (self, run_write_bytes, &call, cancellable, error) != NULL;
+  return imago_image_call_to_write (self, run_write_bytes, &call, bytes, cancellable, error) != NULL;
 }
 
 static void
@@ -250,6 +255,37 @@ write_at (ImagoImage *self, guint64 offset, gconstpointer buffer, gsize count, G
   return success;
 }
 
+/* From memory of the caller's, by way of memory that nobody has to wait for. */
+static gboolean
+write_by_way (ImagoImage *self,
+              guint64 offset,
+              const struct iovec *vectors,
+              guint n_vectors,
+              GCancellable *cancellable,
+              GError **error)
+{
+  gsize length = img_iov_size (vectors, n_vectors);
+  ImgError *core_error = NULL;
+  guint8 *buffer = imago_buffer_new (length, &core_error);
+  ImgIovCursor cursor = img_iov_cursor (vectors, n_vectors);
+  g_autoptr (GBytes) bytes = NULL;
+
+  if (buffer == NULL)
+    {
+      imago_error_take (error, core_error);
+      return FALSE;
+    }
+  for (gsize n_done = 0; n_done < length;)
+    {
+      struct iovec piece = img_iov_cursor_next (&cursor, length - n_done);
+
+      memcpy (buffer + n_done, piece.iov_base, piece.iov_len);
+      n_done += piece.iov_len;
+    }
+  bytes = imago_buffer_to_bytes (buffer, length);
+  return imago_image_write_bytes (self, offset, bytes, cancellable, error);
+}
+
 /**
  * imago_image_write_at: (skip)
  * @self: an #ImagoImage
@@ -320,6 +356,8 @@ imago_image_writev_at (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
+  if (cancellable != NULL && imago_image_may_hang (self))
+    return write_by_way (self, offset, vectors, (guint) n_vectors, cancellable, error);
   return imago_image_call (self, run_writev_at, &call, cancellable, error) != NULL;
 }
 
@@ -667,9 +705,10 @@ run_flush (gpointer data, ImgCancel *cancel, ImgError **error)
  *
  * Makes everything durable that was written before this was called, in the file of the image and in its
  * external data file. If the image cannot be written this does nothing. A flush that has begun runs to its
- * end, whether cancelled or not.
+ * end, whether cancelled or not; but its caller need not wait for an #ImagoStorage of the application or a stream:
+ * %G_IO_ERROR_CANCELLED says that nothing is known to be durable. That is no failure: flush again.
  *
- * A failure is final: nobody knows what has reached the disk. From then on the image can only be read, and
+ * Any other failure is final: nobody knows what has reached the disk. From then on the image can only be read, and
  * what changes or flushes it fails with %IMAGO_ERROR_FLUSH_FAILED. Open the image anew to go on with what
  * is in the file.
  *
@@ -688,7 +727,7 @@ imago_image_flush (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call (self, run_flush, &call, cancellable, error) != NULL;
+  return imago_image_call_to_write (self, run_flush, &call, NULL, cancellable, error) != NULL;
 }
 
 /**

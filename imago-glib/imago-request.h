@@ -56,8 +56,8 @@ gboolean imago_request_is_cancelled (GTask *task);
 gpointer imago_request_run          (ImagoRequestFunc run, gpointer data,
                                      GCancellable *cancellable, GError **error);
 
-/* The same for work that changes nothing and may wait for somebody who never answers: a stream, or a hook. It is left to
- * a worker, so that the caller can go when it cancels; the memory that is written to belongs to @work, which lives until
+/* The same for work that may wait for somebody who never answers: a stream, or a hook. It is left to a worker, so that the
+ * caller can go when it cancels, and is told so; a change may still be made then. The memory that is used belongs to @work, which lives until
  * the worker is done with it. Takes @work->data; of the others free_data and free_result count. Without a @cancellable,
  * and on a worker, which must not wait for another, it runs here. */
 gpointer imago_request_run_apart    (const ImagoRequestWork *work, GCancellable *cancellable,

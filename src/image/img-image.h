@@ -109,6 +109,11 @@ gboolean         img_image_writev          (ImgImage *image, guint64 offset,
                                             ImgError **error);
 gboolean         img_image_write           (ImgImage *image, guint64 offset, gconstpointer buffer,
                                             gsize length, ImgCancel *cancel, ImgError **error);
+/* Around a write whose caller goes when it cancels, though the storage has not answered. As long as there is one, every
+ * write claims its range: one that comes after the cancelled one waits for it, and is not overwritten by it. */
+void             img_image_begin_apart     (ImgImage *image);
+void             img_image_end_apart       (ImgImage *image);
+
 /* Whole clusters (the last of the disk may be shorter) that have no content in this layer yet. */
 gboolean         img_image_write_compressed (ImgImage *image, guint64 offset, gconstpointer buffer,
                                             gsize length, ImgCancel *cancel, ImgError **error);

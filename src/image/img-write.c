@@ -61,6 +61,8 @@ plan_in_place (ImgImage *image,
 
   if (G_UNLIKELY (!img_check_change (image, offset, length, error)))
     return IMG_PREPARE_ERROR;
+  if (G_UNLIKELY (g_atomic_int_get (&image->n_apart) > 0))
+    return IMG_PREPARE_CLAIM;
   result = layout->klass->prepare_write (layout, offset, length, mode, plan, error);
   if (result == IMG_PREPARE_OK && (plan->length < length || plan->needs_commit))
     return IMG_PREPARE_CLAIM;
@@ -111,6 +113,18 @@ may_try_writes (ImgImage *image)
   if (storage == NULL)
     storage = img_image_get_storage (image);
   return !g_atomic_int_get (&storage->cannot_try_writes);
+}
+
+void
+img_image_begin_apart (ImgImage *image)
+{
+  g_atomic_int_inc (&image->n_apart);
+}
+
+void
+img_image_end_apart (ImgImage *image)
+{
+  g_atomic_int_add (&image->n_apart, -1);
 }
 
 ImgTryResult
@@ -165,7 +179,8 @@ img_image_writev (ImgImage *image,
     return result == IMG_PREPARE_OK;
   img_change_begin (&request, image, iov, n_iov);
   img_change_claim (&request, offset, length); /* it has been looked whether it could do without */
-  success = img_check_change (image, offset, length, error) &&
+  /* The caller may have gone while this waited, and written something else here since. */
+  success = !img_cancel_check (cancel, error) && img_check_change (image, offset, length, error) &&
             write_all (&request, offset, length, cancel, error);
   img_change_end (&request);
   return success;

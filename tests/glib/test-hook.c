@@ -225,7 +225,8 @@ misbehave (ImagoStorage *self, ImagoStorageRequest *request)
       imago_storage_request_return_error (request, error);
       return TRUE;
     case HOLD:
-      g_assert_null (store->held);
+      if (store->held != NULL) /* one at a time */
+        return FALSE;
       store->held = g_object_ref (request);
       return TRUE;
     case CALL_IMAGE:
@@ -796,8 +797,14 @@ typedef enum
   CALL_READ_AT,
   CALL_READV_AT,
   CALL_OPEN,
+  CALL_WRITE_BYTES,
+  CALL_WRITE_AT,
+  CALL_WRITEV_AT,
+  CALL_FLUSH,
   N_CALLS,
 } CallKind;
+
+#define WRITTEN 0x77
 
 typedef struct
 {
@@ -820,6 +827,29 @@ read_into_memory (HangingCall *call)
   return imago_image_readv_at (call->image, 512, vectors, G_N_ELEMENTS (vectors), call->cancellable, &call->error);
 }
 
+static gboolean
+is_write (CallKind kind)
+{
+  return kind >= CALL_WRITE_BYTES && kind <= CALL_WRITEV_AT;
+}
+
+/* So is the memory that is written. */
+static gboolean
+write_from_memory (HangingCall *call)
+{
+  g_autofree guint8 *memory = g_malloc (4096);
+  const struct iovec vectors[] = { { memory, 1000 }, { memory + 1000, 3096 } };
+  g_autoptr (GBytes) bytes = NULL;
+
+  memset (memory, WRITTEN, 4096);
+  bytes = g_bytes_new (memory, 4096);
+  if (call->kind == CALL_WRITE_BYTES)
+    return imago_image_write_bytes (call->image, 512, bytes, call->cancellable, &call->error);
+  if (call->kind == CALL_WRITE_AT)
+    return imago_image_write_at (call->image, 512, memory, 4096, call->cancellable, &call->error);
+  return imago_image_writev_at (call->image, 512, vectors, G_N_ELEMENTS (vectors), call->cancellable, &call->error);
+}
+
 static gpointer
 hanging_thread (gpointer data)
 {
@@ -827,7 +857,11 @@ hanging_thread (gpointer data)
   g_autoptr (GBytes) bytes = NULL;
   g_autoptr (ImagoImage) image = NULL;
 
-  if (call->kind == CALL_OPEN)
+  if (is_write (call->kind))
+    g_assert_false (write_from_memory (call));
+  else if (call->kind == CALL_FLUSH)
+    g_assert_false (imago_image_flush (call->image, call->cancellable, &call->error));
+  else if (call->kind == CALL_OPEN)
     image = imago_image_open_storage (call->storage, NULL, call->cancellable, &call->error);
   else if (call->kind == CALL_READ_BYTES)
     bytes = imago_image_read_bytes (call->image, 512, 4096, call->cancellable, &call->error);
@@ -835,6 +869,44 @@ hanging_thread (gpointer data)
     g_assert_false (read_into_memory (call));
   g_assert_true (image == NULL && bytes == NULL);
   return NULL;
+}
+
+static ImagoImage *
+open_raw (ImagoStorage *storage)
+{
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "raw", "writable", TRUE, NULL);
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image = imago_image_open_storage (storage, options, NULL, &error);
+
+  g_assert_no_error (error);
+  return image;
+}
+
+/* Returns when the caller has gone. The hook has yet to answer. */
+static void
+leave_behind (CallKind kind, ImagoStorage *storage, ImagoImage *image)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  HangingCall call = { kind, storage, image, cancellable, NULL };
+  GThread *thread;
+
+  PRIVATE (storage)->conduct = HOLD;
+  thread = g_thread_new ("hanging", hanging_thread, &call);
+  while (PRIVATE (storage)->held == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  g_cancellable_cancel (cancellable);
+  g_thread_join (thread);
+  g_assert_error (call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_clear_error (&call.error);
+  PRIVATE (storage)->conduct = BEHAVE;
+}
+
+static void
+answer_held (ImagoStorage *storage)
+{
+  answer (PRIVATE (storage), PRIVATE (storage)->held);
+  g_clear_object (&PRIVATE (storage)->held);
 }
 
 /* The caller can go; the hook may answer whenever it likes. */
@@ -846,29 +918,85 @@ test_cancelled_while_hanging (void)
   for (guint kind = 0; kind < N_CALLS; kind++)
     {
       g_autoptr (ImagoStorage) storage = storage_new (TEST_TYPE_STORAGE, ANSWER_NOW, test_pattern_new (SIZE, 4));
-      g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
-      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
-      g_autoptr (ImagoImage) image = NULL;
-      HangingCall call = { (CallKind) kind, storage, NULL, cancellable, NULL };
-      GThread *thread;
+      g_autoptr (ImagoImage) image = open_raw (storage);
+      guint8 expected[4096];
 
-      imago_open_options_set_format_name (options, "raw");
-      image = imago_image_open_storage (storage, options, cancellable, &call.error);
-      g_assert_no_error (call.error);
-      call.image = image;
-      PRIVATE (storage)->conduct = HOLD;
-      thread = g_thread_new ("hanging", hanging_thread, &call);
-      while (PRIVATE (storage)->held == NULL)
-        g_main_context_iteration (NULL, TRUE);
-      g_cancellable_cancel (cancellable);
-      g_thread_join (thread);
-      g_assert_error (call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-      g_clear_error (&call.error);
-      PRIVATE (storage)->conduct = BEHAVE;
-      answer (PRIVATE (storage), PRIVATE (storage)->held);
-      g_clear_object (&PRIVATE (storage)->held);
+      leave_behind ((CallKind) kind, storage, image);
+      memcpy (expected, PRIVATE (storage)->bytes->data + 512, sizeof expected);
+      if (is_write ((CallKind) kind))
+        memset (expected, WRITTEN, sizeof expected);
+      answer_held (storage);
+      close_image (image); /* waits for what was left behind */
+      g_assert_cmpmem (PRIVATE (storage)->bytes->data + 512, sizeof expected, expected, sizeof expected);
     }
   settle (n_before);
+}
+
+/* What is written to the same place later is not overwritten; elsewhere nobody waits. */
+static void
+test_write_behind_hanging (void)
+{
+  g_autoptr (ImagoStorage) storage = storage_new (TEST_TYPE_STORAGE, ANSWER_NOW, test_pattern_new (SIZE, 4));
+  g_autoptr (ImagoImage) image = open_raw (storage);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("later", 5);
+  g_autoptr (GAsyncResult) result = NULL;
+  g_autoptr (GAsyncResult) elsewhere = NULL;
+  g_autoptr (GError) error = NULL;
+  Caught caught = { 0 };
+  Caught caught_elsewhere = { 0 };
+
+  leave_behind (CALL_WRITE_BYTES, storage, image);
+  imago_image_write_bytes_async (image, 600, bytes, G_PRIORITY_DEFAULT, NULL, catch_cb, &caught);
+  imago_image_write_bytes_async (image, SIZE / 2, bytes, G_PRIORITY_DEFAULT, NULL, catch_cb, &caught_elsewhere);
+  elsewhere = wait_for (&caught_elsewhere);
+  g_assert_true (imago_image_write_bytes_finish (image, elsewhere, &error));
+  g_assert_no_error (error);
+  answer_held (storage);
+  result = wait_for (&caught);
+  g_assert_true (imago_image_write_bytes_finish (image, result, &error));
+  g_assert_no_error (error);
+  close_image (image);
+  g_assert_cmpmem (PRIVATE (storage)->bytes->data + 600, 5, "later", 5);
+  g_assert_cmpuint (PRIVATE (storage)->bytes->data[599], ==, WRITTEN);
+  g_assert_cmpmem (PRIVATE (storage)->bytes->data + SIZE / 2, 5, "later", 5);
+}
+
+/* That its caller has gone does not make a flush fail; but a failure is one though nobody is told. */
+static void
+test_flush_left_behind (gconstpointer fails)
+{
+  g_autoptr (ImagoStorage) storage =
+    storage_new (TEST_TYPE_STORAGE, ANSWER_NOW, test_qcow2_new (&(TestQcow2) { .size = SIZE }));
+  g_autoptr (ImagoOpenOptions) options = g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", TRUE, NULL);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("later", 5);
+  g_autoptr (GError) failure = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_NO_SPACE, "full");
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GError) error = NULL;
+
+  image = imago_image_open_storage (storage, options, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (imago_image_write_bytes (image, 0, bytes, NULL, &error));
+  leave_behind (CALL_FLUSH, storage, image);
+  if (fails != NULL)
+    {
+      imago_storage_request_return_error (PRIVATE (storage)->held, failure);
+      g_clear_object (&PRIVATE (storage)->held);
+    }
+  else
+    answer_held (storage);
+  /* The next flush comes behind the one that was left behind. */
+  g_assert_true (imago_image_flush (image, NULL, &error) == (fails == NULL));
+  if (fails != NULL)
+    g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED);
+  g_clear_error (&error);
+  g_assert_true (imago_image_write_bytes (image, 0, bytes, NULL, &error) == (fails == NULL));
+  if (fails != NULL)
+    g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED);
+  g_clear_error (&error);
+  g_assert_true (imago_image_close (image, NULL, &error) == (fails == NULL));
+  g_clear_error (&error);
+  if (fails == NULL)
+    judge (storage);
 }
 
 /* With a cancellable that nobody uses, it is answered as ever; on the hook's own thread too. */
@@ -987,6 +1115,9 @@ main (int argc, char **argv)
   g_test_add_func ("/hook/kept-alive", test_kept_alive);
   g_test_add_func ("/hook/freed-at-home", test_freed_at_home);
   g_test_add_func ("/hook/cancelled-while-hanging", test_cancelled_while_hanging);
+  g_test_add_func ("/hook/write-behind-hanging", test_write_behind_hanging);
+  g_test_add_data_func ("/hook/flush-left-behind/succeeds", NULL, test_flush_left_behind);
+  g_test_add_data_func ("/hook/flush-left-behind/fails", "fails", test_flush_left_behind);
   g_test_add_func ("/hook/cancellable-unused", test_cancellable_unused);
   g_test_add_func ("/hook/one-worker", test_one_worker);
   return g_test_run ();
