@@ -4,7 +4,10 @@
 
 #include "config.h"
 
+#include <fcntl.h>
+#include <gio/gfiledescriptorbased.h>
 #include <glib/gi18n-lib.h>
+#include <limits.h>
 
 #include "imago-error-private.h"
 #include "imago-image-private.h"
@@ -27,9 +30,11 @@ typedef struct
   guint64 left;
   gsize n_done;
   gboolean may_extend;   /* the stream is lengthened where the disk has a hole */
+  gsize max_write;       /* how much the stream is given at once without waiting */
 
   guint8 *buffer;        /* owned; PIECE bytes once there is data */
-  gsize n_data;          /* of the buffer: to be written */
+  gsize n_data;          /* of the buffer: to be written, or being written */
+  gsize n_written;       /* of n_data */
   guint64 hole;          /* to be passed over */
   guint64 n_zeroes;      /* of the hole: to be written */
 } Splice;
@@ -60,6 +65,7 @@ splice_init (Splice *splice, ImagoImage *image, GOutputStream *stream, guint64 o
     .offset = offset,
     .left = MIN (MIN (length, size - offset), G_MAXSSIZE),
     .may_extend = G_IS_SEEKABLE (stream),
+    .max_write = PIECE,
   };
 }
 
@@ -223,7 +229,13 @@ advance (Splice *splice, guint64 length)
 static gsize
 next_zeroes (const Splice *splice)
 {
-  return (gsize) MIN (splice->n_zeroes, sizeof zeroes);
+  return (gsize) MIN (splice->n_zeroes, MIN (sizeof zeroes, splice->max_write));
+}
+
+static gsize
+next_data (const Splice *splice)
+{
+  return MIN (splice->n_data - splice->n_written, splice->max_write);
 }
 
 static void
@@ -235,10 +247,12 @@ zeroes_written (Splice *splice, gsize length)
 }
 
 static void
-data_written (Splice *splice)
+data_written (Splice *splice, gsize length)
 {
-  advance (splice, splice->n_data);
-  splice->n_data = 0;
+  splice->n_written += length;
+  advance (splice, length);
+  if (splice->n_written == splice->n_data)
+    splice->n_written = splice->n_data = 0;
 }
 
 static gboolean
@@ -252,7 +266,7 @@ make_step (Splice *splice, Step step, GCancellable *cancellable, GError **error)
     case STEP_WRITE_DATA:
       if (!g_output_stream_write_all (splice->stream, splice->buffer, splice->n_data, NULL, cancellable, error))
         return FALSE;
-      data_written (splice);
+      data_written (splice, splice->n_data);
       return TRUE;
     case STEP_WRITE_ZEROES:
       if (!g_output_stream_write_all (splice->stream, zeroes, next_zeroes (splice), NULL, cancellable, error))
@@ -320,7 +334,9 @@ imago_image_splice (ImagoImage *self,
 
 /* ---- without waiting ----
  *
- * The disk is visited on a worker; the stream is written to with its own asynchronous calls. Seeking
+ * The disk is visited on a worker; the stream is written to with its own asynchronous calls. Those of GIO ask whether the
+ * descriptor of a pipe or a socket is ready, and then write all that they were given: a descriptor that blocks would let the
+ * loop wait for the reader. One that is ready has room for PIPE_BUF bytes, so it is given no more at once. Seeking
  * has none: the files of GIO do it on a worker too, as they may wait, and do not care where they are used. Streams of
  * the application are called where it lives. */
 
@@ -358,7 +374,7 @@ written_cb (GObject *object, GAsyncResult *result, gpointer data)
       return;
     }
   if (splice->n_data > 0)
-    data_written (splice);
+    data_written (splice, next_data (splice));
   else
     zeroes_written (splice, next_zeroes (splice));
   next (task);
@@ -433,6 +449,34 @@ start_extend (GTask *task)
     fail (task, error);
 }
 
+static gboolean
+blocks (int fd)
+{
+  int flags = fcntl (fd, F_GETFL);
+
+  return flags >= 0 && (flags & O_NONBLOCK) == 0;
+}
+
+static gboolean
+can_poll (GOutputStream *stream)
+{
+  return G_IS_POLLABLE_OUTPUT_STREAM (stream) &&
+         g_pollable_output_stream_can_poll (G_POLLABLE_OUTPUT_STREAM (stream));
+}
+
+/* A stream that cannot be polled is written to in a thread of GIO. */
+static gsize
+find_max_write (GOutputStream *stream)
+{
+  if (!can_poll (stream))
+    return PIECE;
+  while (G_IS_FILTER_OUTPUT_STREAM (stream))
+    stream = g_filter_output_stream_get_base_stream (G_FILTER_OUTPUT_STREAM (stream));
+  if (G_IS_FILE_DESCRIPTOR_BASED (stream) && blocks (g_file_descriptor_based_get_fd (G_FILE_DESCRIPTOR_BASED (stream))))
+    return PIPE_BUF;
+  return PIECE;
+}
+
 static void
 start_write (GTask *task, gconstpointer buffer, gsize count)
 {
@@ -451,7 +495,7 @@ next (GTask *task)
   switch (next_step (splice))
     {
     case STEP_WRITE_DATA:
-      start_write (task, splice->buffer, splice->n_data);
+      start_write (task, splice->buffer + splice->n_written, next_data (splice));
       break;
     case STEP_WRITE_ZEROES:
       start_write (task, zeroes, next_zeroes (splice));
@@ -492,6 +536,11 @@ deliver_nothing (GTask *task, gpointer data)
  * calls, and where it is to seek or be truncated in the calling thread, except for a #GFileOutputStream: that may wait,
  * so it is done on a worker thread.
  *
+ * A pipe or a socket whose descriptor blocks, such as #GUnixOutputStream has unless you change that, is written to in small
+ * pieces when it has room, so that the main loop does not wait for who reads it; one with O_NONBLOCK takes larger ones, and is
+ * faster. What a filter such as #GConverterOutputStream makes of the bytes is beyond this: give it a descriptor that does
+ * not block.
+ *
  * Since: 1.0
  */
 void
@@ -519,6 +568,7 @@ imago_image_splice_async (ImagoImage *self,
   g_task_set_check_cancellable (task, FALSE);
   splice = g_new (Splice, 1);
   splice_init (splice, self, stream, offset, length);
+  splice->max_write = find_max_write (stream);
   g_task_set_task_data (task, splice, splice_free);
   if (splice->left > 0)
     next (task);

@@ -255,6 +255,46 @@ test_pipe (Fixture *fixture, gconstpointer data)
   g_assert_cmpmem (bytes->data, bytes->len, fixture->expected, SIZE);
 }
 
+typedef struct
+{
+  int fd;
+  GByteArray *bytes;
+} Reader;
+
+static gboolean
+read_some_cb (gint fd, GIOCondition condition, gpointer data)
+{
+  Reader *reader = data;
+  guint8 part[6000];
+  gssize n = read (fd, part, sizeof part);
+
+  g_assert_cmpint (n, >=, 0);
+  g_byte_array_append (reader->bytes, part, (guint) n);
+  return n > 0;
+}
+
+/* Who reads the pipe is the loop itself: if it waited for room, nobody would ever make some. */
+static void
+test_pipe_of_loop (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GOutputStream) stream = NULL;
+  Reader reader = { .bytes = g_byte_array_new () };
+  int ends[2];
+  guint source;
+
+  g_assert_cmpint (pipe (ends), ==, 0);
+  source = g_unix_fd_add (ends[0], G_IO_IN | G_IO_HUP, read_some_cb, &reader);
+  stream = g_unix_output_stream_new (ends[1], TRUE);
+  check_copy (fixture, data, stream);
+  g_assert_true (g_output_stream_close (stream, NULL, NULL));
+  while (read_some_cb (ends[0], G_IO_IN, &reader))
+    ;
+  g_source_remove (source);
+  close (ends[0]);
+  g_assert_cmpmem (reader.bytes->data, reader.bytes->len, fixture->expected, SIZE);
+  g_byte_array_unref (reader.bytes);
+}
+
 static void
 test_fixed (Fixture *fixture, gconstpointer data)
 {
@@ -456,6 +496,9 @@ main (int argc, char **argv)
   add ("append", test_append);
   add ("parts", test_parts);
   add ("pipe", test_pipe);
+#ifndef __SANITIZE_THREAD__
+  g_test_add ("/splice/async/pipe-of-loop", Fixture, "async", set_up, test_pipe_of_loop, tear_down);
+#endif
   add ("fixed", test_fixed);
   add ("short-writes", test_short_writes);
   add ("no-truncation", test_no_truncation);
