@@ -345,6 +345,8 @@ imago_check_result_get_leaks (ImagoCheckResult *self)
  * @self: an #ImagoCheckResult
  *
  * Gets how many corruptions and check errors a repair has removed; they are not in the other counts.
+ * COPIED flags count as they are once the refcounts have been repaired, as in `qemu-img`: some are right then, others are
+ * no longer. So the number may differ from what a check finds before.
  *
  * Returns: the number
  *

@@ -51,6 +51,9 @@ typedef struct
   ImgCancel *cancel;
   gboolean has_new_snapshots; /* of the last such step */
   gboolean has_room;
+  guint64 n_wrong_flags;   /* that the checker of the last step found */
+  gboolean has_flags;
+  guint64 n_flags_to_fix;  /* those that the first repair of flags found */
 } Repair;
 
 typedef gboolean (*Step) (Repair *self, ImgQcow2Checker *checker, ImgError **error);
@@ -92,6 +95,7 @@ run_step (Repair *self, Step step, ImgError **error)
   success = init_checker (self, &checker, &past_end, header, header->file_size, &found, error) &&
             img_qcow2_checker_run (&checker, error);
   checker.result = self->result;
+  self->n_wrong_flags = found.wrong_flags;
   success = success && step (self, &checker, error);
   img_qcow2_counts_clear (&past_end);
   img_qcow2_checker_clear (&checker);
@@ -192,6 +196,9 @@ repair_refcounts (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 static gboolean
 repair_copied (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
+  if (!self->has_flags)
+    self->n_flags_to_fix = self->n_wrong_flags;
+  self->has_flags = TRUE;
   return img_qcow2_repair_copied (checker, FALSE, error) && flush_step (self, error);
 }
 
@@ -250,10 +257,13 @@ clear_marks (Repair *self, ImgError **error)
          img_storage_flush (self->storage, error);
 }
 
+/* As QEMU does it: flags are counted as they are when the refcounts have been repaired. Some are right then without
+ * being changed, others are not any more. */
 static void
-count_fixed (ImgCheckResult *result, const ImgCheckResult *before)
+count_fixed (const Repair *self, ImgCheckResult *result, const ImgCheckResult *before)
 {
-  guint64 corruptions = before->corruptions + before->check_errors;
+  guint64 n_flags = self->has_flags ? self->n_flags_to_fix : result->wrong_flags;
+  guint64 corruptions = before->corruptions + before->check_errors - before->wrong_flags + n_flags;
   guint64 left = result->corruptions + result->check_errors;
 
   result->corruptions_fixed = corruptions - MIN (corruptions, left);
@@ -354,7 +364,7 @@ img_qcow2_repair (ImgStorage *storage,
   if (!repair_everything (&self, &found, error))
     return FALSE;
   take_counts (result, &found);
-  count_fixed (result, &before);
+  count_fixed (&self, result, &before);
   if (result->corruptions + result->check_errors == 0 && !clear_marks (&self, error))
     return FALSE;
   img_qcow2_check_meter_finish (&meter);
