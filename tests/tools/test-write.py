@@ -3,6 +3,7 @@
 
 """The commands that change an image, beside qemu-io and qemu-img: texts, exit codes, and what the image holds."""
 
+import json
 import os
 import random
 import re
@@ -141,6 +142,61 @@ def test_write_errors():
     result = imago('io', '-c', 'write -b 0 512', 'a.qcow2')
     equal(result.status, 1)
     assert 'write -b is not supported' in result.out, result
+
+
+def ranges_written(name, *commands, format='qcow2'):
+    """What the command writes to a file, by its system calls, as (offset, length); and whether it succeeds."""
+    arguments = [argument for command in commands for argument in ('-c', command)]
+    result = run('strace', '-f', '-qq', '-y', '-s', '0', '-e', 'trace=write,writev,pwrite64,pwritev,pwritev2', '-o', 'trace',
+                 IMAGO, 'io', '-f', format, *arguments, name)
+    ranges = []
+    with open('trace') as file:
+        for line in file:
+            if '/%s>' % name not in line:
+                continue
+            call = re.search(r'pwrite(?:64|v|v2)\(.*, (\d+)(?:, (?:0|RWF_\w+(?:\|RWF_\w+)*))?\) += (\d+)$', line)
+            assert call, line  # at a place, in one line, and whole
+            ranges.append((int(call[1]), int(call[2])))
+    return ranges, result.status == 0
+
+
+def data_ranges(name, format):
+    return [(extent['offset'], extent['length'])
+            for extent in json.loads(good('qemu-img', 'map', '--output=json', '-f', format, name).out) if 'offset' in extent]
+
+
+def touches(one, other):
+    return one[0] < other[0] + other[1] and other[0] < one[0] + one[1]
+
+
+@test
+def test_zero_without_fallback():
+    """write -z -n writes no byte where data lies, whether it can be done or not; and can where qemu-io can"""
+    can_strace()
+    for format, options in (('raw', None), ('qcow2', 'cluster_size=64k'), ('qcow2', 'compat=0.10'),
+                            ('qcow2', 'extended_l2=on')):
+        create('fresh', '4M', format, options)
+        qemu_io('fresh', ['write -P 5 0 1M', 'write -P 6 2M 100k'], '-f', format)
+        places = data_ranges('fresh', format)
+        # That the calls are seen at all.
+        mine, theirs = copies('fresh')
+        ranges, succeeds = ranges_written(mine, 'write -P 9 4k 4k', format=format)
+        assert succeeds and any(touches(written, place) for written in ranges for place in places), ranges
+        outcomes = set()
+        for command in ('-zn 0 64k', '-znu 64k 256k', '-zn 128k 4k', '-znu 1000 3000', '-zn 100k 200k', '-znu 2M 128k',
+                        '-zn 3M 1M', '-znu 0 4M'):
+            mine, theirs = copies('fresh')
+            ranges, succeeds = ranges_written(mine, 'write ' + command, format=format)
+            assert not any(touches(written, place) for written in ranges for place in places), (command, ranges)
+            if format == 'raw':
+                equal(ranges, [], command)
+            result = run('qemu-io', '-f', format, '-c', 'write ' + command, theirs)
+            assert succeeds or result.status != 0, (format, options, command, str(result))
+            if succeeds and result.status == 0:
+                same_disk(mine, theirs, format)
+            outcomes.add(succeeds)
+        # Raw depends on the file system.
+        assert format == 'raw' or outcomes == {True, False}, (format, options, outcomes)
 
 
 @test
