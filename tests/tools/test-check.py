@@ -142,6 +142,34 @@ def test_progress():
     equal(percents('p.qcow2'), [])
 
 
+def clear_copied(name):
+    """COPIED goes from the first L1 entry and from two entries of the L2 table that it names."""
+    with open(name, 'r+b') as file:
+        def change(place):
+            file.seek(place)
+            entry = struct.unpack('>Q', file.read(8))[0] & ~(1 << 63)
+            file.seek(place)
+            file.write(struct.pack('>Q', entry))
+            return entry
+
+        file.seek(40)
+        table = change(struct.unpack('>Q', file.read(8))[0])
+        for index in (0, 2):
+            change(table + 8 * index)
+
+
+@test
+def test_repair_texts():
+    """COPIED flags that are repaired are named as by qemu-img"""
+    create('mine.qcow2', '4M')
+    qemu_io('mine.qcow2', ['write 0 256k'])
+    clear_copied('mine.qcow2')
+    shutil.copyfile('mine.qcow2', 'theirs.qcow2')
+    ours, theirs = imago('check', '-r', 'all', 'mine.qcow2'), qemu_img('check', '-r', 'all', 'theirs.qcow2')
+    equal((ours.status, ours.out, ours.err), (theirs.status, theirs.out, theirs.err))
+    equal(len(re.findall('^Repairing OFLAG_COPIED', ours.err, re.M)), 3)
+
+
 @test
 def test_references_stay_closed():
     """neither a backing file nor a data file is opened, even a missing one"""

@@ -10,12 +10,15 @@
 #include "img-qcow2-entry.h"
 #include "img-qcow2-repair-private.h"
 
-typedef struct
+typedef struct _Editor Editor;
+
+struct _Editor
 {
   ImgQcow2Checker *checker;
   gboolean only_leaked;
-  ImgError *error; /* of what an entry led to */
-} Editor;
+  ImgError *error;  /* of what an entry led to */
+  guint64 refcount; /* that the COPIED flag of the last entry was made to fit */
+};
 
 /* ---- writing ---- */
 
@@ -54,6 +57,16 @@ write_changed (const Editor *self,
 /* Returns the entry as it should be; may change *bitmap too, with extended L2. */
 typedef guint64 (*EditFunc) (Editor *self, guint64 entry, guint64 *bitmap);
 
+/* Says that @entry, which lies at @at in the file, has been edited. */
+typedef void (*SayFunc) (const Editor *self, guint64 entry, guint64 at);
+
+static void
+say_entry (const Editor *self, guint64 entry, guint64 at)
+{
+  img_check_result_say (self->checker->result, IMG_CHECK_REPAIRED, entry & IMG_QCOW2_OFFSET_MASK,
+                        _("Repairing entry 0x%" PRIx64 " at offset 0x%" PRIx64), entry, at);
+}
+
 /* @step: words of an entry. */
 static gboolean
 edit_table (Editor *self,
@@ -63,6 +76,7 @@ edit_table (Editor *self,
             gsize step,
             ImgQcow2Times times,
             EditFunc edit,
+            SayFunc say,
             ImgError **error)
 {
   gsize first = n, last = 0;
@@ -81,10 +95,7 @@ edit_table (Editor *self,
       entries[i] = GUINT64_TO_BE (edited);
       if (step == 2)
         entries[i + 1] = GUINT64_TO_BE (bitmap);
-      img_check_result_say (self->checker->result, IMG_CHECK_REPAIRED,
-                            entry & IMG_QCOW2_OFFSET_MASK,
-                            _("Repairing entry 0x%" PRIx64 " at offset 0x%" PRIx64), entry,
-                            offset + i * sizeof (guint64));
+      say (self, entry, offset + i * sizeof (guint64));
       first = MIN (first, i);
       last = i + step - 1;
     }
@@ -145,7 +156,7 @@ edit_l1_entries (gpointer data,
                  ImgQcow2Times times,
                  ImgError **error)
 {
-  return edit_table (data, offset, entries, n, 1, times, edit_l1_entry, error);
+  return edit_table (data, offset, entries, n, 1, times, edit_l1_entry, say_entry, error);
 }
 
 static gboolean
@@ -156,7 +167,7 @@ edit_l2_entries (gpointer data,
                  ImgQcow2Times times,
                  ImgError **error)
 {
-  return edit_table (data, offset, entries, n, get_step (data), times, edit_l2_entry, error);
+  return edit_table (data, offset, entries, n, get_step (data), times, edit_l2_entry, say_entry, error);
 }
 
 gboolean
@@ -169,6 +180,26 @@ img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error)
 }
 
 /* ---- COPIED ---- */
+
+static void
+say_l1_copied (const Editor *self, guint64 entry, guint64 at)
+{
+  const ImgQcow2Checker *checker = self->checker;
+
+  img_check_result_say (checker->result, IMG_CHECK_REPAIRED, entry & IMG_QCOW2_OFFSET_MASK,
+                        _("Repairing OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
+                          " refcount=%" PRIu64),
+                        (at - checker->header->l1_offset) / sizeof (guint64), entry, self->refcount);
+}
+
+static void
+say_l2_copied (const Editor *self, guint64 entry, guint64 at G_GNUC_UNUSED)
+{
+  img_check_result_say (self->checker->result, IMG_CHECK_REPAIRED, entry & IMG_QCOW2_OFFSET_MASK,
+                        _("Repairing OFLAG_COPIED data cluster: l2_entry=%" PRIx64
+                          " refcount=%" PRIu64),
+                        entry, self->refcount);
+}
 
 static guint64
 set_copied (Editor *self, guint64 entry)
@@ -190,6 +221,7 @@ set_copied (Editor *self, guint64 entry)
         return entry;
       refcount = references;
     }
+  self->refcount = refcount;
   return refcount == 1 ? entry | IMG_QCOW2_FLAG_COPIED : entry & ~IMG_QCOW2_FLAG_COPIED;
 }
 
@@ -204,6 +236,7 @@ copy_l2_entry (Editor *self, guint64 entry, guint64 *bitmap G_GNUC_UNUSED)
 {
   if ((entry & IMG_QCOW2_FLAG_COMPRESSED) != 0 || (entry & IMG_QCOW2_OFFSET_MASK) == 0)
     return entry;
+  self->refcount = 1; /* in an external data file */
   if (self->checker->has_data_file)
     return self->only_leaked ? entry : entry | IMG_QCOW2_FLAG_COPIED;
   return set_copied (self, entry);
@@ -219,7 +252,7 @@ copy_l1_entries (gpointer data,
                  ImgError **error)
 {
   return times.active == 0 ||
-         edit_table (data, offset, entries, n, 1, times, copy_l1_entry, error);
+         edit_table (data, offset, entries, n, 1, times, copy_l1_entry, say_l1_copied, error);
 }
 
 static gboolean
@@ -231,7 +264,8 @@ copy_l2_entries (gpointer data,
                  ImgError **error)
 {
   return times.active == 0 ||
-         edit_table (data, offset, entries, n, get_step (data), times, copy_l2_entry, error);
+         edit_table (data, offset, entries, n, get_step (data), times, copy_l2_entry, say_l2_copied,
+                     error);
 }
 
 gboolean
