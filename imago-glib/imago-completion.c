@@ -216,17 +216,15 @@ completion_check (GSource *source)
   return FALSE;
 }
 
-/* Moves what has come in behind what is still there from an interrupted dispatch. Returns the
- * number of all. */
-static guint
-take_incoming (ImagoCompletion *self)
+/* Moves what has come in behind what is still there from an interrupted dispatch. With the mutex. */
+static void
+move_incoming (ImagoCompletion *self)
 {
   Queue *ready = &self->ready;
   Queue *incoming = &self->incoming;
 
   if (queue_is_empty (ready))
     queue_rewind (ready);
-  img_mutex_lock (&self->mutex);
   if (queue_is_empty (ready))
     {
       Queue spare = *ready;
@@ -241,8 +239,28 @@ take_incoming (ImagoCompletion *self)
       incoming->length = 0;
     }
   __atomic_store_n (&self->n_pending, 0, __ATOMIC_RELAXED);
-  img_mutex_unlock (&self->mutex);
-  return ready->length - ready->head;
+}
+
+static guint
+count_ready (const ImagoCompletion *self)
+{
+  return self->ready.length - self->ready.head;
+}
+
+/* Returns the number of all that can be delivered. A worker that has woken the context may have the mutex still, or have
+ * lost the processor: this thread does not sleep until it goes on, but looks again in the next iteration, having let
+ * others go first. */
+static guint
+take_incoming (ImagoCompletion *self)
+{
+  if (img_mutex_trylock (&self->mutex))
+    {
+      move_incoming (self);
+      img_mutex_unlock (&self->mutex);
+    }
+  else
+    self->yield_next = TRUE;
+  return count_ready (self);
 }
 
 static gboolean
@@ -280,6 +298,8 @@ completion_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
   guint until_clock = self->step;
   gint64 now;
 
+  if (n_left == 0 && self->yield_next)
+    return G_SOURCE_CONTINUE;
   if (n_left == 0)
     return remove_if_idle (self) ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
   now = g_source_get_time (source);
@@ -288,7 +308,7 @@ completion_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
       self->busy = TRUE;
       self->busy_since = now;
     }
-  self->yield_next = now - self->busy_since >= BUDGET_USEC;
+  self->yield_next = self->yield_next || now - self->busy_since >= BUDGET_USEC;
 
   for (; n_left > 0 && !queue_is_empty (&self->ready); n_left--)
     {
@@ -316,12 +336,13 @@ completion_finalize (GSource *source)
 
   img_mutex_lock (&self->mutex);
   g_atomic_int_set (&self->removed, TRUE);
+  move_incoming (self);
   img_mutex_unlock (&self->mutex);
   img_mutex_lock (&registry_mutex);
   registered = g_ptr_array_remove_fast (registry, self);
   img_mutex_unlock (&registry_mutex);
 
-  for (guint n_left = take_incoming (self); n_left > 0; n_left--)
+  for (guint n_left = count_ready (self); n_left > 0; n_left--)
     deliver_entry (&self->ready.entries[self->ready.head++]);
   if (registered)
     completion_unref (self);
@@ -342,7 +363,7 @@ completion_new (GMainContext *context, int priority)
   self->context = context;
   self->priority = priority;
   self->step = 1;
-  img_mutex_init (&self->mutex);
+  img_mutex_init_brief (&self->mutex);
 
   ((CompletionSource *) source)->completion = completion_ref (self);
   g_source_set_static_name (source, "[imago] completions");

@@ -27,6 +27,23 @@ img_mutex_init (ImgMutex *mutex)
   pthread_mutex_init (mutex, NULL);
 }
 
+/* For one that is held for a few hundred instructions each time, and that threads want which must not sleep: where the
+ * system can, it is waited for a moment without sleeping. */
+static inline void
+img_mutex_init_brief (ImgMutex *mutex)
+{
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+  pthread_mutexattr_t attr;
+
+  pthread_mutexattr_init (&attr);
+  pthread_mutexattr_settype (&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+  pthread_mutex_init (mutex, &attr);
+  pthread_mutexattr_destroy (&attr);
+#else
+  pthread_mutex_init (mutex, NULL);
+#endif
+}
+
 static inline void
 img_mutex_clear (ImgMutex *mutex)
 {
@@ -49,6 +66,13 @@ img_mutex_lock (ImgMutex *mutex)
 }
 
 #endif
+
+/* FALSE: another thread has it. For those who must not sleep, not even for a moment. */
+static inline gboolean
+img_mutex_trylock (ImgMutex *mutex)
+{
+  return pthread_mutex_trylock (mutex) == 0;
+}
 
 static inline void
 img_mutex_unlock (ImgMutex *mutex)

@@ -70,7 +70,7 @@ img_pool_new (guint io_limit, guint cpu_limit)
 
   pool->limit[IMG_TASK_IO] = io_limit;
   pool->limit[IMG_TASK_CPU] = cpu_limit;
-  img_mutex_init (&pool->mutex);
+  img_mutex_init_brief (&pool->mutex);
   return pool;
 }
 
