@@ -80,6 +80,10 @@ def files():
         for name in ('share/man/man1/imago.1', 'share/man/man1/imago-convert.1', 'share/bash-completion/completions/imago',
                      'share/zsh/site-functions/_imago', 'share/fish/vendor_completions.d/imago.fish'):
             tap.true(name in found, f'{name} is among {sorted(found)}')
+    if (tree.BUILD / 'po').exists():
+        for language in ('de', 'zh_CN'):
+            name = f'share/locale/{language}/LC_MESSAGES/imago-glib-1.0.mo'
+            tap.true(name in found, f'{name} is among {sorted(found)}')
     for name in ('gi/overrides/Imago.py', 'gi-stubs/repository/Imago.pyi'):
         tap.true(not PYTHON or any(path.endswith(name) for path in found), f'{name} is among {sorted(found)}')
     tap.equal([name for name in found if name.endswith('.a') or '-private' in name or 'imago-core' in name], [])

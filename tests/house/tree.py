@@ -25,7 +25,8 @@ def files(*folders, suffixes=None):
                               and not (pathlib.Path(path) == ROOT and name.startswith('build')))
             for name in sorted(plain):
                 file = pathlib.Path(path) / name
-                if suffixes is None or file.suffix in suffixes:
+                # xgettext leaves its template in the source.
+                if file.suffix != '.pot' and (suffixes is None or file.suffix in suffixes):
                     yield file
 
 
