@@ -245,6 +245,75 @@ test_case (gconstpointer data)
   g_assert_cmpuint (n_failed, >, 0);
 }
 
+/* ---- devices ---- */
+
+/* As a block device: it takes a smaller size for granted and keeps its own. */
+typedef struct
+{
+  ImgStorage storage;
+  ImgStorage *base;
+} Device;
+
+static void
+device_submit (ImgStorage *storage, ImgIo *ios, guint n)
+{
+  Device *self = (Device *) storage;
+
+  for (guint i = 0; i < n; i++)
+    if (ios[i].op == IMG_IO_TRUNCATE)
+      img_io_complete (&ios[i], NULL);
+    else
+      img_storage_submit (self->base, &ios[i], 1);
+}
+
+static gboolean
+device_get_size (ImgStorage *storage, guint64 *size, ImgError **error)
+{
+  return img_storage_get_size (((Device *) storage)->base, size, error);
+}
+
+static void
+device_free (ImgStorage *storage G_GNUC_UNUSED)
+{
+}
+
+static const ImgStorageClass device_class = {
+  .type_name = "device",
+  .submit = device_submit,
+  .get_size = device_get_size,
+  .free = device_free,
+};
+
+/* The disk has the size that it had, and all its bytes. */
+static void
+test_device (void)
+{
+  ImgImageOptions options = { .driver = img_driver_find ("raw"), .layout = { .writable = TRUE } };
+  g_autoptr (ImgStorage) memory = img_memory_storage_new_writable (DISK);
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  g_autoptr (ImgImage) image = NULL;
+  g_autoptr (ImgError) error = NULL;
+  Device device = { .base = memory };
+  guint8 byte = 7;
+
+  img_storage_init (&device.storage, &device_class, NULL);
+  device.storage.can_write = TRUE;
+  image = img_image_open (&device.storage, &options, NULL, &error);
+  g_assert_nonnull (image);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  g_assert_true (img_image_write (image, DISK - 1, &byte, 1, NULL, NULL));
+  g_assert_false (img_image_resize (image, DISK / 2, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_UNSUPPORTED));
+  g_assert_cmpuint (img_image_get_size (image), ==, DISK);
+  byte = 0;
+  g_assert_true (img_image_read (image, DISK - 1, &byte, 1, NULL, NULL));
+  g_assert_cmpuint (byte, ==, 7);
+  g_assert_true (img_image_resize (image, DISK, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
+  g_assert_true (img_image_close (image, NULL));
+  g_clear_pointer (&image, img_image_unref);
+  img_storage_unref (&device.storage);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -255,5 +324,6 @@ main (int argc, char **argv)
 
       g_test_add_data_func (path, &cases[i], test_case);
     }
+  g_test_add_func ("/resize/device", test_device);
   return g_test_run ();
 }

@@ -116,6 +116,21 @@ follow_file (ImgLayout *layout)
     __atomic_store_n (&layout->size, size, __ATOMIC_RELAXED);
 }
 
+/* A device takes it well to be told of fewer bytes, and goes on having those that it has. */
+static gboolean
+check_cut_off (ImgLayout *layout, guint64 size, ImgError **error)
+{
+  guint64 actual;
+
+  if (size >= layout->size)
+    return TRUE;
+  if (!img_storage_get_size (layout->storage, &actual, error))
+    return FALSE;
+  if (actual > size)
+    img_error_set (error, IMG_CODE_UNSUPPORTED, _("A device cannot be resized"));
+  return actual <= size;
+}
+
 static gboolean
 raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
 {
@@ -124,6 +139,8 @@ raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
       follow_file (layout);
       return FALSE;
     }
+  if (!check_cut_off (layout, size, error))
+    return FALSE;
   __atomic_store_n (&layout->size, img_align_up (size, SECTOR_SIZE), __ATOMIC_RELAXED);
   return img_storage_flush (layout->storage, error);
 }
