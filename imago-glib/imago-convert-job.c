@@ -596,7 +596,9 @@ install_how (void)
    * ImagoConvertJob:zero-grain:
    *
    * So many zero bytes in a row, at a multiple of that offset, take no space in the result; 0: only
-   * what reads as zero by the block map does not.
+   * what reads as zero by the block map does not. With 0, data need not be looked at: to a new raw file
+   * it is copied by the kernel where that is possible, and file systems that can let both files share
+   * it, which takes neither time nor space.
    *
    * Since: 1.0
    */

@@ -440,7 +440,7 @@ static void
 set_up_job (const Settings *settings, ImagoConvertJob *job)
 {
   g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
-                (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
+                settings->offload ? 0u : (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
                 "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
                 settings->offset, "length", settings->length, "verify", settings->verify, "rate", settings->rate,
                 "check-space", !settings->ignore_space, NULL);
@@ -532,6 +532,7 @@ static const ToolOption options[] = {
   TOOL_SIZE (0, "length", Settings, length, N_("length"), N_("copy no more than that (default: up to the end)")),
   TOOL_CALL ('S', "sparse-size", N_("SIZE"), take_sparse_size,
              N_("so many zeroes in a row take no space (default: 4k); 0: everything is allocated")),
+  TOOL_FLAG ('C', "copy-range-offloading", Settings, offload, N_("let the kernel copy")),
   TOOL_FLAG (0, "salvage", Settings, salvage, N_("what cannot be read becomes zeroes")),
   TOOL_CALL ('t', "cache", N_("MODE"), take_cache_mode,
              N_("unsafe: do not wait until TARGET is on the disk; all other modes do")),
@@ -555,8 +556,6 @@ static const ToolOption options[] = {
   TOOL_COMMON_OPENING (Settings, open),
   TOOL_COMMON_PROGRESS (Settings, progress),
   TOOL_COMMON_QUIET (Settings, quiet),
-  { .type = TOOL_OPTION_FLAG, .group = TOOL_GROUP_ACCEPTED, .letter = 'C', .name = "copy-range-offloading",
-    .help = N_("let the kernel copy"), .offset = TOOL_FIELD (Settings, offload, gboolean) },
   TOOL_ACCEPTED ('W', "oob-writes", NULL, N_("write in any order: the result is the same")),
   TOOL_COMMON_SOURCE_CACHE ('T', "source-cache"),
   TOOL_COMMON_FORCE_SHARE (Settings, open),

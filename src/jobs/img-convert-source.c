@@ -216,6 +216,23 @@ salvage (ImgConvertSource *source,
   return TRUE;
 }
 
+/* FALSE: it is to be read, all of it. */
+static gboolean
+copy_in_place (ImgConvertSource *source, const ImgPiece *piece, ImgCancel *cancel)
+{
+  guint64 end = piece->offset + piece->length;
+  ImgBlock block;
+
+  for (guint64 at = piece->offset; at < end; at += block.length)
+    if (!img_image_map (source->image, at, end - at, IMG_BLOCK_MAP_HOST_HOLES, &block, cancel,
+                        NULL) ||
+        block.kind != IMG_BLOCK_DATA || block.reads_as_zero || !block.has_host_offset ||
+        img_storage_copy_range (block.storage, block.host_offset, source->copy_to, at,
+                                block.length) < block.length)
+      return FALSE;
+  return TRUE;
+}
+
 gboolean
 img_convert_source_fill (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 {
@@ -226,11 +243,16 @@ img_convert_source_fill (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgE
     return FALSE;
   for (guint i = 0; i < chunk->n_pieces; i++)
     {
-      const ImgPiece *piece = &chunk->pieces[i];
+      ImgPiece *piece = &chunk->pieces[i];
       gsize length = (gsize) piece->length;
 
       if (piece->kind != IMG_PIECE_COPY)
         continue;
+      if (source->copy_to != NULL && copy_in_place (source, piece, cancel))
+        {
+          piece->kind = IMG_PIECE_COPIED;
+          continue;
+        }
       if (source->salvage
             ? !salvage (source, piece->offset, to, length, cancel, error)
             : !img_image_read (source->image, piece->offset, to, length, cancel, error))

@@ -25,6 +25,9 @@ typedef struct
   gboolean top_only;   /* what the top layer does not own is a HOLE */
   gboolean tell_zero;  /* ZERO and HOLE differ for the target */
 
+  /* Data that lies plainly in a file goes there, at the offset of the disk, without being read. NULL: nothing does. */
+  ImgStorage *copy_to;
+
   ImgRate rate;        /* of what is read */
   gboolean salvage;    /* what cannot be read becomes zero */
   ImgMutex mutex;      /* around the calls of salvaged () */

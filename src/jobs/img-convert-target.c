@@ -217,9 +217,11 @@ img_convert_target_write (gpointer data, ImgChunk *chunk, ImgCancel *cancel, Img
   for (guint i = 0; i < chunk->n_pieces; i++)
     {
       const ImgPiece *piece = &chunk->pieces[i];
-      gboolean success;
+      gboolean success = TRUE;
 
-      if (piece->kind != IMG_PIECE_COPY)
+      if (piece->kind == IMG_PIECE_COPIED)
+        count_written (target, (gsize) piece->length);
+      else if (piece->kind != IMG_PIECE_COPY)
         success = write_gap (target, piece->kind, piece->offset, piece->length, cancel, error);
       else if (target->encode_unit > 0)
         success = write_compressed (target, chunk, from, (gsize) piece->length, piece->offset,

@@ -237,6 +237,20 @@ find_alignment (Conversion *conversion)
   return MAX (alignment, IMG_CONVERT_ZERO_GRAIN);
 }
 
+/* Where data may go without a look at it: a new raw file that needs no space of its own. */
+static ImgStorage *
+find_copy_target (Conversion *conversion)
+{
+  const ImgConvertOptions *options = conversion->options;
+
+  if (conversion->staged == NULL || !img_staged_image_is_new_file (conversion->staged) ||
+      !img_image_get_layout (conversion->image)->is_identity || options->zero_grain > 0 ||
+      options->allocate_all || options->salvage ||
+      options->creation->options.preallocate != IMG_PREALLOCATE_OFF)
+    return NULL;
+  return img_image_get_storage (conversion->image);
+}
+
 static void
 set_up_source (Conversion *conversion)
 {
@@ -247,6 +261,7 @@ set_up_source (Conversion *conversion)
   img_convert_source_init (source, conversion->disk, MAX (CHUNK_SIZE, alignment), alignment,
                            options->bytes_per_second);
   source->top_only = source->tell_zero = conversion->target.keeps_holes;
+  source->copy_to = find_copy_target (conversion);
   source->salvage = options->salvage;
   source->salvaged = options->salvaged;
   source->salvaged_data = options->salvaged_data;

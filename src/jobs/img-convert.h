@@ -29,7 +29,8 @@ typedef struct
   ImgImage *target;
   gboolean target_is_zero; /* it reads as zero everywhere */
 
-  gsize zero_grain;        /* bytes: as many zeroes are not stored; 0: all that is not a hole is stored */
+  gsize zero_grain;        /* bytes: as many zeroes are not stored; 0: all that is not a hole is stored, in
+                            * a raw file also by sharing its blocks with the source */
   gboolean allocate_all;   /* holes and zeroes are stored as well */
   gboolean compress;
   int level;               /* 0: the usual one */

@@ -26,6 +26,7 @@ G_BEGIN_DECLS
 typedef enum
 {
   IMG_PIECE_COPY,
+  IMG_PIECE_COPIED, /* was to be copied, and is in the target already; not in the data */
   IMG_PIECE_ZERO, /* reads as zero by the map */
   IMG_PIECE_HOLE, /* the source has nothing to say about it */
 } ImgPieceKind;

@@ -365,6 +365,21 @@ file_get_range (ImgStorage *storage,
   return TRUE;
 }
 
+static guint64
+file_copy_range (ImgStorage *from,
+                 guint64 from_offset,
+                 ImgStorage *to,
+                 guint64 to_offset,
+                 guint64 length)
+{
+  FileStorage *source = (FileStorage *) from;
+
+  if (source->is_device)
+    return 0;
+  return img_file_writer_copy (&((FileStorage *) to)->writer, source->fd, from_offset, to_offset,
+                               length);
+}
+
 static void
 file_free (ImgStorage *storage)
 {
@@ -385,6 +400,7 @@ static const ImgStorageClass file_class = {
   .get_usage = file_get_usage,
   .get_identity = file_get_identity,
   .lock = file_lock,
+  .copy_range = file_copy_range,
 };
 
 int

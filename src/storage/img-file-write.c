@@ -252,6 +252,45 @@ punch (ImgFileWriter *writer, guint64 offset, guint64 length)
 #endif
 }
 
+/* What the kernel answers each time it is asked to copy between these files. */
+static gboolean
+is_no_copy (int error)
+{
+  return error == EXDEV || error == EINVAL || error == ETXTBSY || is_unsupported (error);
+}
+
+guint64
+img_file_writer_copy (ImgFileWriter *writer,
+                      int fd,
+                      guint64 fd_offset,
+                      guint64 offset,
+                      guint64 length)
+{
+  guint64 n_done = 0;
+#ifdef __linux__
+  off_t from = (off_t) fd_offset, to = (off_t) offset;
+  ssize_t result = 1;
+
+  if (writer->is_device || g_atomic_int_get (&writer->cannot_copy) ||
+      !img_range_fits (offset, length, __atomic_load_n (&writer->size, __ATOMIC_RELAXED)))
+    return 0;
+  while (n_done < length && result != 0)
+    {
+      result = copy_file_range (fd, &from, writer->fd, &to, (gsize) (length - n_done), 0);
+      if (result < 0 && errno == EINTR)
+        continue;
+      if (result < 0)
+        {
+          if (is_no_copy (errno))
+            g_atomic_int_set (&writer->cannot_copy, TRUE);
+          break;
+        }
+      n_done += (guint64) result;
+    }
+#endif
+  return n_done;
+}
+
 static int
 zero_in_place (ImgFileWriter *writer, guint64 offset, guint64 length)
 {

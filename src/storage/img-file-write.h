@@ -53,6 +53,7 @@ typedef struct
   gint cannot_punch;  /* atomic, as the next ones */
   gint cannot_zero;
   gint cannot_allocate;
+  gint cannot_copy;   /* from where it was tried: the files of one copy lie on two file systems at most */
   gint nowait_mode;   /* ImgNowaitMode, of writes */
   gint flush_error;   /* errno of the first flush that failed: no later one succeeds */
 } ImgFileWriter;
@@ -88,6 +89,10 @@ img_file_writer_try_write (const ImgFileWriter *writer, const ImgIo *io)
 
 /* As much of a write as the kernel takes without waiting, *@n_done bytes; EAGAIN if that is not all. */
 int       img_file_writer_write_nowait (ImgFileWriter *writer, const ImgIo *io, gsize *n_done);
+
+/* Copies from @fd without the bytes leaving the kernel; never past the end of either file. Returns how many bytes. */
+guint64   img_file_writer_copy  (ImgFileWriter *writer, int fd, guint64 fd_offset, guint64 offset,
+                                 guint64 length);
 
 /* Any request but a read, to its end; an errno, 0 for success. */
 int       img_file_writer_run   (ImgFileWriter *writer, const ImgIo *io);

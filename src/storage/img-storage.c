@@ -282,6 +282,18 @@ img_storage_get_usage (ImgStorage *storage, guint64 *usage, ImgError **error)
   return storage->klass->get_usage != NULL && storage->klass->get_usage (storage, usage, error);
 }
 
+guint64
+img_storage_copy_range (ImgStorage *from,
+                        guint64 from_offset,
+                        ImgStorage *to,
+                        guint64 to_offset,
+                        guint64 length)
+{
+  if (from->klass != to->klass || from->klass->copy_range == NULL || !to->can_write)
+    return 0;
+  return from->klass->copy_range (from, from_offset, to, to_offset, length);
+}
+
 gboolean
 img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity)
 {

@@ -97,6 +97,9 @@ struct _ImgStorageClass
   /* Optional: missing where there is nothing that others could use; as img_storage_lock (). */
   gboolean (*lock)         (ImgStorage *storage, ImgLockRole role, ImgLocking locking,
                             ImgFileLock **lock, ImgError **error);
+  /* Optional, as img_storage_copy_range (); both storages are of this class. */
+  guint64  (*copy_range)   (ImgStorage *from, guint64 from_offset, ImgStorage *to,
+                            guint64 to_offset, guint64 length);
   /* Optional: FALSE when a request that the calling thread waited for would never be complete. */
   gboolean (*may_wait)     (ImgStorage *storage, ImgError **error);
 };
@@ -148,6 +151,11 @@ gboolean    img_storage_flush        (ImgStorage *storage, ImgError **error);
 gboolean    img_storage_get_size     (ImgStorage *storage, guint64 *size, ImgError **error);
 gboolean    img_storage_get_range    (ImgStorage *storage, guint64 offset, guint64 length,
                                       ImgRange *range, ImgError **error);
+/* Copies bytes where they are, without reading them: file systems that can let both files share their blocks. Neither
+ * grows, and they are not the same file. Returns how many bytes were copied, from the start; what is left, which may
+ * be all of it and for whatever reason, is to be read and written, and that tells of an error if it is one. */
+guint64     img_storage_copy_range   (ImgStorage *from, guint64 from_offset, ImgStorage *to,
+                                      guint64 to_offset, guint64 length);
 /* FALSE without an error when the storage cannot tell. */
 gboolean    img_storage_get_usage    (ImgStorage *storage, guint64 *usage, ImgError **error);
 gboolean    img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity);

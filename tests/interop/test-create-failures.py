@@ -129,6 +129,38 @@ def test_kill_conversion():
     assert killed >= 4
 
 
+def trace_copies(path, source_format, inject=()):
+    """Converts with -C, one thread; returns how often the kernel was asked to copy."""
+    log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
+    good('strace', '-f', '-o', log, '-e', 'trace=copy_file_range', *inject, IMAGO, 'convert', '-C', '-m', '1', '-f',
+         source_format, '-O', 'raw', path, 'image')
+    with open(log) as file:
+        count = sum('copy_file_range(' in line for line in file)
+    os.unlink(log)
+    good('qemu-img', 'compare', '-f', source_format, '-F', 'raw', path, 'image')
+    os.unlink('image')
+    return count
+
+
+@test
+def test_kernel_copies():
+    """-C: whatever the kernel says to copying, the result is the same; what it never does is not asked for again"""
+    can_strace()
+    raw, qcow2 = make_source(4), 'source.qcow2'
+    good('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2)
+    for path, source_format in (raw, 'raw'), (qcow2, 'qcow2'):
+        assert trace_copies(path, source_format) >= 4
+        for error in 'EXDEV', 'EINVAL', 'EOPNOTSUPP', 'ENOSYS', 'ETXTBSY':
+            equal(trace_copies(path, source_format, ['-e', 'inject=copy_file_range:error=%s' % error]), 1, error)
+        for error in 'EIO', 'ENOSPC':
+            assert trace_copies(path, source_format, ['-e', 'inject=copy_file_range:error=%s' % error]) >= 4, error
+            trace_copies(path, source_format, ['-e', 'inject=copy_file_range:error=%s:when=2' % error])
+        # The end of a file that is not there, and a signal.
+        trace_copies(path, source_format, ['-e', 'inject=copy_file_range:retval=0:when=2'])
+        trace_copies(path, source_format, ['-e', 'inject=copy_file_range:error=EINTR:when=1'])
+    os.unlink(raw)
+
+
 @test
 def test_verify():
     """--verify finds a write that did nothing; without it nobody notices"""

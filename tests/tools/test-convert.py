@@ -50,7 +50,7 @@ def test_equal():
     """the result is what qemu-img writes"""
     make_image()
     for options in [(), ('-f', 'qcow2'), ('-O', 'raw'), ('-pq',), ('-qO', 'raw'), ('-Oraw', '-W', '-m', '3'), ('-U',),
-                    ('-t', 'none', '-T', 'none'), ('-t', 'unsafe'), ('-t', 'directsync'), ('-S', '64k'), ('-C',),
+                    ('-t', 'none', '-T', 'none'), ('-t', 'unsafe'), ('-t', 'directsync'), ('-S', '64k'),
                     ('-o', 'preallocation=off'), ('--target-format=raw',)]:
         result = good(IMAGO, 'convert', *options, 'a.qcow2', 'mine')
         equal((result.out, result.err), ('', ''))
@@ -59,6 +59,18 @@ def test_equal():
         assert os.stat('mine').st_blocks <= os.stat('theirs').st_blocks, 'holes were filled'
         os.unlink('mine')
     equal(sorted(os.listdir()), ['a.qcow2', 'theirs'])
+
+
+@test
+def test_kernel_copies():
+    """-C: the kernel copies data, holes stay holes"""
+    make_image()
+    good('qemu-img', 'convert', '-O', 'raw', 'a.qcow2', 'a.raw')
+    for source in 'a.qcow2', 'a.raw':
+        good(IMAGO, 'convert', '-C', source, 'mine')
+        good('qemu-img', 'convert', '-C', '-O', 'raw', source, 'theirs')
+        same_content('mine', 'theirs')
+        assert os.stat('mine').st_blocks <= os.stat('theirs').st_blocks, 'holes were filled'
 
 
 @test

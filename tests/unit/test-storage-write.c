@@ -831,6 +831,44 @@ test_null (void)
   assert_size (storage, 1000);
 }
 
+/* ---- copying between storages ---- */
+
+static void
+test_copy_range (Fixture *fixture, gconstpointer is_memory)
+{
+  g_autofree char *path = g_build_filename (fixture->folder, "other", NULL);
+  ImgStorage *other, *read_only;
+  guint64 n_copied;
+
+  g_assert_true (g_file_set_contents (path, "", 0, NULL));
+  other = img_file_storage_open (path, IMG_FILE_WRITABLE, NULL);
+  read_only = img_file_storage_open (path, IMG_FILE_NONE, NULL);
+  write_pattern (fixture->storage, 0, 300 * KIB);
+  g_assert_true (img_storage_truncate (other, MIB, NULL));
+
+  n_copied = img_storage_copy_range (fixture->storage, 4 * KIB, other, 4 * KIB, 100 * KIB);
+  g_assert_cmpuint (n_copied, ==, GPOINTER_TO_INT (is_memory) ? 0 : 100 * KIB);
+  if (n_copied > 0)
+    {
+      assert_pattern (other, 4 * KIB, 100 * KIB);
+      assert_zero (other, 104 * KIB, 100 * KIB);
+      /* There is no more to copy than there is. */
+      g_assert_cmpuint (img_storage_copy_range (fixture->storage, 290 * KIB + 7, other,
+                                                290 * KIB + 7, 20 * KIB),
+                        ==, 10 * KIB - 7);
+      assert_pattern (other, 290 * KIB + 7, 10 * KIB - 7);
+      assert_zero (other, 300 * KIB, 100 * KIB);
+    }
+  g_assert_cmpuint (img_storage_copy_range (fixture->storage, 0, other, MIB - 1, 2), ==, 0);
+  g_assert_cmpuint (img_storage_copy_range (fixture->storage, 0, other, G_MAXUINT64, 2), ==, 0);
+  g_assert_cmpuint (img_storage_copy_range (fixture->storage, 0, read_only, 0, 2), ==, 0);
+  assert_size (other, MIB);
+  assert_zero (other, MIB - 1, 1);
+  img_storage_unref (read_only);
+  img_storage_unref (other);
+  g_unlink (path);
+}
+
 #define ADD(name, is_memory, func)                                                                 \
   g_test_add ("/storage-write/" name, Fixture, GINT_TO_POINTER (is_memory), set_up, func, tear_down)
 #define ADD_BOTH(name, func)                                                                       \
@@ -848,6 +886,7 @@ main (int argc, char **argv)
   ADD ("file/zero-usage", FALSE, test_zero_usage);
   ADD_BOTH ("truncate", test_truncate);
   ADD_BOTH ("too-far", test_too_far);
+  ADD_BOTH ("copy-range", test_copy_range);
   ADD_BOTH ("threads", test_threads);
   ADD_BOTH ("nowait", test_nowait);
   ADD ("file/read-only", FALSE, test_read_only);
