@@ -7,6 +7,8 @@
 
 #include "config.h"
 
+#include <glib/gi18n-lib.h>
+
 #include "imago-convert-job-private.h"
 #include "imago-convert-plan-private.h"
 #include "imago-error-private.h"
@@ -19,6 +21,11 @@ run_plan (gpointer data, ImgCancel *cancel, ImgError **error)
   ImagoConversion *conversion = data;
   ImgConvertPlan plan;
 
+  if (conversion->options.n_sources == 0)
+    {
+      img_error_set (error, IMG_CODE_UNSUPPORTED, _("What a stream needs is not known before it has been read"));
+      return NULL;
+    }
   if (!img_convert_plan (&conversion->options, &plan, cancel, error))
     return NULL;
   return imago_convert_plan_new (&plan);

@@ -6,7 +6,9 @@
 
 #include <glib/gi18n-lib.h>
 
+#include "imago-byte-stream-private.h"
 #include "imago-convert-job-private.h"
+#include "imago-enum-types.h"
 #include "imago-file-storage-private.h"
 #include "imago-image-private.h"
 #include "imago-job-private.h"
@@ -49,6 +51,9 @@ struct _ImagoConvertJob
   ImagoJob parent_instance;
 
   GPtrArray *sources; /* of ImagoImage */
+  GInputStream *source_stream;
+  ImagoStreamWrapping wrapping;
+  char *sha256;
   ImagoImage *target;
   GFile *destination;
   char *format_name;
@@ -67,6 +72,8 @@ struct _ImagoConvertJob
   guint64 offset;
   guint64 length;
   guint threads;
+
+  ImgStreamSource stream; /* what of it is read while the job runs is atomic */
 
   /* Of the last run; written by workers, one at a time. */
   GMutex mutex;
@@ -94,6 +101,10 @@ enum
 {
   PROP_0,
   PROP_SOURCE,
+  PROP_SOURCE_STREAM,
+  PROP_STREAM_LENGTH,
+  PROP_WRAPPING,
+  PROP_SHA256,
   PROP_DESTINATION,
   PROP_TARGET,
   PROP_FORMAT_NAME,
@@ -186,9 +197,9 @@ fill_options (ImagoConversion *conversion, ImagoConvertJob *job)
 static gboolean
 prepare_conversion (ImagoConversion *conversion, ImagoConvertJob *job, ImgError **error)
 {
-  if (job->sources->len == 0 || (job->destination == NULL) == (job->target == NULL))
+  if ((job->sources->len == 0) == (job->source_stream == NULL) || (job->destination == NULL) == (job->target == NULL))
     {
-      img_error_set (error, IMG_CODE_FAILED, _("The job has no source, or not just one target"));
+      img_error_set (error, IMG_CODE_FAILED, _("The job has no source, or not just one kind of source and one target"));
       return FALSE;
     }
   if ((job->target == NULL && !prepare_creation (conversion, job, error)) || !hold_images (conversion, job, error))
@@ -232,6 +243,31 @@ imago_convert_job_prepare (ImagoJob *job, ImgError **error)
   self->salvaged_bytes = 0;
   self->conversion = imago_conversion_new (self, error);
   return self->conversion != NULL;
+}
+
+/* The stream is no image: whatever is asked for must be something that a stream can do. */
+static gboolean
+run_stream (ImagoConvertJob *self, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  ImagoByteStream stream;
+  gboolean success;
+
+  imago_byte_stream_init (&stream, self->source_stream, cancel);
+  self->stream.stream = stream.core;
+  self->stream.wrapping = (ImgWrapping) self->wrapping;
+  self->stream.sha256 = self->sha256;
+  success = img_convert_stream (&self->conversion->options, &self->stream, progress, cancel, error);
+  imago_byte_stream_clear (&stream);
+  return success;
+}
+
+static gboolean
+check_image_only (ImagoConvertJob *self, ImgError **error)
+{
+  if (self->wrapping == IMAGO_STREAM_WRAPPING_NONE && self->sha256 == NULL)
+    return TRUE;
+  img_error_set (error, IMG_CODE_INVALID_OPTION, _("Only a stream can be unwrapped or have its digest checked"));
+  return FALSE;
 }
 
 static void
@@ -285,7 +321,9 @@ imago_convert_job_run_core (ImagoJob *job,
   options->salvaged = salvaged_cb;
   options->salvaged_data = self;
   options->priority = imago_job_get_priority (job);
-  return img_convert (options, progress, cancel, error);
+  if (self->source_stream != NULL)
+    return run_stream (self, progress, cancel, error);
+  return check_image_only (self, error) && img_convert (options, progress, cancel, error);
 }
 
 /* ---- the object ---- */
@@ -296,6 +334,7 @@ imago_convert_job_dispose (GObject *object)
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (object);
 
   g_ptr_array_set_size (self->sources, 0);
+  g_clear_object (&self->source_stream);
   g_clear_object (&self->target);
   g_clear_object (&self->destination);
   g_clear_object (&self->create_options);
@@ -311,6 +350,7 @@ imago_convert_job_finalize (GObject *object)
   g_array_unref (self->salvaged);
   g_mutex_clear (&self->mutex);
   g_free (self->format_name);
+  g_free (self->sha256);
   G_OBJECT_CLASS (imago_convert_job_parent_class)->finalize (object);
 }
 
@@ -323,6 +363,18 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
     {
     case PROP_SOURCE:
       g_value_set_object (value, self->sources->len > 0 ? g_ptr_array_index (self->sources, 0) : NULL);
+      break;
+    case PROP_SOURCE_STREAM:
+      g_value_set_object (value, self->source_stream);
+      break;
+    case PROP_STREAM_LENGTH:
+      g_value_set_uint64 (value, __atomic_load_n (&self->stream.n_bytes, __ATOMIC_RELAXED));
+      break;
+    case PROP_WRAPPING:
+      g_value_set_enum (value, self->wrapping);
+      break;
+    case PROP_SHA256:
+      g_value_set_string (value, self->sha256);
       break;
     case PROP_DESTINATION:
       g_value_set_object (value, self->destination);
@@ -399,6 +451,16 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
     case PROP_SOURCE:
       if (g_value_get_object (value) != NULL)
         g_ptr_array_add (self->sources, g_value_dup_object (value));
+      break;
+    case PROP_SOURCE_STREAM:
+      self->source_stream = g_value_dup_object (value);
+      break;
+    case PROP_WRAPPING:
+      self->wrapping = g_value_get_enum (value);
+      break;
+    case PROP_SHA256:
+      g_free (self->sha256);
+      self->sha256 = g_value_dup_string (value);
       break;
     case PROP_TARGET:
       self->target = g_value_dup_object (value);
@@ -512,6 +574,65 @@ install_what (void)
   properties[PROP_SALVAGED_BYTES] =
     g_param_spec_uint64 ("salvaged-bytes", "Salvaged bytes", "How many bytes could not be read", 0,
                          G_MAXUINT64, 0, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+}
+
+static void
+install_stream (void)
+{
+  const GParamFlags once = G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
+  const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * ImagoConvertJob:source-stream:
+   *
+   * What to copy instead of a #ImagoConvertJob:source: the bytes of a raw disk, as they come out of a pipe or a socket. It need
+   * not be seekable, is read once up to its end and is not closed. It is read on any thread of the library, one at a time.
+   *
+   * The disk is as long as what arrives, with the last 512 bytes filled up with zeroes. With a
+   * #ImagoConvertJob:length it is an error (%IMAGO_ERROR_CORRUPT or %IMAGO_ERROR_OUT_OF_RANGE) if fewer or more bytes arrive; without one
+   * a producer that was killed cannot be told from one that was done, unless #ImagoConvertJob:sha256 or the wrapping does.
+   * A stream without a byte is an error in any case.
+   *
+   * A stream goes to a #ImagoConvertJob:destination only; what it cannot do, as #ImagoConvertJob:offset, #ImagoConvertJob:salvage,
+   * #ImagoConvertJob:verify and a backing file, is %IMAGO_ERROR_INVALID_OPTION when the job is run. There is no plan for it.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SOURCE_STREAM] = g_param_spec_object (
+    "source-stream", "Source stream", "The bytes of the disk to copy", G_TYPE_INPUT_STREAM, once);
+  /**
+   * ImagoConvertJob:stream-length:
+   *
+   * How many bytes of the disk have come out of #ImagoConvertJob:source-stream, unwrapped. May be read at any time.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_STREAM_LENGTH] =
+    g_param_spec_uint64 ("stream-length", "Stream length", "How many bytes of the disk arrived", 0,
+                         G_MAXUINT64, 0, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+  /**
+   * ImagoConvertJob:wrapping:
+   *
+   * What the bytes of #ImagoConvertJob:source-stream are wrapped in. They are decoded as they arrive, members that follow each
+   * other as one disk. What is damaged or ends too early is %IMAGO_ERROR_CORRUPT; what takes more than 128 MiB of memory to decode
+   * is %IMAGO_ERROR_LIMIT_EXCEEDED. Unless it is %IMAGO_STREAM_WRAPPING_NONE a disk that looks like a qcow2 image is
+   * %IMAGO_ERROR_UNSUPPORTED: such an image cannot be read from a stream.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_WRAPPING] =
+    g_param_spec_enum ("wrapping", "Wrapping", "What the stream is wrapped in", IMAGO_TYPE_STREAM_WRAPPING,
+                       IMAGO_STREAM_WRAPPING_NONE, plain);
+  /**
+   * ImagoConvertJob:sha256:
+   *
+   * The SHA-256 digest, in 64 hexadecimal digits, that the bytes of #ImagoConvertJob:source-stream must have as they arrive, before
+   * they are unwrapped. If they have another one the job fails with %IMAGO_ERROR_CORRUPT and publishes nothing.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SHA256] = g_param_spec_string (
+    "sha256", "SHA-256", "The digest that the stream must have", NULL, plain);
 }
 
 static void
@@ -659,6 +780,7 @@ install_properties (GObjectClass *object_class)
   const GParamFlags free = G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS;
 
   install_what ();
+  install_stream ();
   install_where ();
   install_how ();
   install_care ();

@@ -16,7 +16,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_CONVERT_JOB (imago_convert_job_get_type ())
 
-/* Properties: source, offset, length, salvage, salvaged-bytes, verify, check-space, rate, destination, target, target-is-zero, format-name,
+/* Properties: source, source-stream, stream-length, wrapping, sha256, offset, length, salvage, salvaged-bytes, verify, check-space, rate, destination, target, target-is-zero, format-name,
  * create-options, compress, compression-level, zero-grain, allocate-all, overwrite, durable, threads. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO, CONVERT_JOB, ImagoJob)
 

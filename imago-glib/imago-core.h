@@ -24,5 +24,6 @@
 #include "jobs/img-compare.h"
 #include "jobs/img-convert.h"
 #include "jobs/img-convert-plan.h"
+#include "jobs/img-convert-stream.h"
 #include "jobs/img-measure.h"
 #include "jobs/img-rebase.h"

@@ -373,6 +373,28 @@ typedef enum
 } ImagoConvertRoom;
 
 /**
+ * ImagoStreamWrapping:
+ * @IMAGO_STREAM_WRAPPING_NONE: the bytes are the disk, whatever they look like
+ * @IMAGO_STREAM_WRAPPING_AUTO: the first bytes tell; what is none of the others is the disk itself
+ * @IMAGO_STREAM_WRAPPING_GZIP: gzip
+ * @IMAGO_STREAM_WRAPPING_XZ: xz
+ * @IMAGO_STREAM_WRAPPING_ZSTD: zstd
+ *
+ * What the bytes of a disk are wrapped in. %IMAGO_STREAM_WRAPPING_AUTO believes the stream: whoever wrote to the disk can have
+ * it taken for wrapped.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_STREAM_WRAPPING_NONE,
+  IMAGO_STREAM_WRAPPING_AUTO,
+  IMAGO_STREAM_WRAPPING_GZIP,
+  IMAGO_STREAM_WRAPPING_XZ,
+  IMAGO_STREAM_WRAPPING_ZSTD,
+} ImagoStreamWrapping;
+
+/**
  * ImagoCompareFailure:
  * @IMAGO_COMPARE_FAILURE_NONE: nothing of what follows
  * @IMAGO_COMPARE_FAILURE_MAP: a map could not be read

@@ -12,14 +12,17 @@
 #include "tool-options.h"
 #include "tool-size.h"
 
+#include <gio/gunixinputstream.h>
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_COROUTINES 16
 #define MAX_LEVEL 22
+#define SECTOR_SIZE 512
 #define MAX_SPARSE_SIZE (16 * 1024 * 1024)
 
 typedef struct
@@ -49,6 +52,9 @@ typedef struct
   guint threads;
   guint64 offset;
   guint64 length;
+  gboolean unwrap_given;
+  ImagoStreamWrapping wrapping;
+  const char *sha256;
   char **sources;
   int n_sources;
   const char *target;
@@ -137,10 +143,59 @@ take_rate (const char *value, gpointer user_data)
 }
 
 static gboolean
+take_wrapping (const char *value, gpointer user_data)
+{
+  Settings *settings = user_data;
+  g_autoptr (GEnumClass) klass = g_type_class_ref (IMAGO_TYPE_STREAM_WRAPPING);
+  const GEnumValue *found = g_enum_get_value_by_nick (klass, value);
+
+  if (found != NULL)
+    {
+      settings->unwrap_given = TRUE;
+      settings->wrapping = found->value;
+      return TRUE;
+    }
+  tool_error (_("Invalid wrapping '%s': it is auto, none, gzip, xz or zstd"), value);
+  return FALSE;
+}
+
+static gboolean
 refuse (const char *message)
 {
   tool_error ("%s", message);
   return FALSE;
+}
+
+static gboolean
+is_standard_input (const char *name)
+{
+  return g_str_equal (name, "-");
+}
+
+static gboolean
+reads_stream (const Settings *settings)
+{
+  gboolean is_stream = settings->unwrap_given || settings->sha256 != NULL;
+
+  for (int i = 0; i < settings->n_sources; i++)
+    is_stream |= is_standard_input (settings->sources[i]);
+  return is_stream;
+}
+
+static gboolean
+check_stream (const Settings *settings)
+{
+  if (!reads_stream (settings))
+    return TRUE;
+  if (settings->n_sources > 1)
+    return refuse (_("A stream can be copied alone only"));
+  if (settings->open.format != NULL && !g_str_equal (settings->open.format, "raw"))
+    return refuse (_("Only a raw disk can be read from a stream"));
+  if (settings->existing || settings->open.snapshot != NULL || settings->backing_name != NULL)
+    return refuse (_("A stream can be copied to a new image without a backing file only, and has no snapshots"));
+  if (settings->dry_run)
+    return refuse (_("What a stream needs is not known before it has been read"));
+  return TRUE;
 }
 
 /* What cannot be asked for together. */
@@ -170,7 +225,7 @@ check_together (const Settings *settings)
     return refuse (_("No support for concatenating multiple snapshot"));
   if (settings->json && !settings->dry_run)
     return refuse (_("--output has a meaning only with --dry-run"));
-  return TRUE;
+  return check_stream (settings);
 }
 
 /* ---- the target ---- */
@@ -325,6 +380,52 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
   return g_steal_pointer (&job);
 }
 
+static GInputStream *
+open_stream (const Settings *settings)
+{
+  const char *name = settings->sources[0];
+  g_autoptr (GFile) file = NULL;
+  g_autoptr (GError) error = NULL;
+  GFileInputStream *stream;
+
+  if (is_standard_input (name))
+    return g_unix_input_stream_new (STDIN_FILENO, FALSE);
+  file = g_file_new_for_path (name);
+  stream = g_file_read (file, NULL, &error);
+  if (stream == NULL)
+    tool_open_print_error (name, error);
+  return (GInputStream *) stream;
+}
+
+/* "-f raw" says that the bytes are the disk, whatever they look like. */
+static ImagoConvertJob *
+make_stream_job (const Settings *settings, ImagoFormat *format)
+{
+  g_autoptr (ToolCreateOptions) options = tool_create_options_new (format);
+  g_autoptr (ImagoCreateOptions) made = make_create_options (settings, format, options);
+  g_autoptr (GFile) file = g_file_new_for_path (settings->target);
+  g_autoptr (GInputStream) stream = NULL;
+  ImagoStreamWrapping wrapping =
+    settings->open.format != NULL ? IMAGO_STREAM_WRAPPING_NONE : IMAGO_STREAM_WRAPPING_AUTO;
+
+  stream = made != NULL ? open_stream (settings) : NULL;
+  if (stream == NULL)
+    return NULL;
+  return g_object_new (IMAGO_TYPE_CONVERT_JOB, "source-stream", stream, "destination", file, "create-options", made,
+                       "wrapping", settings->unwrap_given ? settings->wrapping : wrapping, "sha256", settings->sha256,
+                       NULL);
+}
+
+static void
+print_padding (ImagoConvertJob *job)
+{
+  guint64 length;
+
+  g_object_get (job, "stream-length", &length, NULL);
+  if (length % SECTOR_SIZE > 0)
+    tool_error (_("warning: %" PRIu64 " bytes arrived; the last sector was filled up with zeroes"), length);
+}
+
 static void
 print_salvaged (ImagoConvertJob *job)
 {
@@ -459,6 +560,7 @@ convert (const Settings *settings, ImagoConvertJob *job)
       (target == NULL || imago_image_close (target, NULL, &error)))
     {
       print_salvaged (job);
+      print_padding (job);
       return EXIT_SUCCESS;
     }
 
@@ -477,10 +579,12 @@ run_convert (const Settings *settings)
 
   if (format == NULL)
     return EXIT_FAILURE;
-  images = open_sources (settings);
-  if (images == NULL)
-    return EXIT_FAILURE;
-  job = make_job (settings, images, format);
+  if (!reads_stream (settings))
+    images = open_sources (settings);
+  if (images != NULL)
+    job = make_job (settings, images, format);
+  else if (reads_stream (settings))
+    job = make_stream_job (settings, format);
   if (job == NULL)
     return EXIT_FAILURE;
   set_up_job (settings, job);
@@ -540,6 +644,11 @@ static const ToolOption options[] = {
              N_("copy with N threads, 1 to 16 (default: one for each processor)")),
   TOOL_CALL ('r', "rate-limit", N_("RATE"), take_rate, N_("bytes a second, with a suffix k, M, G, …")),
   TOOL_FLAG (0, "verify", Settings, verify, N_("compare the result with SOURCE before it gets its name")),
+  TOOL_CALL (0, "unwrap", N_("WRAPPING"), take_wrapping,
+             N_("decode SOURCE, a raw disk in gzip, xz or zstd, on the fly: auto (the default for \"-\" without -f), none, gzip, xz or "
+                "zstd")),
+  TOOL_STRING (0, "sha256", N_("DIGEST"), Settings, sha256,
+               N_("the digest of SOURCE as it arrives; with another one nothing gets the name TARGET")),
   TOOL_FLAG (0, "dry-run", Settings, dry_run,
              N_("write nothing: tell how much room is needed, how much there is, and what gets lost")),
   TOOL_COMMON_OUTPUT (Settings, json),
@@ -570,7 +679,8 @@ const ToolCommand tool_command_convert = {
   .summary = N_("copy disks into an image"),
   .description = N_("Copies a disk, with all that lies below it, into a new image. Several disks become "
                     "one, one behind the other. TARGET appears, or is replaced, when it is complete; an "
-                    "interrupted copy leaves nothing."),
+                    "interrupted copy leaves nothing. The SOURCE \"-\" is a raw disk from "
+                    "standard input, whose length is what arrives or --length."),
   .options = options,
   .settings_size = sizeof (Settings),
   .defaults = &defaults,

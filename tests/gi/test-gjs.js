@@ -881,6 +881,22 @@ tap.test('convert-async-with-progress', () => withFolder(folder => {
     equal(digestOfFile(`${folder}/disk.raw`), FACTS['disk.qcow2'].sha256);
 }));
 
+tap.test('convert-stream', () => withFolder(folder => {
+    const content = new Uint8Array(1024).fill(7);
+    const make = (name, options) => new Imago.ConvertJob({
+        source_stream: Gio.MemoryInputStream.new_from_bytes(new GLib.Bytes(content)),
+        destination: Gio.File.new_for_path(`${folder}/${name}`),
+        wrapping: Imago.StreamWrapping.AUTO,
+        ...options,
+    });
+    const job = make('new', {});
+    equal(job.run(null), true);
+    equal(job.stream_length, 1024);
+    const digest = digestOfFile(`${folder}/new`);
+    equal(make('same', { sha256: digest }).run(null), true);
+    equal(digestOfFile(`${folder}/same`), digest);
+}));
+
 tap.test('check', () => {
     const storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, null);
     const job = Imago.CheckJob.new(storage, 'qcow2');

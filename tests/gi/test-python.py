@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Calls every public method from Python and checks the data."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -1219,6 +1220,26 @@ def convert_async_with_progress():
         tap.equal({thread for _, thread in seen}, {threading.current_thread()})
         content = (folder / 'disk.raw').read_bytes()
         tap.equal(hashlib.sha256(content).hexdigest(), FACTS['disk.qcow2']['sha256'])
+
+
+@tap.test
+def convert_stream():
+    disk = b'bottles of beer\n' * 65536
+    wrapped = GLib.Bytes.new(gzip.compress(disk))
+    with Folder() as folder:
+        def job(name, **properties):
+            return Imago.ConvertJob(source_stream=Gio.MemoryInputStream.new_from_bytes(wrapped),
+                                    destination=Gio.File.new_for_path(str(folder / name)), **properties)
+        good = job('new', wrapping=Imago.StreamWrapping.GZIP, sha256=hashlib.sha256(wrapped.get_data()).hexdigest())
+        fails(Imago.Error.UNSUPPORTED, good.plan, None)
+        tap.true(good.run(None), 'ran')
+        tap.equal((good.props.stream_length, good.get_progress()), (len(disk), 1))
+        tap.equal((folder / 'new').read_bytes(), disk)
+        fails(Imago.Error.CORRUPT, job('wrong', sha256=hashlib.sha256(disk).hexdigest()).run, None)
+        fails(Imago.Error.INVALID_OPTION, job('verified', verify=True).run, None)
+        image_job = Imago.ConvertJob(source=open_disk(), sha256='00', destination=Gio.File.new_for_path(str(folder / 'x')))
+        fails(Imago.Error.INVALID_OPTION, image_job.run, None)
+        tap.equal([path.name for path in folder.iterdir()], ['new'])
 
 
 @tap.test
