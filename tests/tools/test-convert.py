@@ -224,8 +224,8 @@ def test_progress_terminal():
 # ---- interruption ----
 
 def start(*options, target='out'):
-    """Starts a long copy and waits until it has begun to write."""
-    process = subprocess.Popen([IMAGO, 'convert', '-p', *options, 'long.qcow2', target], stdout=subprocess.PIPE,
+    """Starts a long copy and waits until it has begun to write. Without a limit it would fill the page cache, and its end wait for the disk."""
+    process = subprocess.Popen([IMAGO, 'convert', '-p', '-r', '512M', *options, 'long.qcow2', target], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     seen = b''
     deadline = time.monotonic() + 30
