@@ -84,6 +84,10 @@ gboolean         img_image_readv           (ImgImage *image, guint64 offset,
                                             ImgError **error);
 gboolean         img_image_read            (ImgImage *image, guint64 offset, gpointer buffer,
                                             gsize length, ImgCancel *cancel, ImgError **error);
+/* Copies data without reading it, up to the first byte that does not lie plainly in a file, as img_storage_copy_range ():
+ * what is left is to be read and written. */
+guint64          img_image_copy_range      (ImgImage *image, guint64 offset, guint64 length,
+                                            ImgStorage *to, guint64 to_offset);
 
 typedef enum
 {

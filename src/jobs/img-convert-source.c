@@ -218,19 +218,11 @@ salvage (ImgConvertSource *source,
 
 /* FALSE: it is to be read, all of it. */
 static gboolean
-copy_in_place (ImgConvertSource *source, const ImgPiece *piece, ImgCancel *cancel)
+copy_in_place (ImgConvertSource *source, const ImgPiece *piece)
 {
-  guint64 end = piece->offset + piece->length;
-  ImgBlock block;
-
-  for (guint64 at = piece->offset; at < end; at += block.length)
-    if (!img_image_map (source->image, at, end - at, IMG_BLOCK_MAP_HOST_HOLES, &block, cancel,
-                        NULL) ||
-        block.kind != IMG_BLOCK_DATA || block.reads_as_zero || !block.has_host_offset ||
-        img_storage_copy_range (block.storage, block.host_offset, source->copy_to, at,
-                                block.length) < block.length)
-      return FALSE;
-  return TRUE;
+  return source->copy_to != NULL &&
+         img_image_copy_range (source->image, piece->offset, piece->length, source->copy_to,
+                               piece->offset) == piece->length;
 }
 
 gboolean
@@ -248,7 +240,7 @@ img_convert_source_fill (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgE
 
       if (piece->kind != IMG_PIECE_COPY)
         continue;
-      if (source->copy_to != NULL && copy_in_place (source, piece, cancel))
+      if (copy_in_place (source, piece))
         {
           piece->kind = IMG_PIECE_COPIED;
           continue;
