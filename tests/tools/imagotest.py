@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,8 @@ def main(needs=()):
     if missing:
         print('1..0 # SKIP not installed: %s' % ', '.join(missing))
         return
+    # Under nohup the command would ignore it, as it should.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     print('1..%d' % len(_tests))
     failed = 0
     for number, (name, function) in enumerate(_tests, 1):
