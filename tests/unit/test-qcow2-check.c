@@ -708,7 +708,8 @@ assert_same_bytes (ImgStorage *a, ImgStorage *b)
   g_autofree guint8 *left = NULL;
   g_autofree guint8 *right = NULL;
 
-  g_assert_true (img_storage_get_size (a, &size, NULL) && img_storage_get_size (b, &other_size, NULL));
+  g_assert_true (img_storage_get_size (a, &size, NULL));
+  g_assert_true (img_storage_get_size (b, &other_size, NULL));
   g_assert_cmpuint (size, ==, other_size);
   left = g_malloc (size);
   right = g_malloc (size);
