@@ -7,6 +7,7 @@
 #include "imago-convert-job.h"
 #include "imago-core.h"
 #include "imago-create-options-private.h"
+#include "imago-job-private.h"
 
 G_BEGIN_DECLS
 
@@ -18,6 +19,43 @@ typedef struct
   ImgImage **images;
   ImgConvertOptions options;
 } ImagoConversion;
+
+struct _ImagoConvertJob
+{
+  ImagoJob parent_instance;
+
+  GPtrArray *sources; /* of ImagoImage */
+  GInputStream *source_stream;
+  ImagoStreamWrapping wrapping;
+  char *sha256;
+  ImagoImage *target;
+  GFile *destination;
+  char *format_name;
+  ImagoCreateOptions *create_options;
+  gboolean overwrite;
+  gboolean check_space;
+  gboolean durable;
+  gboolean target_is_zero;
+  gboolean compress;
+  gboolean allocate_all;
+  gboolean salvage;
+  gboolean verify;
+  guint64 rate;
+  int compression_level;
+  guint zero_grain;
+  guint64 offset;
+  guint64 length;
+  guint threads;
+
+  ImgStreamSource stream; /* what of it is read while the job runs is atomic */
+
+  /* Of the last run; written by workers, one at a time. */
+  GMutex mutex;
+  GArray *salvaged; /* of Range, no more than MAX_RANGES */
+  guint64 salvaged_bytes;
+
+  ImagoConversion *conversion; /* while it runs */
+};
 
 ImagoConversion *imago_conversion_new  (ImagoConvertJob *job, ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
 void             imago_conversion_free (gpointer conversion);

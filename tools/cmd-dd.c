@@ -4,6 +4,7 @@
 
 #include "config.h"
 
+#include "tool-bytes.h"
 #include "tool-commands.h"
 #include "tool-message.h"
 #include "tool-replace.h"
@@ -125,12 +126,6 @@ find_range (const Settings *settings, guint64 size, Range *range)
   range->size = round_up (range->end - range->start);
 }
 
-static gboolean
-is_zero (const guint8 *buffer, gsize count)
-{
-  return count == 0 || (*buffer == 0 && memcmp (buffer, buffer + 1, count - 1) == 0);
-}
-
 /* A new disk is full of zeroes: only what is none is written. */
 static gboolean
 copy_chunk (ImagoImage *source, ImagoImage *target, const Range *range, guint64 offset, guint8 *buffer,
@@ -141,7 +136,7 @@ copy_chunk (ImagoImage *source, ImagoImage *target, const Range *range, guint64 
       g_prefix_error (error, _("error while reading from input image file: "));
       return FALSE;
     }
-  if (is_zero (buffer, count) ||
+  if (tool_is_zero (buffer, count) ||
       imago_image_write_at (target, offset - range->start, buffer, count, NULL, error))
     return TRUE;
 

@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include "io-commands.h"
+#include "tool-bytes.h"
 
 #include <errno.h>
 #include <gio/gio.h>
@@ -61,12 +62,6 @@ io_make_overlay (ImagoImage *image, GError **error)
 /* ---- -C ---- */
 
 static gboolean
-is_zero (const guint8 *data, gsize length)
-{
-  return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
-}
-
-static gboolean
 copy_up (ImagoImage *image, guint64 offset, guint64 length, GError **error)
 {
   g_autofree guint8 *buffer = g_malloc (MIN (length, COPY_STEP));
@@ -76,7 +71,7 @@ copy_up (ImagoImage *image, guint64 offset, guint64 length, GError **error)
       part = (gsize) MIN (length, COPY_STEP);
       if (!imago_image_read_at (image, offset, buffer, part, NULL, error))
         return FALSE;
-      if (is_zero (buffer, part)
+      if (tool_is_zero (buffer, part)
             ? !imago_image_write_zeroes (image, offset, part, IMAGO_ZERO_NONE, NULL, error)
             : !imago_image_write_at (image, offset, buffer, part, NULL, error))
         return FALSE;

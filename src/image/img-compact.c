@@ -12,12 +12,6 @@
 
 #include "img-image-private.h"
 
-static gboolean
-is_zero (const guint8 *data, gsize length)
-{
-  return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
-}
-
 /* From @at on: the length of the run of grains that are all zero, or have something in each, which
  * of them in @zero. */
 static gsize
@@ -28,7 +22,7 @@ next_run (const guint8 *data, gsize at, gsize length, gsize grain, gboolean *zer
   while (end < length)
     {
       gsize part = MIN (grain, length - end);
-      gboolean part_is_zero = is_zero (data + end, part);
+      gboolean part_is_zero = img_is_zero (data + end, part);
 
       if (end == at)
         *zero = part_is_zero;

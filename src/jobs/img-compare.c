@@ -227,14 +227,13 @@ settle (Comparison *comparison, guint64 offset, ImgCompareStep step, ImgError *e
 
 /* ---- bytes ---- */
 
-/* Where @data has its first byte that is not zero; @length if there is none. memcmp () is the fastest there is
- * to find out that there is one, not where. */
+/* Where @data has its first byte that is not zero; @length if there is none. */
 static gsize
 find_nonzero (const guint8 *data, gsize length)
 {
   gsize at = 0;
 
-  if (length == 0 || (data[0] == 0 && memcmp (data, data + 1, length - 1) == 0))
+  if (img_is_zero (data, length))
     return length;
   while (data[at] == 0)
     at++;

@@ -292,7 +292,7 @@ count_blocks (const guint8 *data, gsize length, guint64 offset, gsize step)
   for (gsize part; length > 0; data += part, length -= part, offset += part)
     {
       part = MIN (step - offset % step, length);
-      if (data[0] != 0 || memcmp (data, data + 1, part - 1) != 0)
+      if (!img_is_zero (data, part))
         n_bytes += part;
     }
   return n_bytes;

@@ -12,13 +12,6 @@
 #define WRITTEN_STEP (8 * IMG_MIB)
 #define ZEROES_LENGTH (64 * IMG_KIB)
 
-/* Comparing a buffer with itself one byte on is the fastest test that libc has. */
-static gboolean
-is_zero (const guint8 *data, gsize length)
-{
-  return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
-}
-
 /* Where zeroes begin and end is looked at in steps of this; they lie on its multiples of the disk,
  * so that the same disk gives the same holes. */
 #define ZERO_STEP 4096
@@ -36,7 +29,7 @@ count_zeroes (gsize step, const guint8 *data, gsize length, guint64 offset)
   gsize run = 0;
 
   for (gsize part;
-       run < length && is_zero (data + run, part = step_at (step, offset + run, length - run));
+       run < length && img_is_zero (data + run, part = step_at (step, offset + run, length - run));
        run += part)
     ;
   return run;
@@ -166,7 +159,7 @@ img_convert_target_encode (gpointer data, ImgChunk *chunk, ImgError **error)
 
       if (length < unit) /* the end of the disk; there is room, as chunks are whole units long */
         memset (chunk->data + done + length, 0, unit - length);
-      if (!is_zero (chunk->data + done, length) &&
+      if (!img_is_zero (chunk->data + done, length) &&
           !img_image_encode (target->image, target->level, chunk->data + done,
                              chunk->encoded + done, &stored_length, error))
         return FALSE;
@@ -195,7 +188,7 @@ write_compressed (ImgConvertTarget *target,
         success = img_image_write_encoded (target->image, offset, part,
                                            chunk->encoded + index * target->encode_unit,
                                            stored_length, cancel, error);
-      else if (is_zero (data, part))
+      else if (img_is_zero (data, part))
         success = write_gap (target, IMG_PIECE_ZERO, offset, part, cancel, error);
       else
         success = img_image_write (target->image, offset, data, part, cancel, error);

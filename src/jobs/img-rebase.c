@@ -132,12 +132,6 @@ put_zeroes (Rebase *self, guint64 offset, guint64 length, ImgError **error)
   return TRUE;
 }
 
-static gboolean
-is_zero (const guint8 *data, gsize length)
-{
-  return data[0] == 0 && memcmp (data, data + 1, length - 1) == 0;
-}
-
 /* Whole clusters of which the overlay has nothing yet, as this library compresses them. */
 static gboolean
 may_compress (Rebase *self, guint64 offset, guint64 length)
@@ -152,7 +146,7 @@ put_data (Rebase *self, guint64 offset, const guint8 *data, gsize length, ImgErr
 {
   if (!img_rate_wait (&self->rate, length, self->cancel, error))
     return FALSE;
-  if (is_zero (data, length))
+  if (img_is_zero (data, length))
     return put_zeroes (self, offset, length, error);
   if (may_compress (self, offset, length))
     return img_image_write_compressed (self->image, offset, data, length, self->cancel, error);
@@ -179,7 +173,7 @@ next_run (Rebase *self, guint64 offset, const guint8 *old, const guint8 *new, gs
       if (run == 0)
         *differs = part_differs;
       /* Zeroes are put apart. */
-      else if (part_differs != *differs || (part_differs && is_zero (old + run, part) != is_zero (old, run)))
+      else if (part_differs != *differs || (part_differs && img_is_zero (old + run, part) != img_is_zero (old, run)))
         break;
       run += part;
     }
