@@ -19,7 +19,7 @@ run=(python3 python3-gi gir1.2-glib-2.0)
 # The other languages, programs that the tests compare with, and real disks to read.
 test=(valac gjs qemu-utils strace fdisk mypy fio
       zsh fish groff-base mandoc locales
-      gir1.2-gtk-4.0 xvfb imagemagick libxtst6
+      gvfs gvfs-backends dbus-daemon gir1.2-gtk-4.0 xvfb imagemagick libxtst6
       forensics-samples-multiple grub-rescue-pc memtest86+)
 
 docs=(gtk-doc-tools docbook-xml docbook-xsl xsltproc libglib2.0-doc)
