@@ -257,7 +257,7 @@ def what_is_not_there_is_not_found():
 
 @tap.test
 def a_server_is_not_written_to():
-    fails(Gio.io_error_quark(), Gio.IOErrorEnum.NOT_SUPPORTED, Imago.Image.open, remote('disk.qcow2'), 
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.NOT_SUPPORTED, Imago.Image.open, remote('disk.qcow2'),
           options(format_name='qcow2', writable=True), None)
 
 
