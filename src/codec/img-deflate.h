@@ -32,6 +32,9 @@ gboolean img_deflate_decode_part (const guint8 *stored,
  * as @room, or not shorter at all. */
 #define IMG_DEFLATE_MAX_LEVEL 9
 
+/* No encoder has more memory than this and a unit. */
+#define IMG_DEFLATE_MAX_STATE (IMG_MIB / 2)
+
 typedef struct _ImgDeflateEncoder ImgDeflateEncoder;
 
 ImgDeflateEncoder *img_deflate_encoder_new    (int level, gsize unit_length, ImgError **error);

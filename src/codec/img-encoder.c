@@ -89,6 +89,13 @@ img_encoder_encode (ImgEncoder *encoder,
   return TRUE;
 }
 
+gsize
+img_encoder_get_memory (ImgEncoder *encoder)
+{
+  return encoder->zstd != NULL ? img_zstd_encoder_get_memory (encoder->zstd)
+                               : encoder->unit_length + IMG_DEFLATE_MAX_STATE;
+}
+
 /* ---- kept by threads ---- */
 
 static void

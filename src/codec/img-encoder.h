@@ -39,6 +39,9 @@ gboolean    img_encoder_encode (ImgEncoder *encoder,
                                 gsize *stored_length,
                                 ImgError **error);
 
+/* Bytes, about. */
+gsize       img_encoder_get_memory (ImgEncoder *encoder);
+
 /* One that the calling thread keeps until it wants another. */
 ImgEncoder *img_encoder_get_for_thread (ImgCompression compression, int level, gsize unit_length,
                                         ImgError **error);

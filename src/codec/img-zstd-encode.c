@@ -91,6 +91,12 @@ img_zstd_encoder_free (ImgZstdEncoder *encoder)
   g_free (encoder);
 }
 
+gsize
+img_zstd_encoder_get_memory (ImgZstdEncoder *encoder)
+{
+  return ZSTD_sizeof_CCtx (encoder->context);
+}
+
 gboolean
 img_zstd_encoder_encode (ImgZstdEncoder *encoder,
                          const guint8 *plain,
@@ -128,6 +134,12 @@ img_zstd_encoder_new (int level, gsize unit_length, ImgError **error)
 void
 img_zstd_encoder_free (ImgZstdEncoder *encoder)
 {
+}
+
+gsize
+img_zstd_encoder_get_memory (ImgZstdEncoder *encoder)
+{
+  g_return_val_if_reached (0);
 }
 
 gboolean

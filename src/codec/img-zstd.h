@@ -27,6 +27,7 @@ typedef struct _ImgZstdEncoder ImgZstdEncoder;
 int             img_zstd_get_max_level  (void);
 ImgZstdEncoder *img_zstd_encoder_new    (int level, gsize unit_length, ImgError **error);
 void            img_zstd_encoder_free   (ImgZstdEncoder *encoder);
+gsize           img_zstd_encoder_get_memory (ImgZstdEncoder *encoder);
 gboolean        img_zstd_encoder_encode (ImgZstdEncoder *encoder,
                                          const guint8 *plain,
                                          gsize length,

@@ -319,6 +319,8 @@ struct _ImgLayoutClass
    * once; the result depends on nothing but what is given. */
   gboolean         (*encode)        (ImgLayout *layout, int level, const guint8 *plain, guint8 *stored,
                                      gsize *stored_length, ImgError **error);
+  /* With encode: how much memory each thread that encodes needs for it; the calling thread has it then. */
+  gboolean         (*get_encode_memory) (ImgLayout *layout, int level, gsize *memory, ImgError **error);
   /* The range is aligned to punch_granularity (BACKING, ANY: to write_granularity), or ends with the
    * disk; claimed. */
   ImgPrepareResult (*prepare_punch) (ImgLayout *layout, guint64 offset, guint64 length,

@@ -262,15 +262,11 @@ set_up_target (Copy *copy, ImgError **error)
     .allocate_all = options->allocate_all,
     .reads_as_zero = !layout->is_identity || img_staged_image_is_new_file (copy->staged),
     .level = options->level,
-    .encode_unit = options->compress ? layout->unit_length : 0,
     .written = options->durable ? write_back_cb : NULL,
     .written_data = copy->staged,
   };
   copy->chunk_size = MAX (CHUNK_SIZE, MAX (layout->unit_length, (gsize) layout->write_granularity));
-  if (!options->compress || (layout->unit_length > 0 && layout->klass->encode != NULL))
-    return TRUE;
-  img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("This image cannot hold compressed clusters"));
-  return FALSE;
+  return !options->compress || img_convert_target_set_up_encode (&copy->target, error);
 }
 
 /* ---- the job ---- */
@@ -286,6 +282,7 @@ run_pipeline (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **e
     .in_order = TRUE,
     .chunk_size = copy->chunk_size,
     .encode_unit = copy->target.encode_unit,
+    .worker_memory = copy->target.encode_memory,
     .n_threads = copy->options->n_threads,
     .priority = copy->options->priority,
   };

@@ -6,6 +6,7 @@
 
 #include "img-convert-target.h"
 
+#include <glib/gi18n-lib.h>
 #include <string.h>
 
 /* How much is written between two calls of written (). */
@@ -137,6 +138,20 @@ write_plain (ImgConvertTarget *target,
 }
 
 /* ---- compressed clusters ---- */
+
+gboolean
+img_convert_target_set_up_encode (ImgConvertTarget *target, ImgError **error)
+{
+  ImgLayout *layout = img_image_get_layout (target->image);
+
+  if (layout->unit_length == 0 || layout->klass->encode == NULL)
+    {
+      img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("This image cannot hold compressed clusters"));
+      return FALSE;
+    }
+  target->encode_unit = layout->unit_length;
+  return layout->klass->get_encode_memory (layout, target->level, &target->encode_memory, error);
+}
 
 /* Which unit of the chunk's data a byte of it is in: COPY pieces begin with a unit, and end with
  * one or the disk. */

@@ -18,8 +18,9 @@ typedef struct
   gboolean allocate_all;  /* zeroes and holes are written as data too */
   gboolean reads_as_zero; /* where nothing is written there will be zeroes */
   gboolean keeps_holes;   /* what shows through a HOLE is as it should be */
-  gsize encode_unit;      /* compressed clusters of that size; 0: none */
   int level;              /* of the compression; 0: the format's own */
+  gsize encode_unit;      /* compressed clusters of that size; 0: none */
+  gsize encode_memory;    /* bytes that each thread takes to make them */
 
   /* Called now and then, after that many bytes have been written. Nullable. */
   void (*written) (gpointer data);
@@ -27,6 +28,8 @@ typedef struct
   guint64 n_written; /* atomic */
 } ImgConvertTarget;
 
+/* What is written will be compressed: finds encode_unit and encode_memory. */
+gboolean img_convert_target_set_up_encode (ImgConvertTarget *target, ImgError **error);
 gboolean img_convert_target_encode (gpointer target, ImgChunk *chunk, ImgError **error);
 gboolean img_convert_target_write  (gpointer target, ImgChunk *chunk, ImgCancel *cancel, ImgError **error);
 

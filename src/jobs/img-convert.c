@@ -216,13 +216,7 @@ set_up_target (Conversion *conversion, ImgError **error)
       target->written = write_back_cb;
       target->written_data = conversion->staged;
     }
-  if (!options->compress)
-    return TRUE;
-  target->encode_unit = layout->unit_length;
-  if (layout->unit_length > 0 && layout->klass->encode != NULL)
-    return TRUE;
-  img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("This image cannot hold compressed clusters"));
-  return FALSE;
+  return !options->compress || img_convert_target_set_up_encode (target, error);
 }
 
 /* No chunk ends within a cluster of either side: each is decoded, and allocated, once. */
@@ -279,6 +273,7 @@ copy (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError
     .in_order = img_image_get_layout (conversion->image)->write_granularity > 1,
     .chunk_size = conversion->source.chunk_size,
     .encode_unit = conversion->target.encode_unit,
+    .worker_memory = conversion->target.encode_memory,
     .n_threads = conversion->options->n_threads,
     .priority = conversion->options->priority,
   };

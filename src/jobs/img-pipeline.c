@@ -8,7 +8,8 @@
 
 #include "img-pool.h"
 
-#define MEMORY_BUDGET (32 * IMG_MIB)
+#define MEMORY_BUDGET (32 * IMG_MIB) /* of the chunks */
+#define WORKERS_BUDGET (24 * IMG_MIB)
 
 typedef struct
 {
@@ -235,6 +236,15 @@ free_chunks (Pipeline *pipeline)
   g_ptr_array_unref (pipeline->idle);
 }
 
+static guint
+find_n_workers (const ImgPipelineOptions *options, ImgPool *pool)
+{
+  guint limit = img_pool_get_cpu_limit (pool);
+  guint wanted = options->n_threads > 0 ? MIN (options->n_threads, limit) : limit;
+
+  return (guint) MIN (MAX (WORKERS_BUDGET / MAX (options->worker_memory, 1), 1), wanted);
+}
+
 gboolean
 img_pipeline_run (const ImgPipelineOptions *options,
                   ImgProgress *progress,
@@ -242,8 +252,7 @@ img_pipeline_run (const ImgPipelineOptions *options,
                   ImgError **error)
 {
   ImgPool *pool = img_pool_get_default ();
-  guint limit = img_pool_get_cpu_limit (pool);
-  guint n_workers = options->n_threads > 0 ? MIN (options->n_threads, limit) : limit;
+  guint n_workers = find_n_workers (options, pool);
   Pipeline pipeline = { .options = options, .progress = progress, .cancel = cancel };
   gboolean success;
 

@@ -10,7 +10,7 @@
  * written before (a format that allocates), else on the worker that filled it.
  *
  * So the result depends on the source and the options and never on the number of threads. There are n_chunks
- * chunks, and no more memory than theirs. A worker waits only for chunks that other workers hold, and the
+ * chunks, and no more memory than theirs and the workers'; where a worker needs much, there are fewer. A worker waits only for chunks that other workers hold, and the
  * holder of the first of them never waits: it can always be written.
  */
 
@@ -73,6 +73,7 @@ typedef struct
   gboolean in_order;    /* write () is called in the order of the disk, never twice at once */
   gsize chunk_size;     /* bytes of data in one chunk */
   gsize encode_unit;    /* 0: nothing is encoded */
+  gsize worker_memory;  /* bytes that each thread needs beside the chunks */
   guint n_threads;      /* 0: as many as processors */
   int priority;         /* G_PRIORITY_* of the work in the pool */
 } ImgPipelineOptions;

@@ -276,19 +276,20 @@ encode_text (ImgCompression compression, int level)
   return encode (encoder, plain, UNIT, stored, UNIT - 1);
 }
 
-/* A higher level is worth its time: never larger on text, and the top is really smaller than the
- * bottom. */
+/* A higher level is worth its time: not larger on text, and the top is really smaller than the
+ * bottom. What ISA-L makes depends on the processor: on some its levels differ by less than a
+ * hundredth, either way. */
 static void
 test_order (void)
 {
-  gsize last = G_MAXSIZE;
+  gsize last = UNIT;
 
   for (int level = 1; level <= 9; level++)
     {
       gsize now = encode_text (IMG_COMPRESSION_ZLIB, level);
 
-      g_assert_cmpuint (now, <=, last);
-      last = now;
+      g_assert_cmpuint (now, <=, last + last / 50);
+      last = MIN (now, last);
     }
   g_assert_cmpuint (last * 10, <, encode_text (IMG_COMPRESSION_ZLIB, 1) * 9);
 }
@@ -504,6 +505,26 @@ test_nearly_incompressible (void)
   g_assert_cmpuint (lost_most, <=, UNIT / 100);
 }
 
+/* What is told is what is taken: more for larger units and higher levels. */
+static void
+test_memory (void)
+{
+  g_autoptr (ImgEncoder) deflate = img_encoder_new (IMG_COMPRESSION_ZLIB, 0, MAX_UNIT, NULL);
+
+  g_assert_cmpuint (img_encoder_get_memory (deflate), <=, MAX_UNIT + IMG_MIB);
+  if (img_encoder_get_max_level (IMG_COMPRESSION_ZSTD) > 0)
+    {
+      g_autoptr (ImgEncoder) small = img_encoder_new (IMG_COMPRESSION_ZSTD, 19, UNIT, NULL);
+      g_autoptr (ImgEncoder) fast = img_encoder_new (IMG_COMPRESSION_ZSTD, 1, MAX_UNIT, NULL);
+      g_autoptr (ImgEncoder) large = img_encoder_new (IMG_COMPRESSION_ZSTD, 19, MAX_UNIT, NULL);
+
+      g_assert_cmpuint (img_encoder_get_memory (large), >, 8 * IMG_MIB);
+      g_assert_cmpuint (img_encoder_get_memory (large), <, 64 * IMG_MIB);
+      g_assert_cmpuint (img_encoder_get_memory (small), <, img_encoder_get_memory (large));
+      g_assert_cmpuint (img_encoder_get_memory (fast), <, img_encoder_get_memory (large));
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -515,6 +536,7 @@ main (int argc, char **argv)
   g_test_add_func ("/encoder/determinism", test_determinism);
   g_test_add_func ("/encoder/threads", test_threads);
   g_test_add_func ("/encoder/thread-grows", test_thread_grows);
+  g_test_add_func ("/encoder/memory", test_memory);
   g_test_add_func ("/encoder/no-memory", test_no_memory);
   g_test_add_func ("/encoder/nearly-incompressible", test_nearly_incompressible);
   return g_test_run ();

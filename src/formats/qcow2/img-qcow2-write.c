@@ -402,6 +402,25 @@ img_qcow2_prepare_write (ImgLayout *layout,
 
 /* ---- compressed clusters ---- */
 
+static ImgEncoder *
+get_encoder (ImgQcow2 *self, int level, ImgError **error)
+{
+  ImgCompression compression = self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD ? IMG_COMPRESSION_ZSTD
+                                                                                       : IMG_COMPRESSION_ZLIB;
+
+  return img_encoder_get_for_thread (compression, level, (gsize) img_qcow2_get_cluster_size (self), error);
+}
+
+gboolean
+img_qcow2_get_encode_memory (ImgLayout *layout, int level, gsize *memory, ImgError **error)
+{
+  ImgEncoder *encoder = get_encoder ((ImgQcow2 *) layout, level, error);
+
+  if (encoder != NULL)
+    *memory = img_encoder_get_memory (encoder);
+  return encoder != NULL;
+}
+
 gboolean
 img_qcow2_encode (ImgLayout *layout,
                   int level,
@@ -412,9 +431,7 @@ img_qcow2_encode (ImgLayout *layout,
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
   gsize length = (gsize) img_qcow2_get_cluster_size (self);
-  ImgCompression compression = self->header->compression == IMG_QCOW2_COMPRESSION_ZSTD ? IMG_COMPRESSION_ZSTD
-                                                                                       : IMG_COMPRESSION_ZLIB;
-  ImgEncoder *encoder = img_encoder_get_for_thread (compression, level, length, error);
+  ImgEncoder *encoder = get_encoder (self, level, error);
 
   return encoder != NULL &&
          img_encoder_encode (encoder, plain, length, stored, length - 1, stored_length, error);

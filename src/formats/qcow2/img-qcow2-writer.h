@@ -225,6 +225,7 @@ ImgPrepareResult img_qcow2_prepare_write (ImgLayout *layout, guint64 offset, gui
                                           ImgWriteMode mode, ImgPlan *plan, ImgError **error);
 ImgPrepareResult img_qcow2_prepare_compressed (ImgLayout *layout, guint64 offset, guint64 length,
                                                gsize stored_length, ImgPlan *plan, ImgError **error);
+gboolean         img_qcow2_get_encode_memory (ImgLayout *layout, int level, gsize *memory, ImgError **error);
 gboolean         img_qcow2_encode (ImgLayout *layout, int level, const guint8 *plain, guint8 *stored,
                                    gsize *stored_length, ImgError **error);
 ImgPrepareResult img_qcow2_prepare_punch (ImgLayout *layout, guint64 offset, guint64 length,

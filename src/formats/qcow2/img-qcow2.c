@@ -399,6 +399,7 @@ static const ImgLayoutClass qcow2_class = {
   .prepare_write = img_qcow2_prepare_write,
   .prepare_compressed = img_qcow2_prepare_compressed,
   .encode = img_qcow2_encode,
+  .get_encode_memory = img_qcow2_get_encode_memory,
   .prepare_punch = img_qcow2_prepare_punch,
   .commit = img_qcow2_commit,
   .abort = img_qcow2_abort,
