@@ -12,7 +12,9 @@ when it is installed. The shape of an input: fuzz-storage.h, fuzz-qcow2.c, fuzz-
 """
 
 import argparse
+import gzip
 import itertools
+import lzma
 import random
 import shutil
 import struct
@@ -628,6 +630,54 @@ def add_qemu(inputs):
                 inputs.add_qcow2("qemu", name, raw_file(path.read_bytes()))
 
 
+def zstd_frame(blocks):
+    """RFC 8878: a frame of raw and run-length blocks; a pair (byte, count) is a run."""
+    frame = struct.pack("<IBB", 0xFD2FB528, 0, 0x58)
+    for number, block in enumerate(blocks):
+        last = number == len(blocks) - 1
+        kind, length, data = (0, len(block), block) if isinstance(block, bytes) else (1, block[1], bytes([block[0]]))
+        frame += struct.pack("<I", length << 3 | kind << 1 | last)[:3] + data
+    return frame
+
+
+def add_streams(inputs):
+    """Disks as they come out of a pipe: one member, several, with what may stand behind, cut and damaged."""
+    plain = b"boot" + bytes(3000) + random.Random(3).randbytes(700) + b"\x55\xaa" * 200
+    named = gzip.compress(plain, mtime=0)
+    wrapped = {
+        "gzip": gzip.compress(plain, mtime=0),
+        "gzip header": named[:3] + b"\x1c" + named[4:10] + b"\4\0ab\0\0name\0comment\0" + named[10:],
+        "gzip with a checked header": named[:3] + b"\2" + named[4:10] + b"\0\0" + named[10:],
+        "xz": lzma.compress(plain),
+        "xz sha256": lzma.compress(plain, check=lzma.CHECK_SHA256),
+        "xz delta": lzma.compress(
+            plain, filters=[{"id": lzma.FILTER_DELTA, "dist": 4}, {"id": lzma.FILTER_LZMA2, "preset": 1}]
+        ),
+        "zstd": zstd_frame([plain[:1000], (0, 70000), plain[1000:]]),
+        "zstd skippable": struct.pack("<II", 0x184D2A53, 5) + b"12345" + zstd_frame([plain]),
+        "raw": plain,
+        "qcow2": Qcow2(clusters=["data"]).file.flat(),
+    }
+    for number, (name, data) in enumerate(wrapped.items()):
+        kind = ["raw", "auto", "gzip", "xz", "zstd"].index(name.split()[0] if name != "qcow2" else "raw")
+        for variant, changed in {
+            "whole": data,
+            "twice": data * 2,
+            "padded": data + bytes(512),
+            "with something behind": data + b"something",
+            "cut": data[: len(data) * 2 // 3],
+            "cut by one": data[:-1],
+            "damaged": data[:700] + b"\xff" + data[701:],
+        }.items():
+            for wrapping, pattern in ((1, (0x00, 0x40)), (kind, (0x35, 0x00))):
+                inputs.add(
+                    "stream", "streams", f"{name} {variant} {wrapping}", changed + bytes([wrapping, *pattern])
+                )
+    inputs.add("stream", "streams", "empty", bytes([1, 0, 0]))
+    bomb = gzip.compress(bytes(3 << 20), mtime=0)
+    inputs.add("stream", "streams", "bomb", bomb + bytes([1, 0xF0, 0xC0]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pack")
@@ -646,6 +696,7 @@ def main():
         add_oddities,
         add_written,
         add_chains,
+        add_streams,
     ):
         add(inputs)
     if options.qemu and shutil.which("qemu-img"):
