@@ -10,8 +10,6 @@
 #include "imago-image-private.h"
 #include "imago-job-private.h"
 
-#define MAX_THREADS 1024
-
 /**
  * SECTION:imago-commit-job
  * @title: ImagoCommitJob
@@ -45,8 +43,6 @@ struct _ImagoCommitJob
   ImagoImage *image;
   ImagoImage *target;
   gboolean keep;
-  guint64 rate;
-  guint threads;
 
   /* While it runs. */
   ImagoImageState *state; /* held, as the next */
@@ -64,8 +60,6 @@ enum
   PROP_IMAGE,
   PROP_TARGET,
   PROP_KEEP,
-  PROP_RATE,
-  PROP_THREADS,
   N_PROPS
 };
 
@@ -112,9 +106,9 @@ imago_commit_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *canc
   ImgImage *target = self->target_state != NULL ? self->target_state->core : NULL;
   const ImgCommitOptions options = {
     .keep = self->keep,
-    .n_threads = self->threads,
+    .n_threads = imago_job_get_threads (job),
     .priority = imago_job_get_priority (job),
-    .bytes_per_second = self->rate,
+    .bytes_per_second = imago_job_get_rate_limit (job),
   };
   gboolean success = img_commit (self->state->core, target, &options, progress, cancel, error);
 
@@ -161,26 +155,9 @@ imago_commit_job_get_property (GObject *object, guint id, GValue *value, GParamS
     case PROP_KEEP:
       g_value_set_boolean (value, self->keep);
       break;
-    case PROP_RATE:
-      g_value_set_uint64 (value, self->rate);
-      break;
-    case PROP_THREADS:
-      g_value_set_uint (value, self->threads);
-      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
     }
-}
-
-static void
-set_threads (ImagoCommitJob *self, guint threads)
-{
-  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
-
-  if (self->threads == threads)
-    return;
-  self->threads = threads;
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_THREADS]);
 }
 
 static void
@@ -198,12 +175,6 @@ imago_commit_job_set_property (GObject *object, guint id, const GValue *value, G
       break;
     case PROP_KEEP:
       imago_commit_job_set_keep (self, g_value_get_boolean (value));
-      break;
-    case PROP_RATE:
-      imago_commit_job_set_rate (self, g_value_get_uint64 (value));
-      break;
-    case PROP_THREADS:
-      set_threads (self, g_value_get_uint (value));
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -246,24 +217,6 @@ install_properties (GObjectClass *object_class)
    */
   properties[PROP_KEEP] =
     g_param_spec_boolean ("keep", "Keep", "Whether what was committed stays in the image, too", FALSE, free);
-  /**
-   * ImagoCommitJob:rate:
-   *
-   * How many bytes are copied in a second at most; 0 for as many as can be.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_RATE] =
-    g_param_spec_uint64 ("rate", "Rate", "Bytes a second; 0: no limit", 0, G_MAXUINT64, 0, free);
-  /**
-   * ImagoCommitJob:threads:
-   *
-   * How many threads do the work; 0 leaves that to the library.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_THREADS] =
-    g_param_spec_uint ("threads", "Threads", "How many threads copy; 0 lets the library choose", 0, MAX_THREADS, 0, free);
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 
@@ -326,25 +279,4 @@ imago_commit_job_set_keep (ImagoCommitJob *self, gboolean keep)
     return;
   self->keep = !!keep;
   g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_KEEP]);
-}
-
-/**
- * imago_commit_job_set_rate:
- * @self: an #ImagoCommitJob that has not been run
- * @rate: bytes a second, or 0 for no limit
- *
- * Sets #ImagoCommitJob:rate.
- *
- * Since: 1.0
- */
-void
-imago_commit_job_set_rate (ImagoCommitJob *self, guint64 rate)
-{
-  g_return_if_fail (IMAGO_IS_COMMIT_JOB (self));
-  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
-
-  if (self->rate == rate)
-    return;
-  self->rate = rate;
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_RATE]);
 }

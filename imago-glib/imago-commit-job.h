@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_COMMIT_JOB (imago_commit_job_get_type ())
 
-/* Properties: image, target, keep, rate, threads. */
+/* Properties: image, target, keep. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoCommitJob, imago_commit_job, IMAGO, COMMIT_JOB, ImagoJob)
 
 IMAGO_AVAILABLE_IN_1_0
@@ -25,9 +25,5 @@ ImagoCommitJob *imago_commit_job_new (ImagoImage *image,
 IMAGO_AVAILABLE_IN_1_0
 void imago_commit_job_set_keep (ImagoCommitJob *self,
                                 gboolean        keep);
-
-IMAGO_AVAILABLE_IN_1_0
-void imago_commit_job_set_rate (ImagoCommitJob *self,
-                                guint64         rate);
 
 G_END_DECLS

@@ -11,8 +11,6 @@
 #include "imago-image-private.h"
 #include "imago-job-private.h"
 
-#define MAX_THREADS 1024
-
 /**
  * SECTION:imago-compare-job
  * @title: ImagoCompareJob
@@ -45,7 +43,6 @@ struct _ImagoCompareJob
 
   ImagoImage *images[2];
   gboolean strict;
-  guint threads;
   ImgCompareResult result;
 
   /* While it runs. */
@@ -63,7 +60,6 @@ enum
   PROP_FIRST_IMAGE,
   PROP_SECOND_IMAGE,
   PROP_STRICT,
-  PROP_THREADS,
   PROP_COMPARISON,
   PROP_DIFFERENCE_OFFSET,
   PROP_FAILURE,
@@ -117,8 +113,9 @@ imago_compare_job_run_core (ImagoJob *job,
   ImagoCompareJob *self = IMAGO_COMPARE_JOB (job);
   const ImgCompareOptions options = {
     .strict = self->strict,
-    .n_threads = self->threads,
+    .n_threads = imago_job_get_threads (job),
     .priority = imago_job_get_priority (job),
+    .bytes_per_second = imago_job_get_rate_limit (job),
   };
 
   return img_compare (self->states[0]->core, self->states[1]->core, &options, progress, cancel,
@@ -153,9 +150,6 @@ imago_compare_job_get_property (GObject *object, guint id, GValue *value, GParam
     case PROP_STRICT:
       g_value_set_boolean (value, self->strict);
       break;
-    case PROP_THREADS:
-      g_value_set_uint (value, self->threads);
-      break;
     case PROP_COMPARISON:
       g_value_set_enum (value, (int) imago_compare_job_get_comparison (self));
       break;
@@ -185,9 +179,6 @@ imago_compare_job_set_property (GObject *object, guint id, const GValue *value, 
       break;
     case PROP_STRICT:
       imago_compare_job_set_strict (self, g_value_get_boolean (value));
-      break;
-    case PROP_THREADS:
-      imago_compare_job_set_threads (self, g_value_get_uint (value));
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -230,16 +221,6 @@ install_properties (GObjectClass *object_class)
    */
   properties[PROP_STRICT] =
     g_param_spec_boolean ("strict", "Strict", "Whether sizes and maps count", FALSE, free);
-  /**
-   * ImagoCompareJob:threads:
-   *
-   * How many threads do the work; 0 leaves that to the library.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_THREADS] =
-    g_param_spec_uint ("threads", "Threads", "How many threads compare; 0 lets the library choose",
-                       0, MAX_THREADS, 0, free);
   /**
    * ImagoCompareJob:comparison:
    *
@@ -335,28 +316,6 @@ imago_compare_job_set_strict (ImagoCompareJob *self, gboolean strict)
     return;
   self->strict = !!strict;
   g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_STRICT]);
-}
-
-/**
- * imago_compare_job_set_threads:
- * @self: an #ImagoCompareJob that has not been run
- * @threads: how many threads do the work, at most 1024; 0 leaves that to the library
- *
- * Sets #ImagoCompareJob:threads.
- *
- * Since: 1.0
- */
-void
-imago_compare_job_set_threads (ImagoCompareJob *self, guint threads)
-{
-  g_return_if_fail (IMAGO_IS_COMPARE_JOB (self));
-  g_return_if_fail (threads <= MAX_THREADS);
-  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
-
-  if (self->threads == threads)
-    return;
-  self->threads = threads;
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_THREADS]);
 }
 
 /* NULL before the end. Reading the phase orders this behind the worker that made the result. */

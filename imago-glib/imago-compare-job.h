@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_COMPARE_JOB (imago_compare_job_get_type ())
 
-/* Properties: first-image, second-image, strict, threads, comparison, difference-offset, failure. */
+/* Properties: first-image, second-image, strict, comparison, difference-offset, failure. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoCompareJob, imago_compare_job, IMAGO, COMPARE_JOB, ImagoJob)
 
 IMAGO_AVAILABLE_IN_1_0
@@ -25,10 +25,6 @@ ImagoCompareJob *imago_compare_job_new (ImagoImage *first_image,
 IMAGO_AVAILABLE_IN_1_0
 void imago_compare_job_set_strict (ImagoCompareJob *self,
                                    gboolean         strict);
-
-IMAGO_AVAILABLE_IN_1_0
-void imago_compare_job_set_threads (ImagoCompareJob *self,
-                                    guint            threads);
 
 IMAGO_AVAILABLE_IN_1_0
 ImagoComparison imago_compare_job_get_comparison (ImagoCompareJob *self);

@@ -65,11 +65,11 @@ fill_options (ImagoConversion *conversion, ImagoConvertJob *job)
     .compress = job->compress,
     .level = job->compression_level,
     .salvage = job->salvage,
-    .bytes_per_second = job->rate,
+    .bytes_per_second = imago_job_get_rate_limit (IMAGO_JOB (job)),
     .verify = job->verify,
     .ignore_space = !job->check_space,
     .durable = job->durable,
-    .n_threads = job->threads,
+    .n_threads = imago_job_get_threads (IMAGO_JOB (job)),
   };
 }
 

@@ -40,12 +40,10 @@ struct _ImagoConvertJob
   gboolean allocate_all;
   gboolean salvage;
   gboolean verify;
-  guint64 rate;
   int compression_level;
   guint zero_grain;
   guint64 offset;
   guint64 length;
-  guint threads;
 
   ImgStreamSource stream; /* what of it is read while the job runs is atomic */
 

@@ -11,8 +11,6 @@
 #include "imago-enum-types.h"
 #include "imago-job-private.h"
 
-#define MAX_THREADS 1024
-
 /**
  * SECTION:imago-convert-job
  * @title: ImagoConvertJob
@@ -29,7 +27,7 @@
  *
  * What is not allocated, or reads as zero, takes no space in the result. A new file appears under its name only
  * when all of it has been written: after a failure, a cancellation or a crash there is nothing, or what was there
- * before. Its bytes depend on the sources and the options, not on #ImagoConvertJob:threads. An image that was there
+ * before. Its bytes depend on the sources and the options, not on #ImagoJob:threads. An image that was there
  * before the job has some of the data after a failure.
  *
  * With a backing file in #ImagoConvertJob:create-options only what the top layer of the source holds is copied. The
@@ -82,10 +80,8 @@ enum
   PROP_SALVAGE,
   PROP_SALVAGED_BYTES,
   PROP_VERIFY,
-  PROP_RATE,
   PROP_OFFSET,
   PROP_LENGTH,
-  PROP_THREADS,
   N_PROPS
 };
 
@@ -275,9 +271,6 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
     case PROP_VERIFY:
       g_value_set_boolean (value, self->verify);
       break;
-    case PROP_RATE:
-      g_value_set_uint64 (value, self->rate);
-      break;
     case PROP_OFFSET:
       g_value_set_uint64 (value, self->offset);
       break;
@@ -292,9 +285,6 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
       break;
     case PROP_DURABLE:
       g_value_set_boolean (value, self->durable);
-      break;
-    case PROP_THREADS:
-      g_value_set_uint (value, self->threads);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -353,9 +343,6 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
     case PROP_CHECK_SPACE:
       self->check_space = g_value_get_boolean (value);
       break;
-    case PROP_RATE:
-      self->rate = g_value_get_uint64 (value);
-      break;
     case PROP_OFFSET:
       self->offset = g_value_get_uint64 (value);
       break;
@@ -373,9 +360,6 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
       break;
     case PROP_DURABLE:
       imago_convert_job_set_durable (self, g_value_get_boolean (value));
-      break;
-    case PROP_THREADS:
-      imago_convert_job_set_threads (self, g_value_get_uint (value));
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -624,15 +608,6 @@ install_care (void)
    */
   properties[PROP_CHECK_SPACE] = g_param_spec_boolean (
     "check-space", "Check space", "Whether want of space is an error at once", TRUE, plain);
-  /**
-   * ImagoConvertJob:rate:
-   *
-   * How many bytes are copied a second, in the mean; 0: as many as possible.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_RATE] =
-    g_param_spec_uint64 ("rate", "Rate", "Bytes a second; 0: no limit", 0, G_MAXUINT64, 0, plain);
 }
 
 static void
@@ -663,16 +638,6 @@ install_properties (GObjectClass *object_class)
    */
   properties[PROP_DURABLE] = g_param_spec_boolean (
     "durable", "Durable", "Whether the result is on the disk when the job ends", TRUE, free);
-  /**
-   * ImagoConvertJob:threads:
-   *
-   * How many threads do the work; 0 leaves that to the library.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_THREADS] =
-    g_param_spec_uint ("threads", "Threads", "How many threads copy; 0 lets the library choose", 0,
-                       MAX_THREADS, 0, free);
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 
@@ -839,26 +804,4 @@ imago_convert_job_set_durable (ImagoConvertJob *self, gboolean durable)
     return;
   self->durable = !!durable;
   g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_DURABLE]);
-}
-
-/**
- * imago_convert_job_set_threads:
- * @self: an #ImagoConvertJob that has not been run
- * @threads: how many threads do the work, at most 1024; 0 leaves that to the library
- *
- * Sets #ImagoConvertJob:threads.
- *
- * Since: 1.0
- */
-void
-imago_convert_job_set_threads (ImagoConvertJob *self, guint threads)
-{
-  g_return_if_fail (IMAGO_IS_CONVERT_JOB (self));
-  g_return_if_fail (threads <= MAX_THREADS);
-  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
-
-  if (self->threads == threads)
-    return;
-  self->threads = threads;
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_THREADS]);
 }

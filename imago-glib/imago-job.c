@@ -15,18 +15,24 @@
 /* Ten notifications a second at most. */
 #define NOTIFY_USEC (G_USEC_PER_SEC / 10)
 
+#define MAX_THREADS 1024
+
 /**
  * SECTION:imago-job
  * @title: ImagoJob
  * @short_description: Long work with progress
  *
- * #ImagoJob is what all jobs have in common: running, progress and cancellation.
+ * #ImagoJob is what all jobs have in common: running, how hard and how fast, progress and cancellation.
  */
 
 /**
  * ImagoJob:
  *
  * Long work on images. A job is made, told what to do by its properties, and run once.
+ *
+ * #ImagoJob:threads and #ImagoJob:rate-limit say how much of the machine it may take. Jobs that go through the data of
+ * disks heed them: #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob and #ImagoRebaseJob. The others are about
+ * the tables of an image, work in one thread, and are not slowed down.
  *
  * While it runs its properties tell how far it is. They are notified in the main context that was
  * the thread-default one where the job was made, at most ten times a second and once more at the
@@ -53,6 +59,8 @@ typedef struct
 {
   GMainContext *context;
   GThread *owner;
+  guint threads;      /* these two do not change once it is started */
+  guint64 rate_limit;
   int priority;
   gint started; /* atomic */
 
@@ -75,6 +83,8 @@ typedef struct
 enum
 {
   PROP_0,
+  PROP_THREADS,
+  PROP_RATE_LIMIT,
   PROP_BYTES_TOTAL,
   PROP_BYTES_DONE,
   PROP_PROGRESS,
@@ -90,6 +100,93 @@ static ImagoJobPrivate *
 get_private (ImagoJob *self)
 {
   return imago_job_get_instance_private (self);
+}
+
+/* ---- what it may take ---- */
+
+/**
+ * imago_job_set_threads:
+ * @self: an #ImagoJob that has not been run
+ * @threads: how many threads do the work, at most 1024; 0 leaves that to the library
+ *
+ * Sets #ImagoJob:threads.
+ *
+ * Since: 1.0
+ */
+void
+imago_job_set_threads (ImagoJob *self, guint threads)
+{
+  ImagoJobPrivate *priv;
+
+  g_return_if_fail (IMAGO_IS_JOB (self));
+  g_return_if_fail (threads <= MAX_THREADS);
+  g_return_if_fail (!imago_job_is_started (self));
+
+  priv = get_private (self);
+  if (priv->threads == threads)
+    return;
+  priv->threads = threads;
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_THREADS]);
+}
+
+/**
+ * imago_job_get_threads:
+ * @self: an #ImagoJob
+ *
+ * Gets #ImagoJob:threads.
+ *
+ * Returns: how many threads do the work, or 0 where that is left to the library
+ *
+ * Since: 1.0
+ */
+guint
+imago_job_get_threads (ImagoJob *self)
+{
+  g_return_val_if_fail (IMAGO_IS_JOB (self), 0);
+
+  return get_private (self)->threads;
+}
+
+/**
+ * imago_job_set_rate_limit:
+ * @self: an #ImagoJob that has not been run
+ * @rate_limit: bytes a second, or 0 for no limit
+ *
+ * Sets #ImagoJob:rate-limit.
+ *
+ * Since: 1.0
+ */
+void
+imago_job_set_rate_limit (ImagoJob *self, guint64 rate_limit)
+{
+  ImagoJobPrivate *priv;
+
+  g_return_if_fail (IMAGO_IS_JOB (self));
+  g_return_if_fail (!imago_job_is_started (self));
+
+  priv = get_private (self);
+  if (priv->rate_limit == rate_limit)
+    return;
+  priv->rate_limit = rate_limit;
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_RATE_LIMIT]);
+}
+
+/**
+ * imago_job_get_rate_limit:
+ * @self: an #ImagoJob
+ *
+ * Gets #ImagoJob:rate-limit.
+ *
+ * Returns: bytes a second, or 0 where there is no limit
+ *
+ * Since: 1.0
+ */
+guint64
+imago_job_get_rate_limit (ImagoJob *self)
+{
+  g_return_val_if_fail (IMAGO_IS_JOB (self), 0);
+
+  return get_private (self)->rate_limit;
 }
 
 /* ---- what it tells ---- */
@@ -518,6 +615,12 @@ imago_job_get_property (GObject *object, guint id, GValue *value, GParamSpec *ps
 
   switch (id)
     {
+    case PROP_THREADS:
+      g_value_set_uint (value, imago_job_get_threads (self));
+      break;
+    case PROP_RATE_LIMIT:
+      g_value_set_uint64 (value, imago_job_get_rate_limit (self));
+      break;
     case PROP_BYTES_TOTAL:
       g_value_set_uint64 (value, imago_job_get_bytes_total (self));
       break;
@@ -536,13 +639,56 @@ imago_job_get_property (GObject *object, guint id, GValue *value, GParamSpec *ps
 }
 
 static void
-imago_job_class_init (ImagoJobClass *klass)
+imago_job_set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
 {
-  GObjectClass *object_class = G_OBJECT_CLASS (klass);
-  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
+  ImagoJob *self = IMAGO_JOB (object);
 
-  object_class->finalize = imago_job_finalize;
-  object_class->get_property = imago_job_get_property;
+  switch (id)
+    {
+    case PROP_THREADS:
+      imago_job_set_threads (self, g_value_get_uint (value));
+      break;
+    case PROP_RATE_LIMIT:
+      imago_job_set_rate_limit (self, g_value_get_uint64 (value));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    }
+}
+
+/* What it may take. */
+static void
+install_limits (void)
+{
+  const GParamFlags flags = G_PARAM_READWRITE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * ImagoJob:threads:
+   *
+   * How many threads do the work at most; 0 leaves that to the library, which then takes one for each processor. What comes
+   * out does not depend on it. Heeded by #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob and #ImagoRebaseJob.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_THREADS] =
+    g_param_spec_uint ("threads", "Threads", "How many threads work; 0 lets the library choose", 0, MAX_THREADS, 0, flags);
+  /**
+   * ImagoJob:rate-limit:
+   *
+   * How many bytes of data are read or copied a second, in the mean; 0: as many as possible. A comparison counts
+   * the bytes of both disks. Heeded by #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob and #ImagoRebaseJob.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_RATE_LIMIT] =
+    g_param_spec_uint64 ("rate-limit", "Rate limit", "Bytes a second; 0: no limit", 0, G_MAXUINT64, 0, flags);
+}
+
+/* How far it is. */
+static void
+install_progress (void)
+{
+  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
 
   /**
    * ImagoJob:bytes-total:
@@ -580,6 +726,18 @@ imago_job_class_init (ImagoJobClass *klass)
    */
   properties[PROP_PHASE] = g_param_spec_enum ("phase", "Phase", "What the job is doing",
                                               IMAGO_TYPE_JOB_PHASE, IMAGO_JOB_PHASE_NONE, flags);
+}
+
+static void
+imago_job_class_init (ImagoJobClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+
+  object_class->finalize = imago_job_finalize;
+  object_class->get_property = imago_job_get_property;
+  object_class->set_property = imago_job_set_property;
+  install_limits ();
+  install_progress ();
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 

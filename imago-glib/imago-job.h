@@ -35,6 +35,20 @@ gboolean imago_job_run_finish (ImagoJob     *self,
                                GError      **error);
 
 IMAGO_AVAILABLE_IN_1_0
+void imago_job_set_threads (ImagoJob *self,
+                            guint     threads);
+
+IMAGO_AVAILABLE_IN_1_0
+guint imago_job_get_threads (ImagoJob *self);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_job_set_rate_limit (ImagoJob *self,
+                               guint64   rate_limit);
+
+IMAGO_AVAILABLE_IN_1_0
+guint64 imago_job_get_rate_limit (ImagoJob *self);
+
+IMAGO_AVAILABLE_IN_1_0
 guint64 imago_job_get_bytes_total (ImagoJob *self);
 
 IMAGO_AVAILABLE_IN_1_0

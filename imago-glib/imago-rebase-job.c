@@ -10,8 +10,6 @@
 #include "imago-job-private.h"
 #include "imago-rebase-job.h"
 
-#define MAX_THREADS 1024
-
 /**
  * SECTION:imago-rebase-job
  * @title: ImagoRebaseJob
@@ -47,8 +45,6 @@ struct _ImagoRebaseJob
   char *backing_format;
   gboolean name_only;
   gboolean compress;
-  guint64 rate;
-  guint threads;
 
   /* While it runs. */
   ImagoImageState *state; /* held, as the next */
@@ -69,8 +65,6 @@ enum
   PROP_BACKING_FORMAT,
   PROP_NAME_ONLY,
   PROP_COMPRESS,
-  PROP_RATE,
-  PROP_THREADS,
   N_PROPS
 };
 
@@ -120,9 +114,9 @@ imago_rebase_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *canc
     .backing_format = self->backing_format,
     .unsafe = self->name_only,
     .compress = self->compress,
-    .n_threads = self->threads,
+    .n_threads = imago_job_get_threads (job),
     .priority = imago_job_get_priority (job),
-    .bytes_per_second = self->rate,
+    .bytes_per_second = imago_job_get_rate_limit (job),
   };
 
   return img_rebase (self->state->core, backing, &options, progress, cancel, error);
@@ -184,26 +178,9 @@ imago_rebase_job_get_property (GObject *object, guint id, GValue *value, GParamS
     case PROP_COMPRESS:
       g_value_set_boolean (value, self->compress);
       break;
-    case PROP_RATE:
-      g_value_set_uint64 (value, self->rate);
-      break;
-    case PROP_THREADS:
-      g_value_set_uint (value, self->threads);
-      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
     }
-}
-
-static void
-set_threads (ImagoRebaseJob *self, guint threads)
-{
-  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
-
-  if (self->threads == threads)
-    return;
-  self->threads = threads;
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_THREADS]);
 }
 
 static void
@@ -230,12 +207,6 @@ imago_rebase_job_set_property (GObject *object, guint id, const GValue *value, G
       break;
     case PROP_COMPRESS:
       imago_rebase_job_set_compress (self, g_value_get_boolean (value));
-      break;
-    case PROP_RATE:
-      imago_rebase_job_set_rate (self, g_value_get_uint64 (value));
-      break;
-    case PROP_THREADS:
-      set_threads (self, g_value_get_uint (value));
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -304,24 +275,6 @@ install_properties (GObjectClass *object_class)
    */
   properties[PROP_COMPRESS] =
     g_param_spec_boolean ("compress", "Compress", "Whether what is copied is compressed", FALSE, free);
-  /**
-   * ImagoRebaseJob:rate:
-   *
-   * How many bytes are copied in a second at most; 0 for as many as can be.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_RATE] =
-    g_param_spec_uint64 ("rate", "Rate", "Bytes a second; 0: no limit", 0, G_MAXUINT64, 0, free);
-  /**
-   * ImagoRebaseJob:threads:
-   *
-   * How many threads do the work; 0 leaves that to the library.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_THREADS] =
-    g_param_spec_uint ("threads", "Threads", "How many threads copy; 0 lets the library choose", 0, MAX_THREADS, 0, free);
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
 
@@ -413,25 +366,4 @@ imago_rebase_job_set_compress (ImagoRebaseJob *self, gboolean compress)
     return;
   self->compress = !!compress;
   g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_COMPRESS]);
-}
-
-/**
- * imago_rebase_job_set_rate:
- * @self: an #ImagoRebaseJob that has not been run
- * @rate: bytes a second, or 0 for no limit
- *
- * Sets #ImagoRebaseJob:rate.
- *
- * Since: 1.0
- */
-void
-imago_rebase_job_set_rate (ImagoRebaseJob *self, guint64 rate)
-{
-  g_return_if_fail (IMAGO_IS_REBASE_JOB (self));
-  g_return_if_fail (!imago_job_is_started (IMAGO_JOB (self)));
-
-  if (self->rate == rate)
-    return;
-  self->rate = rate;
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_RATE]);
 }

@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_REBASE_JOB (imago_rebase_job_get_type ())
 
-/* Properties: image, backing, backing-name, backing-format, name-only, compress, rate, threads. */
+/* Properties: image, backing, backing-name, backing-format, name-only, compress. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoRebaseJob, imago_rebase_job, IMAGO, REBASE_JOB, ImagoJob)
 
 IMAGO_AVAILABLE_IN_1_0
@@ -31,9 +31,5 @@ void imago_rebase_job_set_name_only (ImagoRebaseJob *self,
 IMAGO_AVAILABLE_IN_1_0
 void imago_rebase_job_set_compress (ImagoRebaseJob *self,
                                     gboolean        compress);
-
-IMAGO_AVAILABLE_IN_1_0
-void imago_rebase_job_set_rate (ImagoRebaseJob *self,
-                                guint64         rate);
 
 G_END_DECLS

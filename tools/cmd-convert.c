@@ -543,10 +543,10 @@ set_up_job (const Settings *settings, ImagoConvertJob *job)
   g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
                 settings->offload ? 0u : (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
                 "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
-                settings->offset, "length", settings->length, "verify", settings->verify, "rate", settings->rate,
+                settings->offset, "length", settings->length, "verify", settings->verify, "rate-limit", settings->rate,
                 "check-space", !settings->ignore_space, NULL);
   imago_convert_job_set_durable (job, settings->durable);
-  imago_convert_job_set_threads (job, settings->threads);
+  imago_job_set_threads (IMAGO_JOB (job), settings->threads);
 }
 
 static int

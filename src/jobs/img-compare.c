@@ -21,6 +21,7 @@
 #include "img-alloc.h"
 #include "img-compare.h"
 #include "img-pool.h"
+#include "img-rate.h"
 
 #define CLAIM IMG_MIB
 #define SEARCH_STEP 4096
@@ -41,6 +42,7 @@ typedef struct
   ImgCancel *cancel;
   guint64 position; /* atomic: where the next claim begins */
   guint64 n_read;   /* atomic: bytes */
+  ImgRate rate;
   guint64 limit;    /* atomic: nothing from here on matters any more; only falls, with the mutex */
   ImgMutex mutex;   /* for what follows, which is about the limit */
   ImgCompareResult *result;
@@ -269,7 +271,8 @@ read_side (Worker *worker, guint i, const Piece *piece)
   Comparison *comparison = worker->comparison;
   ImgError *error = NULL;
 
-  if (img_image_read (comparison->sides[i].image, piece->offset, worker->buffers[i], piece->length,
+  if (img_rate_wait (&comparison->rate, piece->length, comparison->cancel, &error) &&
+      img_image_read (comparison->sides[i].image, piece->offset, worker->buffers[i], piece->length,
                       comparison->cancel, &error))
     return TRUE;
   settle (comparison, piece->offset, IMG_COMPARE_STEP_READ, error);
@@ -455,9 +458,11 @@ img_compare (ImgImage *first,
       return TRUE;
     }
   img_mutex_init (&comparison.mutex);
+  img_rate_init (&comparison.rate, options->bytes_per_second);
   success = img_image_keep_unchanged (first, &first_lock, error) &&
             img_image_keep_unchanged (second, &second_lock, error) &&
             compare (&comparison, options, error);
+  img_rate_clear (&comparison.rate);
   img_mutex_clear (&comparison.mutex);
   if (success)
     img_progress_set_phase (progress, IMG_PHASE_DONE);

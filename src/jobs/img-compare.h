@@ -32,6 +32,7 @@ typedef struct
   gboolean strict;
   guint n_threads; /* 0: as many as processors */
   int priority;    /* G_PRIORITY_* of the work in the pool */
+  guint64 bytes_per_second; /* of both disks together; 0: no limit */
 } ImgCompareOptions;
 
 typedef struct

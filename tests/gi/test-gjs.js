@@ -972,6 +972,8 @@ tap.test('compare', () => {
     equal(job.get_comparison(), Imago.Comparison.NONE);
     job.set_strict(true);
     job.set_threads(2);
+    job.set_rate_limit(1e12);
+    equal([job.get_threads(), job.get_rate_limit()], [2, 1e12]);
     equal(job.run(null), true);
     equal(job.get_comparison(), Imago.Comparison.IDENTICAL);
     equal(job.get_difference_offset(), 0);
@@ -1030,8 +1032,8 @@ tap.test('commit-and-rebase', () => withFolder(folder => {
     top.write_bytes(0, new GLib.Bytes(new Uint8Array(65536).fill(7)), null);
     const commit = Imago.CommitJob.new(top, top.dup_backing());
     commit.set_keep(true);
-    commit.set_rate(1e12);
-    equal([commit.keep, commit.rate], [true, 1e12]);
+    commit.set_rate_limit(1e12);
+    equal([commit.keep, commit.rate_limit], [true, 1e12]);
     equal(commit.run(null), true);
     const again = new Imago.CommitJob({image: top});
     equal(again.run_finish(wait(callback => again.run_async(NORMAL, null, callback))), true);
@@ -1040,8 +1042,8 @@ tap.test('commit-and-rebase', () => withFolder(folder => {
     top = openTop({});
     const rebase = Imago.RebaseJob.new(top, null, null, null);
     rebase.set_compress(true);
-    rebase.set_rate(1e12);
-    equal([rebase.compress, rebase.rate, rebase.name_only], [true, 1e12, false]);
+    rebase.set_rate_limit(1e12);
+    equal([rebase.compress, rebase.rate_limit, rebase.name_only], [true, 1e12, false]);
     equal(rebase.run(null), true);
     top.close(null);
     top = openTop({});

@@ -123,6 +123,32 @@ test_cancel (Fixture *fixture, gconstpointer data)
 }
 
 static void
+cancel_cb (GObject *job, GParamSpec *pspec, gpointer cancellable)
+{
+  g_cancellable_cancel (cancellable);
+}
+
+/* A byte a second: the first read begins at once, the second in twelve days. */
+static void
+test_rate_limit (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImagoCompareJob) job = job_new (fixture);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GError) error = NULL;
+  TestSlot slot = { 0 };
+
+  imago_job_set_threads (IMAGO_JOB (job), 1);
+  imago_job_set_rate_limit (IMAGO_JOB (job), 1);
+  g_assert_cmpuint (imago_job_get_rate_limit (IMAGO_JOB (job)), ==, 1);
+  g_signal_connect (job, "notify::phase", G_CALLBACK (cancel_cb), cancellable);
+  imago_job_run_async (IMAGO_JOB (job), 0, cancellable, test_result_cb, &slot);
+  g_assert_false (imago_job_run_finish (IMAGO_JOB (job), test_slot_wait (&slot), &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_assert_cmpuint (imago_job_get_bytes_done (IMAGO_JOB (job)), ==, 0);
+  test_slot_clear (&slot);
+}
+
+static void
 test_broken (Fixture *fixture, gconstpointer data)
 {
   for (guint i = 0; i < 2; i++)
@@ -189,6 +215,7 @@ main (int argc, char **argv)
   ADD ("compare-job/identical", test_identical);
   ADD ("compare-job/close-and-drop", test_close_and_drop);
   ADD ("compare-job/cancel", test_cancel);
+  ADD ("compare-job/rate-limit", test_rate_limit);
   ADD ("compare-job/broken", test_broken);
   ADD ("compare-job/closed", test_closed);
   ADD ("measure-job/measure", test_measure);

@@ -439,7 +439,7 @@ test_properties (Fixture *fixture, gconstpointer data)
   g_assert_false (overwrite);
   g_assert_true (durable);
   g_assert_cmpuint (threads, ==, 0);
-  imago_convert_job_set_threads (job, 1);
+  imago_job_set_threads (IMAGO_JOB (job), 1);
   g_object_set (job, "overwrite", TRUE, "durable", FALSE, NULL);
   g_object_get (job, "overwrite", &overwrite, "durable", &durable, "threads", &threads, NULL);
   g_assert_true (overwrite);
