@@ -115,7 +115,7 @@ imago_check_message_class_init (ImagoCheckMessageClass *klass)
   /**
    * ImagoCheckMessage:text:
    *
-   * The finding in words, translated.
+   * The finding in words, translated but for the lines that scripts know from qemu-img.
    *
    * Since: 1.0
    */
@@ -196,7 +196,7 @@ imago_check_message_get_host_offset (ImagoCheckMessage *self)
  *
  * Gets the finding in words.
  *
- * Returns: (transfer none): the translated text
+ * Returns: (transfer none): the text, translated but for the lines that scripts know from qemu-img
  *
  * Since: 1.0
  */

@@ -30,7 +30,7 @@ typedef struct
 {
   ImgCheckKind kind;
   guint64 host_offset; /* of the cluster that it is about */
-  char *text;          /* translated, no final period */
+  char *text;          /* no final period; translated but for lines of qemu-img, which scripts read */
 } ImgCheckMessage;
 
 /* As many messages as are kept; the counts go on. */

@@ -83,24 +83,19 @@ img_wanted_resolve (const ImgWanted *wanted, const char *parent_name)
   return g_build_filename (directory, wanted->name, NULL);
 }
 
-static char *
-quote_wanted (const ImgWanted *wanted)
-{
-  g_autofree char *name = img_quote_name (wanted->name);
-
-  return wanted->role == IMG_REFERENCE_DATA_FILE ? g_strdup_printf (_("data file %s"), name)
-                                                 : g_strdup_printf (_("backing file %s"), name);
-}
-
 static ImgStorage *
 deny (const ImgReference *reference, const char *reason, ImgError **error)
 {
-  g_autofree char *what = quote_wanted (reference->wanted);
+  g_autofree char *name = img_quote_name (reference->wanted->name);
 
-  /* Translators: the first %s is "backing file “name”" or "data file “name”", the second a reason.
-   */
-  img_error_set (error, IMG_CODE_REFERENCE_DENIED,
-                 _("The image refers to the %s, which was not granted: %s"), what, reason);
+  /* Translators: the second %s is a reason. */
+  if (reference->wanted->role == IMG_REFERENCE_DATA_FILE)
+    img_error_set (error, IMG_CODE_REFERENCE_DENIED,
+                   _("The image refers to the data file %s, which was not granted: %s"), name, reason);
+  else
+    img_error_set (error, IMG_CODE_REFERENCE_DENIED,
+                   _("The image refers to the backing file %s, which was not granted: %s"), name,
+                   reason);
   return NULL;
 }
 

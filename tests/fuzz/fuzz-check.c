@@ -79,7 +79,7 @@ static gboolean
 has_rebuilt (const ImgCheckResult *repaired)
 {
   for (guint i = 0; i < repaired->messages->len; i++)
-    if (strstr (((ImgCheckMessage *) repaired->messages->pdata[i])->text, "Rebuilding the refcount") != NULL)
+    if (strstr (((ImgCheckMessage *) repaired->messages->pdata[i])->text, "Rebuilding refcount") != NULL)
       return TRUE;
   return FALSE;
 }

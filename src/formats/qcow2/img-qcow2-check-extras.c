@@ -56,7 +56,7 @@ check_extra (ImgQcow2Checker *self, guint32 length, ImgError **error)
       return FALSE;
     }
   img_qcow2_checker_corrupt (self, 1, self->header->snapshots_offset,
-                             _("Too much extra metadata in snapshot table entry %u (%u > %u)"),
+                             "Too much extra metadata in snapshot table entry %u (%u > %u)",
                              self->snapshots->len, length, IMG_QCOW2_MAX_SNAPSHOT_EXTRA);
   self->needs_snapshot_table = TRUE;
   return TRUE;

@@ -290,13 +290,13 @@ compare_one (ImgQcow2Checker *self, guint64 cluster)
   if (refcount < references)
     {
       img_qcow2_checker_corrupt (self, 1, offset,
-                                 _("cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
+                                 "cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
                                  cluster, refcount, references);
       return;
     }
   self->result->leaks++;
   img_check_result_say (self->result, IMG_CHECK_LEAK, offset,
-                        _("Leaked cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
+                        "Leaked cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
                         cluster, refcount, references);
 }
 

@@ -103,11 +103,11 @@ check_copied (Walk *walk,
   checker->result->wrong_flags += times;
   if (l1_index == IN_L2)
     img_qcow2_checker_corrupt (checker, times, offset,
-                               _("OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64), entry, refcount);
+                               "OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64, entry, refcount);
   else
     img_qcow2_checker_corrupt (checker, times, offset,
-                               _("OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
-                                 " refcount=%" PRIu64), l1_index, entry, refcount);
+                               "OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
+                               " refcount=%" PRIu64, l1_index, entry, refcount);
   return TRUE;
 }
 
@@ -296,7 +296,7 @@ visit_cluster (Walk *walk, guint64 entry, guint64 bitmap, ImgError **error)
     return check_copied (walk, entry, walk->copied_times, IN_L2, error);
   if ((entry & IMG_QCOW2_FLAG_COPIED) == 0 && walk->copied_times > 0)
     img_qcow2_checker_corrupt (checker, walk->copied_times, offset,
-                               _("OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64), entry,
+                               "OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64, entry,
                                (guint64) 1); /* in the external data file */
   return TRUE;
 }

@@ -268,6 +268,6 @@ img_qcow2_repair_rebuild (ImgQcow2Checker *checker, guint64 *end, ImgError **err
       return TRUE;
     }
   img_check_result_say (checker->result, IMG_CHECK_REPAIRED, plan.first << checker->cluster_bits,
-                        _("Rebuilding the refcount structure"));
+                        "Rebuilding refcount structure");
   return write_all (&plan, error);
 }

@@ -6,7 +6,6 @@
 
 #include "config.h"
 
-#include <glib/gi18n-lib.h>
 #include <inttypes.h>
 
 #include "img-alloc.h"
@@ -69,7 +68,7 @@ change_one (Change *self, guint64 cluster, ImgError **error)
       (!self->raises && cluster >= checker->uncounted))
     return TRUE;
   img_check_result_say (checker->result, IMG_CHECK_REPAIRED, cluster << checker->cluster_bits,
-                        _("Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64),
+                        "Repairing cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
                         cluster, refcount, references);
   self->is_changed = TRUE;
   img_qcow2_refcount_write (self->block, in_block, checker->header->refcount_order, references);

@@ -74,11 +74,11 @@ say_repaired (const Table *self, guint index, guint32 extra_length)
 
   if (extra_length > IMG_QCOW2_MAX_SNAPSHOT_EXTRA)
     img_check_result_say (checker->result, IMG_CHECK_REPAIRED, offset,
-                          _("Discarding too much extra metadata in snapshot table entry %u (%u > %u)"),
+                          "Discarding too much extra metadata in snapshot table entry %u (%u > %u)",
                           index, extra_length, IMG_QCOW2_MAX_SNAPSHOT_EXTRA);
   if (img_qcow2_checker_is_incomplete (checker, extra_length))
     img_check_result_say (checker->result, IMG_CHECK_REPAIRED, offset,
-                          _("Repairing snapshot table entry %u is incomplete"), index);
+                          "Repairing snapshot table entry %u is incomplete", index);
 }
 
 /* The old table has been measured; it is no longer the same if somebody writes to it meanwhile. */
@@ -274,11 +274,11 @@ say_overhanging (const ImgQcow2Checker *checker)
 
   if (checker->n_too_many > 0)
     img_check_result_say (checker->result, IMG_CHECK_REPAIRED, offset,
-                          _("Discarding %" PRIu64 " overhanging snapshots"), checker->n_too_many);
+                          "Discarding %" PRIu64 " overhanging snapshots", checker->n_too_many);
   if (checker->n_too_far > 0)
     img_check_result_say (checker->result, IMG_CHECK_REPAIRED, offset,
-                          _("Discarding %" PRIu64
-                            " overhanging snapshots (snapshot table is too big)"),
+                          "Discarding %" PRIu64
+                          " overhanging snapshots (snapshot table is too big)",
                           checker->n_too_far);
 }
 

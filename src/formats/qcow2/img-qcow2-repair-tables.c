@@ -187,8 +187,8 @@ say_l1_copied (const Editor *self, guint64 entry, guint64 at)
   const ImgQcow2Checker *checker = self->checker;
 
   img_check_result_say (checker->result, IMG_CHECK_REPAIRED, entry & IMG_QCOW2_OFFSET_MASK,
-                        _("Repairing OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
-                          " refcount=%" PRIu64),
+                        "Repairing OFLAG_COPIED L2 cluster: l1_index=%" PRIu64 " l1_entry=%" PRIx64
+                        " refcount=%" PRIu64,
                         (at - checker->header->l1_offset) / sizeof (guint64), entry, self->refcount);
 }
 
@@ -196,8 +196,8 @@ static void
 say_l2_copied (const Editor *self, guint64 entry, guint64 at G_GNUC_UNUSED)
 {
   img_check_result_say (self->checker->result, IMG_CHECK_REPAIRED, entry & IMG_QCOW2_OFFSET_MASK,
-                        _("Repairing OFLAG_COPIED data cluster: l2_entry=%" PRIx64
-                          " refcount=%" PRIu64),
+                        "Repairing OFLAG_COPIED data cluster: l2_entry=%" PRIx64
+                        " refcount=%" PRIu64,
                         entry, self->refcount);
 }
 
