@@ -42,6 +42,7 @@ typedef struct
   guint64 check_errors;
   guint64 corruptions;
   guint64 wrong_flags;         /* of these: COPIED flags that do not fit the refcount as it is */
+  guint64 low_refcounts;       /* of these, too; or the references are more than one can hold */
   guint64 leaks;
   guint64 corruptions_fixed;
   guint64 leaks_fixed;

@@ -361,23 +361,46 @@ leak_references (CrashPages *image, CrashRandom *random)
     }
 }
 
+#define L1_RESERVED 2
+
+/* The same beside something that a repair of leaks leaves as it is. */
+static void
+leak_references_and_more (CrashPages *image, CrashRandom *random)
+{
+  guint64 l1 = read_word (image, L1_AT);
+
+  leak_references (image, random);
+  write_word (image, l1, read_word (image, l1) | L1_RESERVED);
+}
+
+static void
+undo_more (CrashPages *image)
+{
+  guint64 l1 = read_word (image, L1_AT);
+
+  write_word (image, l1, read_word (image, l1) & ~(guint64) L1_RESERVED);
+}
+
 typedef struct
 {
   void (*inflict) (CrashPages *image, CrashRandom *random);
   ImgRepair cure;
+  void (*finish) (CrashPages *image); /* what the cure leaves; nullable */
 } Damage;
 
 static const Damage damages[] = {
-  { garble_refcounts, IMG_REPAIR_ALL },
-  { drop_refcount_block, IMG_REPAIR_ALL },
-  { flip_copied, IMG_REPAIR_ALL },
-  { leak_references, IMG_REPAIR_LEAKS },
+  { garble_refcounts, IMG_REPAIR_ALL, NULL },
+  { drop_refcount_block, IMG_REPAIR_ALL, NULL },
+  { flip_copied, IMG_REPAIR_ALL, NULL },
+  { flip_copied, IMG_REPAIR_LEAKS, NULL },
+  { leak_references, IMG_REPAIR_LEAKS, NULL },
+  { leak_references_and_more, IMG_REPAIR_LEAKS, undo_more },
 };
 
 typedef struct
 {
   CrashWork *work;
-  ImgRepair cure;
+  const Damage *damage;
   guint64 n_wrong; /* before the repair */
   guint64 n_states;
 } Interruption;
@@ -413,8 +436,10 @@ check_damaged (const CrashState *state, gpointer data)
 
       if (count_wrong (disk) > self->n_wrong)
         g_error ("%s: a power cut during the repair of damage makes it worse", geometry->name);
-      repair (disk, self->cure, &result);
+      repair (disk, self->damage->cure, &result);
       img_storage_unref (disk);
+      if (self->damage->finish != NULL)
+        self->damage->finish (state->disks[CRASH_DISK_IMAGE]);
       problem = crash_check_disks (geometry, state->disks, self->work->model, end, &leaks);
       if (problem == NULL && leaks)
         problem = g_strdup ("a second repair leaves leaks");
@@ -435,19 +460,23 @@ repair_damage (Interruption *self, guint damage, CrashRandom *random)
   CrashStatesOptions options = { .seed = damage + 1, .n_random = 20, .max_states = 60 };
   CrashMoment end = { CRASH_NEVER, CRASH_NEVER };
   CrashPages *pages = crash_pages_copy (crash_log_get_content (self->work->log, CRASH_DISK_IMAGE));
+  g_autoptr (CrashPages) repaired = NULL;
   CrashPages *contents[CRASH_MAX_DISKS] = { NULL };
   g_auto (ImgCheckResult) result = { 0 };
   g_autofree char *problem = NULL;
   gboolean leaks;
   ImgStorage *disk;
 
-  damages[damage].inflict (pages, random);
-  self->cure = damages[damage].cure;
+  self->damage = &damages[damage];
+  self->damage->inflict (pages, random);
   disk = crash_log_add_disk (log, "x", pages);
   self->n_wrong = count_wrong (disk);
   crash_log_start (log);
-  repair (disk, self->cure, &result);
-  contents[0] = crash_log_get_content (log, CRASH_DISK_IMAGE);
+  repair (disk, self->damage->cure, &result);
+  repaired = crash_pages_copy (crash_log_get_content (log, CRASH_DISK_IMAGE));
+  if (self->damage->finish != NULL)
+    self->damage->finish (repaired);
+  contents[0] = repaired;
   problem = crash_check_disks (geometry, contents, self->work->model, end, &leaks);
   if (problem != NULL || leaks)
     g_error ("%s: after damage %u was repaired: %s", geometry->name, damage, problem != NULL ? problem : "leaks");

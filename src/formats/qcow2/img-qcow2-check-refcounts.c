@@ -289,6 +289,7 @@ compare_one (ImgQcow2Checker *self, guint64 cluster)
     self->needs_rebuild = TRUE;
   if (refcount < references)
     {
+      self->result->low_refcounts++;
       img_qcow2_checker_corrupt (self, 1, offset,
                                  "cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
                                  cluster, refcount, references);

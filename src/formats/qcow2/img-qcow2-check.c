@@ -90,9 +90,12 @@ img_qcow2_checker_refer (ImgQcow2Checker *self,
                              error))
     return FALSE;
   if (G_UNLIKELY (excess > 0))
-    img_qcow2_checker_corrupt (self, excess, offset,
-                               _("More references than a refcount of this image can hold: offset "
-                                 "0x%" PRIx64), offset);
+    {
+      self->result->low_refcounts += excess;
+      img_qcow2_checker_corrupt (self, excess, offset,
+                                 _("More references than a refcount of this image can hold: offset "
+                                   "0x%" PRIx64), offset);
+    }
   return TRUE;
 }
 

@@ -15,8 +15,17 @@ G_BEGIN_DECLS
 
 /* What entries may not contain, where their meaning stays the same without it. */
 gboolean img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error);
-/* COPIED flags as the refcounts say; of leaked clusters only, as they will be without the leaks. */
-gboolean img_qcow2_repair_copied  (ImgQcow2Checker *checker, gboolean only_leaked, ImgError **error);
+/* COPIED flags as the refcounts say, or as they will without the leaks. *n_changed: flags of the active disk,
+ * those of a table that is referred to more than once as often; nullable. */
+typedef enum
+{
+  IMG_QCOW2_FLAGS_NOW,
+  IMG_QCOW2_FLAGS_WITHOUT_LEAKS,
+  IMG_QCOW2_FLAGS_OF_LEAKS, /* only those that will not fit any more without the leaks */
+} ImgQcow2FlagsRepair;
+
+gboolean img_qcow2_repair_copied  (ImgQcow2Checker *checker, ImgQcow2FlagsRepair which,
+                                   guint64 *n_changed, ImgError **error);
 
 /* COPIED flags in tables that cannot be written: for every cluster, how many entries have it and how many do
  * not. Empty when all tables can be written. */

@@ -15,9 +15,10 @@ typedef struct _Editor Editor;
 struct _Editor
 {
   ImgQcow2Checker *checker;
-  gboolean only_leaked;
-  ImgError *error;  /* of what an entry led to */
-  guint64 refcount; /* that the COPIED flag of the last entry was made to fit */
+  ImgQcow2FlagsRepair flags;
+  guint64 n_changed; /* entries of the active disk */
+  ImgError *error;   /* of what an entry led to */
+  guint64 refcount;  /* that the COPIED flag of the last entry was made to fit */
 };
 
 /* ---- writing ---- */
@@ -95,6 +96,7 @@ edit_table (Editor *self,
       entries[i] = GUINT64_TO_BE (edited);
       if (step == 2)
         entries[i + 1] = GUINT64_TO_BE (bitmap);
+      self->n_changed += times.active;
       say (self, entry, offset + i * sizeof (guint64));
       first = MIN (first, i);
       last = i + step - 1;
@@ -173,7 +175,7 @@ edit_l2_entries (gpointer data,
 gboolean
 img_qcow2_repair_entries (ImgQcow2Checker *checker, ImgError **error)
 {
-  Editor self = { checker, FALSE, NULL };
+  Editor self = { checker };
   ImgQcow2TableEditor editor = { edit_l1_entries, edit_l2_entries, &self };
 
   return img_qcow2_checker_edit_tables (checker, &editor, error);
@@ -207,19 +209,21 @@ set_copied (Editor *self, guint64 entry)
   ImgQcow2Checker *checker = self->checker;
   guint64 cluster = (entry & IMG_QCOW2_OFFSET_MASK) >> checker->cluster_bits;
   gboolean is_known;
-  guint64 refcount, references;
+  guint64 refcount;
 
-  if (self->error != NULL || (self->only_leaked && cluster >= checker->n_clusters))
+  if (self->error != NULL ||
+      (self->flags == IMG_QCOW2_FLAGS_OF_LEAKS && cluster >= checker->n_clusters))
     return entry;
   if (!img_qcow2_checker_get_refcount (checker, cluster, &is_known, &refcount, &self->error) ||
       !is_known)
     return entry;
-  if (self->only_leaked)
+  if (self->flags != IMG_QCOW2_FLAGS_NOW && cluster < checker->n_clusters)
     {
-      references = img_qcow2_counts_get (&checker->references, cluster);
-      if (refcount <= references)
+      guint64 references = img_qcow2_counts_get (&checker->references, cluster);
+
+      if (self->flags == IMG_QCOW2_FLAGS_OF_LEAKS && refcount <= references)
         return entry;
-      refcount = references;
+      refcount = MIN (refcount, references);
     }
   self->refcount = refcount;
   return refcount == 1 ? entry | IMG_QCOW2_FLAG_COPIED : entry & ~IMG_QCOW2_FLAG_COPIED;
@@ -238,7 +242,7 @@ copy_l2_entry (Editor *self, guint64 entry, guint64 *bitmap G_GNUC_UNUSED)
     return entry;
   self->refcount = 1; /* in an external data file */
   if (self->checker->has_data_file)
-    return self->only_leaked ? entry : entry | IMG_QCOW2_FLAG_COPIED;
+    return self->flags == IMG_QCOW2_FLAGS_OF_LEAKS ? entry : entry | IMG_QCOW2_FLAG_COPIED;
   return set_copied (self, entry);
 }
 
@@ -269,12 +273,19 @@ copy_l2_entries (gpointer data,
 }
 
 gboolean
-img_qcow2_repair_copied (ImgQcow2Checker *checker, gboolean only_leaked, ImgError **error)
+img_qcow2_repair_copied (ImgQcow2Checker *checker,
+                         ImgQcow2FlagsRepair which,
+                         guint64 *n_changed,
+                         ImgError **error)
 {
-  Editor self = { checker, only_leaked, NULL };
+  Editor self = { checker, which };
   ImgQcow2TableEditor editor = { copy_l1_entries, copy_l2_entries, &self };
 
-  return img_qcow2_checker_edit_tables (checker, &editor, error);
+  if (!img_qcow2_checker_edit_tables (checker, &editor, error))
+    return FALSE;
+  if (n_changed != NULL)
+    *n_changed = self.n_changed;
+  return TRUE;
 }
 
 /* ---- flags that cannot be changed ---- */
@@ -350,7 +361,7 @@ survey_l2 (gpointer data,
 gboolean
 img_qcow2_repair_list_stuck (ImgQcow2Checker *checker, ImgQcow2StuckFlags *stuck, ImgError **error)
 {
-  Survey self = { { checker, FALSE, NULL }, stuck };
+  Survey self = { { checker }, stuck };
   ImgQcow2TableEditor editor = { survey_l1, survey_l2, &self };
 
   return img_qcow2_checker_edit_tables (checker, &editor, error);

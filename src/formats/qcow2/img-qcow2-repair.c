@@ -24,7 +24,8 @@
  *    made first, as in 2.
  * 6. The marks of the header go, when all of that is durable.
  *
- * Of leaks alone, 4 comes before 3, and for the leaked clusters only.
+ * Of leaks alone, 4 comes before 3. Where nothing but leaks and flags is wrong, all flags are made to fit; else those
+ * of the leaked clusters only, so that letting go of leaks makes no new mistakes.
  *
  * Each step reads the file anew, so none depends on what an earlier one believed. */
 
@@ -51,9 +52,13 @@ typedef struct
   ImgCancel *cancel;
   gboolean has_new_snapshots; /* of the last such step */
   gboolean has_room;
-  guint64 n_wrong_flags;   /* that the checker of the last step found */
-  gboolean has_flags;
-  guint64 n_flags_to_fix;  /* those that the first repair of flags found */
+  /* Counts only. */
+  ImgCheckResult seen; /* what the checker of the last step found */
+  gboolean has_seen_refcounts;
+  ImgCheckResult at_refcounts; /* when the first repair of refcounts began */
+  gboolean has_seen_flags;
+  ImgCheckResult at_flags; /* the same of flags */
+  guint64 n_flags_fixed;   /* by repairs of leaks, where nothing else was wrong */
 } Repair;
 
 typedef gboolean (*Step) (Repair *self, ImgQcow2Checker *checker, ImgError **error);
@@ -95,7 +100,7 @@ run_step (Repair *self, Step step, ImgError **error)
   success = init_checker (self, &checker, &past_end, header, header->file_size, &found, error) &&
             img_qcow2_checker_run (&checker, error);
   checker.result = self->result;
-  self->n_wrong_flags = found.wrong_flags;
+  self->seen = found;
   success = success && step (self, &checker, error);
   img_qcow2_counts_clear (&past_end);
   img_qcow2_checker_clear (&checker);
@@ -153,16 +158,30 @@ rebuild (Repair *self, const ImgQcow2Header *header, guint64 n_reserved, ImgErro
   return TRUE;
 }
 
-/* The flags first: if it ends between the two, the next repair still finds the leaks, and a flag that comes
- * too early says no more than what is true. */
+static guint64
+count_wrong (const ImgCheckResult *result)
+{
+  return result->corruptions + result->check_errors;
+}
+
+/* The flags first: if it ends between the two, the next repair still finds the leaks, even where it would not look at
+ * other flags; and a flag that comes too early says no more than what is true. */
 static gboolean
 repair_leaks (Repair *self,
               ImgQcow2Checker *checker,
               const ImgQcow2StuckFlags *stuck,
               ImgError **error)
 {
-  return img_qcow2_repair_copied (checker, TRUE, error) &&
-         (img_mutant_is_on (IMG_MUTANT_REPAIR_SKIP_FLUSH_COPIED) ||
+  gboolean only_flags = count_wrong (&self->seen) == self->seen.wrong_flags;
+  guint64 n_changed = 0;
+
+  if (!img_qcow2_repair_copied (checker,
+                                only_flags ? IMG_QCOW2_FLAGS_WITHOUT_LEAKS : IMG_QCOW2_FLAGS_OF_LEAKS,
+                                &n_changed, error))
+    return FALSE;
+  if (only_flags)
+    self->n_flags_fixed += n_changed;
+  return (img_mutant_is_on (IMG_MUTANT_REPAIR_SKIP_FLUSH_COPIED) ||
           img_storage_flush (self->storage, error)) &&
          img_qcow2_repair_lower (checker, stuck, error) && flush_step (self, error);
 }
@@ -186,20 +205,29 @@ repair_in_place (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 static gboolean
 repair_refcounts (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
+  if (!self->has_seen_refcounts)
+    self->at_refcounts = self->seen;
+  self->has_seen_refcounts = TRUE;
   if (!checker->needs_rebuild)
     return repair_in_place (self, checker, error);
+  if (self->repair != IMG_REPAIR_ALL)
+    {
+      img_check_result_say (self->result, IMG_CHECK_CORRUPTION, checker->header->refcount_table_offset,
+                            "need to rebuild refcount structures");
+      return TRUE;
+    }
   /* Where the header is taken for a table, it refers to whatever refcount table it names. */
-  return self->repair != IMG_REPAIR_ALL || checker->header_is_table ||
-         rebuild (self, checker->header, 0, error);
+  return checker->header_is_table || rebuild (self, checker->header, 0, error);
 }
 
 static gboolean
 repair_copied (Repair *self, ImgQcow2Checker *checker, ImgError **error)
 {
-  if (!self->has_flags)
-    self->n_flags_to_fix = self->n_wrong_flags;
-  self->has_flags = TRUE;
-  return img_qcow2_repair_copied (checker, FALSE, error) && flush_step (self, error);
+  if (!self->has_seen_flags)
+    self->at_flags = self->seen;
+  self->has_seen_flags = TRUE;
+  return img_qcow2_repair_copied (checker, IMG_QCOW2_FLAGS_NOW, NULL, error) &&
+         flush_step (self, error);
 }
 
 /* Not before the refcounts are right, nor where the header is a table, too; and not where tables pass the end of the
@@ -257,23 +285,26 @@ clear_marks (Repair *self, ImgError **error)
          img_storage_flush (self->storage, error);
 }
 
-/* As QEMU does it: flags are counted as they are when the refcounts have been repaired. Some are right then without
- * being changed, others are not any more. */
+/* As QEMU does it: each mistake is counted as it is when its turn has come, that of refcounts when entries have been
+ * repaired, and that of flags when refcounts have been. Some are right then without being changed, others are not any
+ * more. */
 static void
 count_fixed (const Repair *self, ImgCheckResult *result, const ImgCheckResult *before)
 {
-  guint64 n_flags = self->has_flags ? self->n_flags_to_fix : result->wrong_flags;
-  guint64 corruptions = before->corruptions + before->check_errors - before->wrong_flags + n_flags;
-  guint64 left = result->corruptions + result->check_errors;
+  const ImgCheckResult *refcounts = self->has_seen_refcounts ? &self->at_refcounts : before;
+  guint64 in_entries = count_wrong (before) - before->wrong_flags - before->low_refcounts;
+  guint64 in_flags = self->has_seen_flags ? self->at_flags.wrong_flags
+                                          : self->n_flags_fixed + result->wrong_flags;
+  guint64 corruptions = in_entries + refcounts->low_refcounts + in_flags;
 
-  result->corruptions_fixed = corruptions - MIN (corruptions, left);
-  result->leaks_fixed = before->leaks - MIN (before->leaks, result->leaks);
+  result->corruptions_fixed = corruptions - MIN (corruptions, count_wrong (result));
+  result->leaks_fixed = refcounts->leaks - MIN (refcounts->leaks, result->leaks);
 }
 
 static guint64
 count_all (const ImgCheckResult *result)
 {
-  return result->corruptions + result->check_errors + result->leaks;
+  return count_wrong (result) + result->leaks;
 }
 
 /* A check whose messages come after what has been said while repairing. */
@@ -365,7 +396,7 @@ img_qcow2_repair (ImgStorage *storage,
     return FALSE;
   take_counts (result, &found);
   count_fixed (&self, result, &before);
-  if (result->corruptions + result->check_errors == 0 && !clear_marks (&self, error))
+  if (count_wrong (result) == 0 && !clear_marks (&self, error))
     return FALSE;
   img_qcow2_check_meter_finish (&meter);
   return TRUE;
