@@ -73,10 +73,16 @@ fill_options (ImagoConversion *conversion, ImagoConvertJob *job)
   };
 }
 
+static guint
+count_targets (const ImagoConvertJob *job)
+{
+  return (job->destination != NULL) + (job->target != NULL) + (job->target_stream != NULL);
+}
+
 static gboolean
 prepare_conversion (ImagoConversion *conversion, ImagoConvertJob *job, ImgError **error)
 {
-  if ((job->sources->len == 0) == (job->source_stream == NULL) || (job->destination == NULL) == (job->target == NULL))
+  if ((job->sources->len == 0) == (job->source_stream == NULL) || count_targets (job) != 1)
     {
       img_error_set (error, IMG_CODE_FAILED, _("The job has no source, or not just one kind of source and one target"));
       return FALSE;

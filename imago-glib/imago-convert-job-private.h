@@ -29,6 +29,7 @@ struct _ImagoConvertJob
   ImagoStreamWrapping wrapping;
   char *sha256;
   ImagoImage *target;
+  GOutputStream *target_stream;
   GFile *destination;
   char *format_name;
   ImagoCreateOptions *create_options;

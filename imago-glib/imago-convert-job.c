@@ -6,6 +6,7 @@
 
 #include <glib/gi18n-lib.h>
 
+#include "imago-byte-sink-private.h"
 #include "imago-byte-stream-private.h"
 #include "imago-convert-job-private.h"
 #include "imago-enum-types.h"
@@ -73,6 +74,7 @@ enum
   PROP_CHECK_SPACE,
   PROP_DURABLE,
   PROP_TARGET_IS_ZERO,
+  PROP_TARGET_STREAM,
   PROP_COMPRESS,
   PROP_COMPRESSION_LEVEL,
   PROP_ZERO_GRAIN,
@@ -127,6 +129,13 @@ check_image_only (ImagoConvertJob *self, ImgError **error)
   return FALSE;
 }
 
+static gboolean
+run_image (ImagoConvertJob *self, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  return check_image_only (self, error) &&
+         img_convert (&self->conversion->options, progress, cancel, error);
+}
+
 static void
 imago_convert_job_finish (ImagoJob *job)
 {
@@ -167,6 +176,12 @@ salvaged_cb (guint64 offset, guint64 length, const ImgError *why, gpointer data)
 }
 
 static gboolean
+run_source (ImagoConvertJob *self, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  return (self->source_stream != NULL ? run_stream : run_image) (self, progress, cancel, error);
+}
+
+static gboolean
 imago_convert_job_run_core (ImagoJob *job,
                             ImgProgress *progress,
                             ImgCancel *cancel,
@@ -174,13 +189,19 @@ imago_convert_job_run_core (ImagoJob *job,
 {
   ImagoConvertJob *self = IMAGO_CONVERT_JOB (job);
   ImgConvertOptions *options = &self->conversion->options;
+  ImagoByteSink sink;
+  gboolean success;
 
   options->salvaged = salvaged_cb;
   options->salvaged_data = self;
   options->priority = imago_job_get_priority (job);
-  if (self->source_stream != NULL)
-    return run_stream (self, progress, cancel, error);
-  return check_image_only (self, error) && img_convert (options, progress, cancel, error);
+  if (self->target_stream == NULL)
+    return run_source (self, progress, cancel, error);
+  imago_byte_sink_init (&sink, self->target_stream, cancel);
+  options->sink = &sink.core;
+  success = run_source (self, progress, cancel, error);
+  imago_byte_sink_clear (&sink);
+  return success;
 }
 
 /* ---- the object ---- */
@@ -193,6 +214,7 @@ imago_convert_job_dispose (GObject *object)
   g_ptr_array_set_size (self->sources, 0);
   g_clear_object (&self->source_stream);
   g_clear_object (&self->target);
+  g_clear_object (&self->target_stream);
   g_clear_object (&self->destination);
   g_clear_object (&self->create_options);
   G_OBJECT_CLASS (imago_convert_job_parent_class)->dispose (object);
@@ -238,6 +260,9 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
       break;
     case PROP_TARGET:
       g_value_set_object (value, self->target);
+      break;
+    case PROP_TARGET_STREAM:
+      g_value_set_object (value, self->target_stream);
       break;
     case PROP_FORMAT_NAME:
       g_value_set_string (value, self->format_name);
@@ -315,6 +340,9 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
       break;
     case PROP_TARGET:
       self->target = g_value_dup_object (value);
+      break;
+    case PROP_TARGET_STREAM:
+      self->target_stream = g_value_dup_object (value);
       break;
     case PROP_CREATE_OPTIONS:
       g_set_object (&self->create_options, g_value_get_object (value));
@@ -438,7 +466,7 @@ install_stream (void)
    * a producer that was killed cannot be told from one that was done, unless #ImagoConvertJob:sha256 or the wrapping does.
    * A stream without a byte is an error in any case.
    *
-   * A stream goes to a #ImagoConvertJob:destination only; what it cannot do, as #ImagoConvertJob:offset, #ImagoConvertJob:salvage,
+   * A stream goes to a #ImagoConvertJob:destination or a #ImagoConvertJob:target-stream only; what it cannot do, as #ImagoConvertJob:offset, #ImagoConvertJob:salvage,
    * #ImagoConvertJob:verify and a backing file, is %IMAGO_ERROR_INVALID_OPTION when the job is run. There is no plan for it.
    *
    * Since: 1.0
@@ -489,7 +517,7 @@ install_where (void)
   /**
    * ImagoConvertJob:destination:
    *
-   * The file to make: a local one. %NULL with a #ImagoConvertJob:target.
+   * The file to make: a local one. %NULL with a #ImagoConvertJob:target or a #ImagoConvertJob:target-stream.
    *
    * Since: 1.0
    */
@@ -498,7 +526,8 @@ install_where (void)
   /**
    * ImagoConvertJob:target:
    *
-   * The image to write to, at least as large as what is copied. %NULL with a #ImagoConvertJob:destination.
+   * The image to write to, at least as large as what is copied. %NULL with a #ImagoConvertJob:destination or a
+   * #ImagoConvertJob:target-stream.
    *
    * Since: 1.0
    */
@@ -513,6 +542,31 @@ install_where (void)
    */
   properties[PROP_TARGET_IS_ZERO] = g_param_spec_boolean (
     "target-is-zero", "Target is zero", "Whether the target reads as zero", FALSE, plain);
+  /**
+   * ImagoConvertJob:target-stream:
+   *
+   * Where the bytes of the new image go one behind the other, instead of into a file: a pipe, a socket, a compressor. It
+   * need not be seekable, is written on any thread of the library, one at a time, is flushed at the end and is not
+   * closed. After a failure or a cancellation the bytes that went out remain, and how many these are is not told.
+   *
+   * Into a raw image everything goes as it is, zeroes too. For another format #ImagoConvertJob:source is read twice: first
+   * to find out what is data, and with #ImagoConvertJob:compress how short it becomes, then to write it. So a
+   * #ImagoConvertJob:source-stream can be copied to a raw image only (%IMAGO_ERROR_INVALID_OPTION), and a disk that
+   * changes between is %IMAGO_ERROR_CORRUPT if its data no longer fits where it was to go. What takes more than 256 MiB of
+   * memory to plan, as some disks of more than 8 TiB with #ImagoConvertJob:compress, is %IMAGO_ERROR_LIMIT_EXCEEDED.
+   *
+   * The name of a backing file stands in the image as it is given, whatever lies there; its format must be given too. What
+   * needs a file, as #ImagoConvertJob:verify, an external data file and preallocation, is %IMAGO_ERROR_INVALID_OPTION when the
+   * job is run. #ImagoConvertJob:durable means nothing here.
+   *
+   * A job that is cancelled ends while nobody reads a #GUnixOutputStream of a pipe or socket. What lies between the
+   * job and such a stream, as a #GConverterOutputStream, may wait for the reader unless the descriptor is non-blocking. A
+   * pipe whose reader has gone is %G_IO_ERROR_BROKEN_PIPE in a program that ignores SIGPIPE; another one is killed.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_TARGET_STREAM] = g_param_spec_object (
+    "target-stream", "Target stream", "Where the bytes of the new image go", G_TYPE_OUTPUT_STREAM, once);
   /**
    * ImagoConvertJob:format-name:
    *

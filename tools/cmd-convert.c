@@ -13,8 +13,10 @@
 #include "tool-size.h"
 
 #include <gio/gunixinputstream.h>
+#include <gio/gunixoutputstream.h>
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,8 +168,9 @@ refuse (const char *message)
   return FALSE;
 }
 
+/* Standard input as a SOURCE, standard output as TARGET. */
 static gboolean
-is_standard_input (const char *name)
+is_standard_stream (const char *name)
 {
   return g_str_equal (name, "-");
 }
@@ -178,7 +181,7 @@ reads_stream (const Settings *settings)
   gboolean is_stream = settings->unwrap_given || settings->sha256 != NULL;
 
   for (int i = 0; i < settings->n_sources; i++)
-    is_stream |= is_standard_input (settings->sources[i]);
+    is_stream |= is_standard_stream (settings->sources[i]);
   return is_stream;
 }
 
@@ -195,6 +198,20 @@ check_stream (const Settings *settings)
     return refuse (_("A stream can be copied to a new image without a backing file only, and has no snapshots"));
   if (settings->dry_run)
     return refuse (_("What a stream needs is not known before it has been read"));
+  return TRUE;
+}
+
+static gboolean
+check_output (const Settings *settings)
+{
+  if (!is_standard_stream (settings->target))
+    return TRUE;
+  if (settings->existing)
+    return refuse (_("Standard output is no image that could be written to with -n"));
+  if (settings->verify)
+    return refuse (_("What went to standard output cannot be read back to verify it"));
+  if (!settings->dry_run && isatty (STDOUT_FILENO))
+    return refuse (_("An image is not written to a terminal: redirect standard output to a file or a pipe"));
   return TRUE;
 }
 
@@ -225,7 +242,7 @@ check_together (const Settings *settings)
     return refuse (_("No support for concatenating multiple snapshot"));
   if (settings->json && !settings->dry_run)
     return refuse (_("--output has a meaning only with --dry-run"));
-  return check_stream (settings);
+  return check_stream (settings) && check_output (settings);
 }
 
 /* ---- the target ---- */
@@ -351,6 +368,24 @@ open_sources (const Settings *settings)
 
 /* ---- the job ---- */
 
+/* Who reads standard output may go before all of it has been written: an error like any other. */
+static ImagoConvertJob *
+make_job_for_new (const Settings *settings, ImagoCreateOptions *options, const char *source_property, gpointer source)
+{
+  g_autoptr (GOutputStream) output = NULL;
+  g_autoptr (GFile) file = NULL;
+
+  if (is_standard_stream (settings->target))
+    {
+      signal (SIGPIPE, SIG_IGN);
+      output = g_unix_output_stream_new (STDOUT_FILENO, FALSE);
+    }
+  else
+    file = g_file_new_for_path (settings->target);
+  return g_object_new (IMAGO_TYPE_CONVERT_JOB, source_property, source, "destination", file, "target-stream", output,
+                       "create-options", options, NULL);
+}
+
 static ImagoConvertJob *
 make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
 {
@@ -358,7 +393,6 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
   g_autoptr (ImagoCreateOptions) made = NULL;
   g_autoptr (ImagoConvertJob) job = NULL;
   g_autoptr (ImagoImage) target = NULL;
-  g_autoptr (GFile) file = g_file_new_for_path (settings->target);
 
   if (settings->existing)
     {
@@ -372,8 +406,7 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
       made = make_create_options (settings, format, options);
       if (made == NULL)
         return NULL;
-      job = imago_convert_job_new (images->pdata[0], file);
-      g_object_set (job, "create-options", made, NULL);
+      job = make_job_for_new (settings, made, "source", images->pdata[0]);
     }
   for (guint i = 1; i < images->len; i++)
     imago_convert_job_add_source (job, images->pdata[i]);
@@ -388,7 +421,7 @@ open_stream (const Settings *settings)
   g_autoptr (GError) error = NULL;
   GFileInputStream *stream;
 
-  if (is_standard_input (name))
+  if (is_standard_stream (name))
     return g_unix_input_stream_new (STDIN_FILENO, FALSE);
   file = g_file_new_for_path (name);
   stream = g_file_read (file, NULL, &error);
@@ -403,17 +436,18 @@ make_stream_job (const Settings *settings, ImagoFormat *format)
 {
   g_autoptr (ToolCreateOptions) options = tool_create_options_new (format);
   g_autoptr (ImagoCreateOptions) made = make_create_options (settings, format, options);
-  g_autoptr (GFile) file = g_file_new_for_path (settings->target);
   g_autoptr (GInputStream) stream = NULL;
+  ImagoConvertJob *job;
   ImagoStreamWrapping wrapping =
     settings->open.format != NULL ? IMAGO_STREAM_WRAPPING_NONE : IMAGO_STREAM_WRAPPING_AUTO;
 
   stream = made != NULL ? open_stream (settings) : NULL;
   if (stream == NULL)
     return NULL;
-  return g_object_new (IMAGO_TYPE_CONVERT_JOB, "source-stream", stream, "destination", file, "create-options", made,
-                       "wrapping", settings->unwrap_given ? settings->wrapping : wrapping, "sha256", settings->sha256,
-                       NULL);
+  job = make_job_for_new (settings, made, "source-stream", stream);
+  g_object_set (job, "wrapping", settings->unwrap_given ? settings->wrapping : wrapping, "sha256", settings->sha256,
+                NULL);
+  return job;
 }
 
 static void
@@ -549,6 +583,15 @@ set_up_job (const Settings *settings, ImagoConvertJob *job)
   imago_job_set_threads (IMAGO_JOB (job), settings->threads);
 }
 
+/* Never among the bytes of an image. */
+static FILE *
+find_progress (const Settings *settings)
+{
+  if (!settings->progress || settings->quiet)
+    return NULL;
+  return is_standard_stream (settings->target) ? stderr : stdout;
+}
+
 static int
 convert (const Settings *settings, ImagoConvertJob *job)
 {
@@ -556,7 +599,7 @@ convert (const Settings *settings, ImagoConvertJob *job)
   g_autoptr (GError) error = NULL;
 
   g_object_get (job, "target", &target, NULL);
-  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
+  if (tool_job_run_showing (IMAGO_JOB (job), find_progress (settings), &error) &&
       (target == NULL || imago_image_close (target, NULL, &error)))
     {
       print_salvaged (job);
@@ -680,7 +723,8 @@ const ToolCommand tool_command_convert = {
   .description = N_("Copies a disk, with all that lies below it, into a new image. Several disks become "
                     "one, one behind the other. TARGET appears, or is replaced, when it is complete; an "
                     "interrupted copy leaves nothing. The SOURCE \"-\" is a raw disk from "
-                    "standard input, whose length is what arrives or --length."),
+                    "standard input, whose length is what arrives or --length. The TARGET "
+                    "\"-\" is standard output, which gets the bytes of the image in order."),
   .options = options,
   .settings_size = sizeof (Settings),
   .defaults = &defaults,

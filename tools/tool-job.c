@@ -105,11 +105,11 @@ run_watched (Run *run)
 }
 
 gboolean
-tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
+tool_job_run_showing (ImagoJob *job, FILE *file, GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
-  g_autoptr (ToolProgress) progress = shows_progress ? tool_progress_new (job) : NULL;
+  g_autoptr (ToolProgress) progress = file != NULL ? tool_progress_new (job, file) : NULL;
   Run run = { .job = job, .loop = loop, .cancellable = cancellable, .progress = progress };
 
   run_watched (&run);
@@ -121,4 +121,10 @@ tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
     g_propagate_error (error, run.error);
 
   return run.succeeded;
+}
+
+gboolean
+tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
+{
+  return tool_job_run_showing (job, shows_progress ? stdout : NULL, error);
 }

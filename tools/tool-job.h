@@ -7,6 +7,7 @@
 #pragma once
 
 #include <imago-glib/imago-glib.h>
+#include <stdio.h>
 
 G_BEGIN_DECLS
 
@@ -14,5 +15,7 @@ G_BEGIN_DECLS
  * and SIGHUP cancel it; when it has cleaned up after itself, the program ends by that signal and this
  * does not return. SIGUSR1 prints how far it is. */
 gboolean tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error);
+/* … on @file; NULL: nowhere. */
+gboolean tool_job_run_showing (ImagoJob *job, FILE *file, GError **error);
 
 G_END_DECLS

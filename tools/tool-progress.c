@@ -19,6 +19,7 @@ struct _ToolProgress
 {
   ImagoJob *job;
   gulong handler;
+  FILE *file;
   gboolean is_terminal;
   gint64 start_time; /* of the copying, monotonic microseconds */
   double printed;    /* percent */
@@ -63,7 +64,7 @@ print_bar (ToolProgress *progress, double percent)
   bar[BAR_WIDTH] = '\0';
 
   /* Erases to the end of the line: the texts vary in length. */
-  printf ("\r[%s] %6.2f%%  %s  %s/s  %s\033[K", bar, percent, amount, rate, left != NULL ? left : "");
+  fprintf (progress->file, "\r[%s] %6.2f%%  %s  %s/s  %s\033[K", bar, percent, amount, rate, left != NULL ? left : "");
 }
 
 static void
@@ -72,9 +73,9 @@ print_percent (ToolProgress *progress, double percent)
   if (progress->is_terminal)
     print_bar (progress, percent);
   else
-    printf ("    (%3.2f/100%%)\r", percent);
+    fprintf (progress->file, "    (%3.2f/100%%)\r", percent);
 
-  fflush (stdout);
+  fflush (progress->file);
   progress->printed = percent;
 }
 
@@ -89,12 +90,13 @@ progress_cb (ToolProgress *progress)
 }
 
 ToolProgress *
-tool_progress_new (ImagoJob *job)
+tool_progress_new (ImagoJob *job, FILE *file)
 {
   ToolProgress *progress = g_new0 (ToolProgress, 1);
 
   progress->job = g_object_ref (job);
-  progress->is_terminal = isatty (STDOUT_FILENO);
+  progress->file = file;
+  progress->is_terminal = isatty (fileno (file));
   progress->start_time = g_get_monotonic_time ();
   progress->handler =
     g_signal_connect_swapped (job, "notify::progress", G_CALLBACK (progress_cb), progress);
@@ -114,8 +116,8 @@ tool_progress_finish (ToolProgress *progress, gboolean complete)
 {
   if (complete)
     print_percent (progress, 100);
-  printf ("\n");
-  fflush (stdout);
+  fprintf (progress->file, "\n");
+  fflush (progress->file);
 }
 
 void

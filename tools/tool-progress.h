@@ -7,12 +7,14 @@
 #pragma once
 
 #include <imago-glib/imago-glib.h>
+#include <stdio.h>
 
 G_BEGIN_DECLS
 
 typedef struct _ToolProgress ToolProgress;
 
-ToolProgress *tool_progress_new    (ImagoJob *job) G_GNUC_WARN_UNUSED_RESULT;
+/* @file: the standard output or error. */
+ToolProgress *tool_progress_new    (ImagoJob *job, FILE *file) G_GNUC_WARN_UNUSED_RESULT;
 /* Prints where the job is now, whether or not it moved. */
 void          tool_progress_print  (ToolProgress *progress);
 /* The last line; @complete if the job succeeded. */

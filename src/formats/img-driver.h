@@ -16,6 +16,7 @@
 #include "img-check.h"
 #include "img-create-options.h"
 #include "img-epoch.h"
+#include "img-outline.h"
 #include "img-progress.h"
 #include "img-storage.h"
 
@@ -234,6 +235,7 @@ typedef enum
   IMG_DRIVER_COMPRESSED = 1 << 2,
   IMG_DRIVER_SNAPSHOTS = 1 << 3,
   IMG_DRIVER_CREATE = 1 << 4,      /* the library can produce it */
+  IMG_DRIVER_IDENTITY = 1 << 5,    /* the file is the disk */
 } ImgDriverFlags;
 
 typedef struct
@@ -273,6 +275,9 @@ struct _ImgDriver
    * options name one. Nothing is durable before both have been flushed. */
   gboolean   (*create)  (ImgStorage *storage, const ImgCreateOptions *options,
                          ImgStorage *data_storage, ImgCancel *cancel, ImgError **error);
+  /* Optional: an image that is written in order. Copies @options and refuses those that cannot be
+   * followed. @encodes: units will be encoded. */
+  ImgOutline *(*outline) (const ImgCreateOptions *options, gboolean encodes, ImgError **error);
   /* Optional: how much room that would take. Names of files make no difference; of the options only those are
    * checked that the numbers depend on. */
   gboolean   (*measure) (const ImgCreateOptions *options, ImgFootprint *footprint, ImgError **error);

@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "img-convert-out.h"
 #include "img-convert-target.h"
 
 #define CHUNK_SIZE IMG_MIB
@@ -49,6 +50,26 @@ refuse (ImgError **error, const char *text)
   return FALSE;
 }
 
+/* From a stream to a stream. */
+static gboolean
+check_sink (const ImgConvertOptions *options, const ImgStreamSource *source, ImgError **error)
+{
+  const ImgDriver *driver = options->creation->driver;
+
+  if ((driver->flags & IMG_DRIVER_IDENTITY) == 0)
+    {
+      img_error_set (error, IMG_CODE_INVALID_OPTION,
+                     _ ("A stream is read once, and to go into a stream a %s image needs a source that "
+                        "is read twice: copy it to a file first"),
+                     driver->name);
+      return FALSE;
+    }
+  if (source->sha256 != NULL)
+    return refuse (error, _ ("The digest of the stream would come too late: what goes into a stream "
+                             "cannot be taken back"));
+  return img_convert_out_check (options, error);
+}
+
 static gboolean
 check_digest (const char *digest, ImgError **error)
 {
@@ -77,7 +98,8 @@ check_options (const ImgConvertOptions *options, const ImgStreamSource *source, 
     return refuse (error, _ ("The length of the stream must be given to reserve space for it"));
   if (options->length > IMG_MAX_SIZE)
     return refuse (error, _ ("No disk is as long as that"));
-  return check_digest (source->sha256, error);
+  return check_digest (source->sha256, error) &&
+         (options->sink == NULL || check_sink (options, source, error));
 }
 
 /* ---- reading ---- */
@@ -136,6 +158,23 @@ read_chunk (Copy *copy, ImgChunk *chunk, gsize *n_read, ImgCancel *cancel, ImgEr
   return check_length (copy, error);
 }
 
+/* What fails first tells why, and wakes the other side. */
+static gboolean
+fail_read (Copy *copy, ImgError *local_error, ImgError **error)
+{
+  const ImgByteSink *sink = copy->options->sink;
+
+  if (!g_atomic_int_compare_and_exchange (&copy->aborted, FALSE, TRUE))
+    {
+      img_error_free (local_error);
+      return FALSE;
+    }
+  img_error_propagate (error, local_error);
+  if (sink != NULL)
+    sink->abort (sink->data);
+  return FALSE;
+}
+
 static gboolean
 claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 {
@@ -147,13 +186,7 @@ claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
     return FALSE;
   chunk->offset = copy->position;
   if (!read_chunk (copy, chunk, &n_read, cancel, &local_error))
-    {
-      if (g_atomic_int_get (&copy->aborted))
-        img_error_free (local_error);
-      else
-        img_error_propagate (error, local_error);
-      return FALSE;
-    }
+    return fail_read (copy, local_error, error);
   length = img_align_up (n_read, SECTOR_SIZE);
   memset (chunk->data + n_read, 0, length - n_read);
   chunk->end = chunk->offset + length;
@@ -212,6 +245,24 @@ write_chunk (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error
       img_convert_target_write (&copy->target, chunk, cancel, error))
     return TRUE;
   abort_reader (copy);
+  return FALSE;
+}
+
+/* A raw disk, into another stream. */
+static gboolean
+pass_on (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
+{
+  Copy *copy = data;
+  const ImgByteSink *sink = copy->options->sink;
+  ImgError *local_error = NULL;
+
+  if (sink->write (sink->data, chunk->data, (gsize) chunk->n_copied, &local_error))
+    return TRUE;
+  if (g_atomic_int_compare_and_exchange (&copy->aborted, FALSE, TRUE))
+    img_error_propagate (error, local_error);
+  else
+    img_error_free (local_error);
+  copy->source->stream.abort (copy->source->stream.data);
   return FALSE;
 }
 
@@ -274,9 +325,10 @@ set_up_target (Copy *copy, ImgError **error)
 static gboolean
 run_pipeline (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
-  static const ImgPipelineClass klass = { claim, fill, encode, write_chunk };
+  static const ImgPipelineClass to_image = { claim, fill, encode, write_chunk };
+  static const ImgPipelineClass to_sink = { claim, fill, NULL, pass_on };
   const ImgPipelineOptions options = {
-    .klass = &klass,
+    .klass = copy->options->sink != NULL ? &to_sink : &to_image,
     .source = copy,
     .target = copy,
     .in_order = TRUE,
@@ -318,12 +370,35 @@ finish (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 }
 
 static gboolean
+finish_sink (Copy *copy, ImgProgress *progress, ImgError **error)
+{
+  const ImgByteSink *sink = copy->options->sink;
+
+  img_progress_set_total (progress, img_align_up (copy->position, SECTOR_SIZE));
+  img_progress_set_phase (progress, IMG_PHASE_FLUSH);
+  return sink->flush (sink->data, error);
+}
+
+static gboolean
+copy_to_sink (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  copy->chunk_size = CHUNK_SIZE;
+  return run_pipeline (copy, progress, cancel, error) && finish_sink (copy, progress, error);
+}
+
+static gboolean
+copy_to_image (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  return stage (copy, cancel, error) && set_up_target (copy, error) &&
+         run_pipeline (copy, progress, cancel, error) && finish (copy, progress, cancel, error);
+}
+
+static gboolean
 run (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   img_progress_set_phase (progress, IMG_PHASE_MAP);
-  if (!check_options (copy->options, copy->source, error) || !stage (copy, cancel, error) ||
-      !set_up_target (copy, error) || !run_pipeline (copy, progress, cancel, error) ||
-      !finish (copy, progress, cancel, error))
+  if (!check_options (copy->options, copy->source, error) ||
+      !(copy->options->sink != NULL ? copy_to_sink : copy_to_image) (copy, progress, cancel, error))
     return FALSE;
   img_progress_set_phase (progress, IMG_PHASE_DONE);
   return TRUE;

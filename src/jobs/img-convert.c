@@ -18,6 +18,7 @@
 
 #include "img-compare.h"
 #include "img-convert.h"
+#include "img-convert-out.h"
 #include "img-convert-plan.h"
 #include "img-convert-target.h"
 #include "img-joined.h"
@@ -332,14 +333,26 @@ finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgErr
 /* ---- the job ---- */
 
 static gboolean
+copy_out (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
+{
+  if (!img_convert_out (conversion->options, conversion->disk, progress, cancel, error))
+    return FALSE;
+  img_progress_set_phase (progress, IMG_PHASE_DONE);
+  return TRUE;
+}
+
+static gboolean
 convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   img_progress_set_phase (progress, IMG_PHASE_MAP);
   if (!check_verify (conversion->options, error))
     return FALSE;
   conversion->disk = img_convert_open_disk (conversion->options, cancel, error);
-  if (conversion->disk == NULL || !lock_sources (conversion, error) ||
-      !img_convert_check_room (conversion->options, conversion->disk, cancel, error) ||
+  if (conversion->disk == NULL || !lock_sources (conversion, error))
+    return FALSE;
+  if (conversion->options->sink != NULL)
+    return copy_out (conversion, progress, cancel, error);
+  if (!img_convert_check_room (conversion->options, conversion->disk, cancel, error) ||
       !open_target (conversion, cancel, error) || !set_up_target (conversion, error))
     return FALSE;
   set_up_source (conversion);

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include "img-byte-sink.h"
 #include "img-convert-source.h"
 #include "img-create.h"
 #include "img-progress.h"
@@ -28,6 +29,8 @@ typedef struct
   /* Or an image that is there, open for writing and at least as large. */
   ImgImage *target;
   gboolean target_is_zero; /* it reads as zero everywhere */
+  /* Or a pipe, which gets a new image as @creation says; its path is none. */
+  const ImgByteSink *sink;
 
   gsize zero_grain;        /* bytes: as many zeroes are not stored; 0: all that is not a hole is stored, in
                             * a raw file also by sharing its blocks with the source */
@@ -50,7 +53,8 @@ typedef struct
  * With a backing file in @creation what the top layer of the source does not own is left to it; that it holds the
  * same there is the caller's promise.
  *
- * Nothing is at the path of a new file until all of it is. An image that was there has, after a failure, some of it. */
+ * Nothing is at the path of a new file until all of it is. An image that was there, and a pipe, have, after a failure,
+ * some of it. */
 gboolean img_convert (const ImgConvertOptions *options, ImgProgress *progress, ImgCancel *cancel,
                       ImgError **error);
 

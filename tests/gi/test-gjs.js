@@ -897,6 +897,25 @@ tap.test('convert-stream', () => withFolder(folder => {
     equal(digestOfFile(`${folder}/same`), digest);
 }));
 
+tap.test('convert-to-stream', () => {
+    const image = openDisk();
+    const raw = Gio.MemoryOutputStream.new_resizable();
+    const job = new Imago.ConvertJob({ source: image, target_stream: raw });
+    const result = wait(done => job.run_async(NORMAL, null, done));
+    equal(job.run_finish(result), true);
+    raw.close(null);
+    const checksum = new GLib.Checksum(GLib.ChecksumType.SHA256);
+    checksum.update(raw.steal_as_bytes().toArray());
+    equal(checksum.get_string(), FACTS['disk.qcow2'].sha256);
+
+    const qcow2 = Gio.MemoryOutputStream.new_resizable();
+    equal(new Imago.ConvertJob({ source: image, target_stream: qcow2, format_name: 'qcow2' }).run(null), true);
+    qcow2.close(null);
+    const storage = Imago.MemoryStorage.new(qcow2.steal_as_bytes());
+    const copy = Imago.Image.open_storage(storage, new Imago.OpenOptions({ format_name: 'qcow2' }), null);
+    equal(copy.size, image.size);
+});
+
 tap.test('check', () => {
     const storage = Imago.FileStorage.open(sample(), Imago.StorageFlags.NONE, null);
     const job = Imago.CheckJob.new(storage, 'qcow2');

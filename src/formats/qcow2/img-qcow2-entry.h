@@ -80,9 +80,9 @@ img_qcow2_entry_get_stored (const ImgQcow2 *self, ImgQcow2Entry entry, guint64 *
 }
 
 static inline guint64
-img_qcow2_entry_make_compressed (const ImgQcow2 *self, guint64 host, guint64 length)
+img_qcow2_entry_make_compressed (guint cluster_bits, guint64 host, guint64 length)
 {
-  guint count_shift = 62 - (self->cluster_bits - 8);
+  guint count_shift = 62 - (cluster_bits - 8);
   guint64 n_more = ((host + length - 1) >> 9) - (host >> 9);
 
   return IMG_QCOW2_FLAG_COMPRESSED | (n_more << count_shift) | host;

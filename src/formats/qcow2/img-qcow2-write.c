@@ -467,7 +467,7 @@ plan_compressed (ImgQcow2 *self,
     .n_clusters =
       ((host + stored_length - 1) >> self->cluster_bits) - (host >> self->cluster_bits) + 1,
     .kind = IMG_QCOW2_PLAN_COMPRESSED,
-    .entry = img_qcow2_entry_make_compressed (self, host, stored_length),
+    .entry = img_qcow2_entry_make_compressed (self->cluster_bits, host, stored_length),
   };
   return IMG_TABLE_OK;
 }

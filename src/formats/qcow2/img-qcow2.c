@@ -10,6 +10,7 @@
 #include "img-alloc.h"
 #include "img-deflate.h"
 #include "img-qcow2-create.h"
+#include "img-qcow2-outline.h"
 #include "img-qcow2-bitmap.h"
 #include "img-qcow2-check.h"
 #include "img-qcow2-private.h"
@@ -425,6 +426,7 @@ const ImgDriver img_qcow2_driver = {
   .inspect = qcow2_inspect,
   .open = qcow2_open,
   .create = img_qcow2_create,
+  .outline = img_qcow2_outline_new,
   .measure = img_qcow2_measure,
   .measure_bitmaps = img_qcow2_measure_bitmaps,
   .check = img_qcow2_check,
