@@ -17,6 +17,7 @@ typedef struct
   ImgByteSink core;
   GOutputStream *output;
   gsize max_write;       /* bytes of one call */
+  int pipe;              /* descriptor of a pipe that can be filled without waiting; -1: none is known */
   GMainContext *context; /* of the thread that writes, while it does */
   GCancellable *cancellable;
   ImgCancel *cancel; /* borrowed */

@@ -7,17 +7,20 @@
  * reads. It does not leave before the stream has let go of the buffer.
  *
  * A pipe whose descriptor blocks says that it has room, and then a write of more than that room blocks where
- * nothing can end it. As much as PIPE_BUF fits whenever there is room at all, so no call writes more. */
+ * nothing can end it. As much as PIPE_BUF fits whenever there is room at all, so no call of the stream writes more. Where
+ * the kernel can be told not to wait, a pipe is filled without the stream, which then only waits for room. */
 
 #include "config.h"
 
 #include "imago-byte-sink-private.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <gio/gunixoutputstream.h>
 #include <glib/gi18n-lib.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "imago-error-private.h"
 
@@ -55,6 +58,16 @@ leave (ImagoByteSink *self)
   g_main_context_pop_thread_default (self->context);
 }
 
+static gboolean
+check_error (ImagoByteSink *self, ImgError **error)
+{
+  if (self->error == NULL)
+    return TRUE;
+  img_error_propagate (error, imago_error_to_core (self->error));
+  g_clear_error (&self->error);
+  return FALSE;
+}
+
 /* Until what was begun is done. */
 static gboolean
 wait (ImagoByteSink *self, ImgError **error)
@@ -66,11 +79,25 @@ wait (ImagoByteSink *self, ImgError **error)
       img_park_in_context (self->context);
     }
   self->is_done = FALSE;
-  if (self->error == NULL)
-    return TRUE;
-  img_error_propagate (error, imago_error_to_core (self->error));
-  g_clear_error (&self->error);
-  return FALSE;
+  return check_error (self, error);
+}
+
+/* How much that was; of any error the stream will tell. */
+static gssize
+fill_pipe (ImagoByteSink *self, const guint8 *bytes, gsize length)
+{
+  gssize n_written = -1;
+
+#ifdef RWF_NOWAIT
+  struct iovec iov = { (gpointer) bytes, length };
+
+  if (self->pipe < 0)
+    return 0;
+  n_written = pwritev2 (self->pipe, &iov, 1, -1, RWF_NOWAIT);
+  if (n_written < 0 && errno != EAGAIN && errno != EINTR)
+    self->pipe = -1;
+#endif
+  return MAX (n_written, 0);
 }
 
 static gboolean
@@ -80,6 +107,11 @@ write_all (ImagoByteSink *self, const guint8 *bytes, gsize length, ImgError **er
     {
       if (img_cancel_check (self->cancel, error))
         return FALSE;
+      if (g_cancellable_set_error_if_cancelled (self->cancellable, &self->error))
+        return check_error (self, error);
+      self->n_written = fill_pipe (self, bytes, length);
+      if (self->n_written > 0)
+        continue;
       g_output_stream_write_async (self->output, bytes, MIN (length, self->max_write), G_PRIORITY_DEFAULT,
                                    self->cancellable, write_cb, self);
       if (!wait (self, error))
@@ -128,19 +160,22 @@ abort_writes (gpointer data)
 
 /* ---- its life ---- */
 
-static gsize
-find_max_write (GOutputStream *output)
+static void
+look_at_descriptor (ImagoByteSink *self)
 {
   struct stat st;
   int fd, flags;
 
-  if (!G_IS_UNIX_OUTPUT_STREAM (output))
-    return G_MAXSSIZE;
-  fd = g_unix_output_stream_get_fd (G_UNIX_OUTPUT_STREAM (output));
+  if (G_OBJECT_TYPE (self->output) != G_TYPE_UNIX_OUTPUT_STREAM)
+    return;
+  fd = g_unix_output_stream_get_fd (G_UNIX_OUTPUT_STREAM (self->output));
   flags = fcntl (fd, F_GETFL);
-  if (flags < 0 || (flags & O_NONBLOCK) != 0 || fstat (fd, &st) != 0 || S_ISREG (st.st_mode) || S_ISBLK (st.st_mode))
-    return G_MAXSSIZE;
-  return PIPE_BUF;
+  if (flags < 0 || fstat (fd, &st) != 0 || S_ISREG (st.st_mode) || S_ISBLK (st.st_mode))
+    return;
+  if ((flags & O_NONBLOCK) == 0)
+    self->max_write = PIPE_BUF;
+  if (S_ISFIFO (st.st_mode) && !g_output_stream_is_closed (self->output))
+    self->pipe = fd;
 }
 
 void
@@ -149,11 +184,13 @@ imago_byte_sink_init (ImagoByteSink *self, GOutputStream *output, ImgCancel *can
   *self = (ImagoByteSink) {
     .core = { write_bytes, flush, abort_writes, self },
     .output = g_object_ref (output),
-    .max_write = find_max_write (output),
+    .max_write = G_MAXSSIZE,
+    .pipe = -1,
     .context = g_main_context_new (),
     .cancellable = g_cancellable_new (),
     .cancel = cancel,
   };
+  look_at_descriptor (self);
 }
 
 void

@@ -276,7 +276,7 @@ struct _ImgDriver
   gboolean   (*create)  (ImgStorage *storage, const ImgCreateOptions *options,
                          ImgStorage *data_storage, ImgCancel *cancel, ImgError **error);
   /* Optional: an image that is written in order. Copies @options and refuses those that cannot be
-   * followed. @encodes: units will be encoded. */
+   * followed; they name no data file and reserve no space. @encodes: units will be encoded. */
   ImgOutline *(*outline) (const ImgCreateOptions *options, gboolean encodes, ImgError **error);
   /* Optional: how much room that would take. Names of files make no difference; of the options only those are
    * checked that the numbers depend on. */

@@ -154,7 +154,11 @@ write_raw (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 }
 
 static gboolean
-run_pipeline (Outflow *outflow, const ImgPipelineClass *klass, ImgCancel *cancel, ImgError **error)
+run_pipeline (Outflow *outflow,
+              const ImgPipelineClass *klass,
+              ImgProgress *progress,
+              ImgCancel *cancel,
+              ImgError **error)
 {
   const ImgConvertOptions *options = outflow->options;
   const ImgPipelineOptions pipeline = {
@@ -169,7 +173,7 @@ run_pipeline (Outflow *outflow, const ImgPipelineClass *klass, ImgCancel *cancel
     .priority = options->priority,
   };
 
-  return img_pipeline_run (&pipeline, outflow->progress, cancel, error) && !img_cancel_check (cancel, error);
+  return img_pipeline_run (&pipeline, progress, cancel, error) && !img_cancel_check (cancel, error);
 }
 
 static gboolean
@@ -179,7 +183,7 @@ copy_raw (Outflow *outflow, ImgCancel *cancel, ImgError **error)
 
   img_progress_set_total (outflow->progress, outflow->source.size);
   img_progress_set_phase (outflow->progress, IMG_PHASE_COPY);
-  return run_pipeline (outflow, &klass, cancel, error) &&
+  return run_pipeline (outflow, &klass, outflow->progress, cancel, error) &&
          img_sink_writer_put_zeroes (&outflow->writer, outflow->size, error);
 }
 
@@ -245,12 +249,15 @@ drops_zeroes (const ImgConvertOptions *options)
 }
 
 static gboolean
+first_pass_reads (const ImgConvertOptions *options)
+{
+  return options->compress || drops_zeroes (options);
+}
+
+static gboolean
 fill_to_note (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 {
-  Outflow *outflow = data;
-  const ImgConvertOptions *options = outflow->options;
-
-  return (!drops_zeroes (options) && !options->compress) || fill (data, chunk, cancel, error);
+  return !first_pass_reads (((Outflow *) data)->options) || fill (data, chunk, cancel, error);
 }
 
 static gboolean
@@ -298,19 +305,23 @@ note_chunk (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
   return TRUE;
 }
 
-/* Half of the way, if all that is looked at turns out to be data. */
+/* *n_read: bytes that are done then. Until it is known what is data, all that may be counts as data. */
 static gboolean
 take_notes (Outflow *outflow, guint64 *n_read, ImgCancel *cancel, ImgError **error)
 {
   static const ImgPipelineClass klass = { claim, fill_to_note, encode, note_chunk };
+  const ImgConvertOptions *options = outflow->options;
+  guint64 n_copied;
   gboolean success;
 
-  if (!img_convert_source_add_up (&outflow->source, n_read, cancel, error))
+  if (!img_convert_source_add_up (&outflow->source, &n_copied, cancel, error))
     return FALSE;
-  img_progress_set_total (outflow->progress, 2 * *n_read);
+  *n_read = first_pass_reads (options) ? n_copied : 0;
+  img_progress_set_total (outflow->progress,
+                          *n_read + (options->allocate_all ? outflow->source.size : n_copied));
   img_progress_set_phase (outflow->progress, IMG_PHASE_COPY);
   outflow->is_noting = TRUE;
-  success = run_pipeline (outflow, &klass, cancel, error);
+  success = run_pipeline (outflow, &klass, *n_read > 0 ? outflow->progress : NULL, cancel, error);
   outflow->is_noting = FALSE;
   return success && outflow->outline->klass->seal (outflow->outline, error);
 }
@@ -388,11 +399,11 @@ put_out (Outflow *outflow, guint64 n_read, ImgCancel *cancel, ImgError **error)
   const ImgConvertOptions *options = outflow->options;
   ImgOutline *outline = outflow->outline;
 
-  if (drops_zeroes (options) || options->compress)
+  if (first_pass_reads (options))
     outflow->source.salvaged = NULL;
   img_progress_set_total (outflow->progress, n_read + outline->data_size);
   return outline->klass->put_head (outline, &outflow->writer, cancel, error) &&
-         run_pipeline (outflow, &klass, cancel, error) &&
+         run_pipeline (outflow, &klass, outflow->progress, cancel, error) &&
          outline->klass->put_tail (outline, &outflow->writer, error);
 }
 

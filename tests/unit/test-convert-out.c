@@ -259,7 +259,7 @@ test_sink_fails (gconstpointer data)
       g_assert_cmpuint (sink.n_calls, ==, nth);
       g_assert_false (sink.is_flushed);
       g_assert_cmpuint (sink.bytes->len, <, whole->len);
-      g_assert_true (memcmp (sink.bytes->data, whole->data, sink.bytes->len) == 0);
+      g_assert_true (nth == 1 || memcmp (sink.bytes->data, whole->data, sink.bytes->len) == 0);
       sink_clear (&sink);
     }
   g_test_message ("%u writes", n_calls);

@@ -507,23 +507,6 @@ static const ImgOutlineClass outline_class = {
 };
 
 static gboolean
-refuse (ImgError **error, const char *text)
-{
-  img_error_set (error, IMG_CODE_INVALID_OPTION, "%s", text);
-  return FALSE;
-}
-
-static gboolean
-check_options (const ImgCreateOptions *options, ImgError **error)
-{
-  if (options->data_file_name != NULL)
-    return refuse (error, _ ("An image that goes into a stream has no external data file"));
-  if (options->preallocate != IMG_PREALLOCATE_OFF)
-    return refuse (error, _ ("In a stream no space can be reserved"));
-  return TRUE;
-}
-
-static gboolean
 set_up (Outline *self, const ImgCreateOptions *options, gboolean encodes, ImgError **error)
 {
   ImgQcow2Shape *shape = &self->shape;
@@ -532,7 +515,7 @@ set_up (Outline *self, const ImgCreateOptions *options, gboolean encodes, ImgErr
   self->options = *options;
   self->options.backing_name = g_strdup (options->backing_name);
   self->options.backing_format = g_strdup (options->backing_format);
-  if (!check_options (options, error) || !img_qcow2_shape_init (shape, &self->options, error))
+  if (!img_qcow2_shape_init (shape, &self->options, error))
     return FALSE;
   width = 1u << shape->refcount_order;
   self->max_refcount = width == 64 ? G_MAXUINT64 : ((guint64) 1 << width) - 1;
