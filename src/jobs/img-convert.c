@@ -262,6 +262,15 @@ set_up_source (Conversion *conversion)
   source->salvaged_data = options->salvaged_data;
 }
 
+/* A format that allocates puts the data where its turn comes. A file has one lock that is held as long as its page
+ * cache is filled: a second writer would only wait for it, or spin. Other raw targets take as many writes as there are. */
+static gboolean
+is_written_in_order (Conversion *conversion)
+{
+  return img_image_get_layout (conversion->image)->write_granularity > 1 ||
+         (conversion->staged != NULL && img_staged_image_is_new_file (conversion->staged));
+}
+
 static gboolean
 copy (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
@@ -271,7 +280,7 @@ copy (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError
     .klass = &klass,
     .source = &conversion->source,
     .target = &conversion->target,
-    .in_order = img_image_get_layout (conversion->image)->write_granularity > 1,
+    .in_order = is_written_in_order (conversion),
     .chunk_size = conversion->source.chunk_size,
     .encode_unit = conversion->target.encode_unit,
     .worker_memory = conversion->target.encode_memory,

@@ -7,7 +7,8 @@
  * A chunk goes through three hands. The source claims it: the next range of the disk and what is to be copied
  * in it, one chunk at a time, in the order of the disk. Any worker fills it: reads, decodes, encodes. The
  * target writes it: one chunk at a time in the order of the disk if what is written depends on what was
- * written before (a format that allocates), else on the worker that filled it.
+ * written before (a format that allocates), or if two writers would only be in each other's way (a file); else on the
+ * worker that filled it.
  *
  * So the result depends on the source and the options and never on the number of threads. There are n_chunks
  * chunks, and no more memory than theirs and the workers'; where a worker needs much, there are fewer. A worker waits only for chunks that other workers hold, and the
