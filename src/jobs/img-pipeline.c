@@ -44,8 +44,10 @@ img_chunk_new (gsize size, gsize encode_unit, ImgError **error)
   if (encode_unit > 0)
     {
       chunk->encoded = img_try_alloc (size, error);
+      if (chunk->encoded == NULL)
+        return NULL;
       chunk->encoded_lengths = img_try_alloc0 (size / encode_unit + 1, sizeof (guint32), error);
-      if (chunk->encoded == NULL || chunk->encoded_lengths == NULL)
+      if (chunk->encoded_lengths == NULL)
         return NULL;
     }
   return g_steal_pointer (&chunk);
