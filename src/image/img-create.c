@@ -437,6 +437,14 @@ is_device (const char *path)
          (S_ISBLK (st.st_mode) || img_seam_is_on (IMG_SEAM_FILES_ARE_DEVICES));
 }
 
+gboolean
+img_creation_is_in_place (const ImgCreation *creation)
+{
+  return creation->storage != NULL || creation->data_storage != NULL ||
+         (creation->path != NULL && is_device (creation->path)) ||
+         (creation->data_file_path != NULL && is_device (creation->data_file_path));
+}
+
 static gboolean
 open_given (const ImgCreation *creation, ImgStorage *storage, Target *target, ImgError **error)
 {

@@ -40,6 +40,9 @@ typedef struct
 
 gboolean img_creation_has_backing   (const ImgCreation *creation);
 gboolean img_creation_has_data_file (const ImgCreation *creation);
+/* Into a device, or a storage that was given: it is changed as soon as the image is made, and nothing brings back what
+ * was there. */
+gboolean img_creation_is_in_place   (const ImgCreation *creation);
 
 /* Creates the image and opens it for writing. What it refers to is open too, unless it is unchecked: then the
  * image has its references still to be opened.

@@ -58,15 +58,17 @@ check_sink (const ImgConvertOptions *options, const ImgStreamSource *source, Img
 
   if ((driver->flags & IMG_DRIVER_IDENTITY) == 0)
     {
-      img_error_set (error, IMG_CODE_INVALID_OPTION,
-                     _ ("A stream is read once, and to go into a stream a %s image needs a source that "
-                        "is read twice: copy it to a file first"),
-                     driver->name);
+      img_error_set (
+        error, IMG_CODE_INVALID_OPTION,
+        _ ("A stream is read once, and to go into a stream a %s image needs a source that "
+           "is read twice: copy it to a file first"),
+        driver->name);
       return FALSE;
     }
   if (source->sha256 != NULL)
-    return refuse (error, _ ("The digest of the stream would come too late: what goes into a stream "
-                             "cannot be taken back"));
+    return refuse (error,
+                   _ ("The digest of the stream would come too late: what goes into a stream "
+                      "cannot be taken back"));
   return img_convert_out_check (options, error);
 }
 
@@ -274,11 +276,12 @@ write_back_cb (gpointer data)
   img_staged_image_write_back (data);
 }
 
-/* A device is written in place: its length is what it is, and nothing can be held back. */
+/* A device is written in place: its length is what it is, and nothing can be held back. Asked
+ * before the image is made, which overwrites what was there. */
 static gboolean
-check_staged (Copy *copy, ImgError **error)
+check_in_place (const Copy *copy, ImgError **error)
 {
-  if (img_staged_image_is_new_file (copy->staged) ||
+  if (!img_creation_is_in_place (copy->options->creation) ||
       (copy->options->length > 0 && copy->source->sha256 == NULL))
     return TRUE;
   return refuse (error, _ ("What is written in place needs the length of the stream, and its "
@@ -291,6 +294,8 @@ stage (Copy *copy, ImgCancel *cancel, ImgError **error)
   ImgCreation *creation = copy->options->creation;
   guint64 length = copy->options->length;
 
+  if (!check_in_place (copy, error))
+    return FALSE;
   creation->options.size = length > 0 ? img_align_up (length, SECTOR_SIZE) : FIRST_SIZE;
   creation->has_size = TRUE;
   creation->is_volatile = TRUE;
@@ -298,7 +303,7 @@ stage (Copy *copy, ImgCancel *cancel, ImgError **error)
   if (copy->staged == NULL)
     return FALSE;
   copy->image = img_staged_image_get (copy->staged);
-  return check_staged (copy, error);
+  return TRUE;
 }
 
 static gboolean

@@ -4,8 +4,10 @@
 """Block devices: a disk is made on one, copied onto it, read, written and discarded; it keeps its size."""
 
 import contextlib
+import hashlib
 import os
 import shutil
+import subprocess
 
 from imagotest import IMAGO, Skip, assert_fails, create, equal, good, imago, main, qemu_img, qemu_io, run, test
 
@@ -97,6 +99,37 @@ def test_convert():
         create('large.qcow2', '64M')
         qemu_io('large.qcow2', ['write -P 1 60M 64k'])
         assert_fails(imago('convert', '-O', 'raw', 'large.qcow2', path))
+
+
+def feed(content, *args):
+    """Converts what a pipe gives."""
+    return subprocess.run([IMAGO, 'convert', *args], input=content, stderr=subprocess.PIPE, timeout=60, check=False)
+
+
+@test
+def test_stream():
+    """a stream goes onto a device whose length is told; a digest, which would come too late, is refused before it"""
+    content = os.urandom(MIB) + bytes(MIB) + b'x' * MIB
+    digest = hashlib.sha256(content).hexdigest()
+    with open('content', 'wb') as file:
+        file.write(content)
+    with device() as path:
+        for format in ('raw', 'qcow2'):
+            for options in ([], ['--sha256', digest], ['--length', '3M', '--sha256', digest], ['--length', '3M', '--sha256', 'x']):
+                done = feed(content, '-O', format, *options, '-', path)
+                equal(done.returncode, 1, done.stderr)
+                assert b'digest' in done.stderr, done.stderr
+                with open(path, 'rb') as file:
+                    assert file.read() == b'\x55' * SIZE, (format, options)
+        done = feed(content, '-O', 'raw', '--length', '3M', '-', path)
+        equal(done.returncode, 0, done.stderr)
+        with open(path, 'rb') as file:
+            assert file.read(3 * MIB) == content
+            assert file.read() == b'\x55' * (SIZE - 3 * MIB)
+        done = feed(content, '-O', 'qcow2', '--length', '3M', '-', path)
+        equal(done.returncode, 0, done.stderr)
+        assert_sound(path)
+        good('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'qcow2', 'content', path)
 
 
 @test
