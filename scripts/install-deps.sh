@@ -17,7 +17,7 @@ build=(build-essential meson ninja-build pkg-config gettext python3
 run=(python3 python3-gi gir1.2-glib-2.0)
 
 # The other languages, programs that the tests compare with, and real disks to read.
-test=(valac gjs qemu-utils strace fdisk mypy fio
+test=(valac gjs qemu-utils strace fdisk mypy fio curl xz-utils zstd
       zsh fish groff-base mandoc locales
       gvfs gvfs-backends dbus-daemon gir1.2-gtk-4.0 xvfb imagemagick libxtst6
       forensics-samples-multiple grub-rescue-pc memtest86+)

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import time
 
-from imagotest import IMAGO, Skip, equal, good, imago, main, run, test
+from imagotest import IMAGO, Skip, add_test, equal, good, imago, main, run, test
 
 MIB = 1 << 20
 SIZE = 4 * MIB + 300
-WRAPPINGS = ['raw', 'gzip', 'xz', 'zstd']
+KNOWN = ['gzip', 'xz', 'zstd']
+# Without some of them, if the library was built so.
+WRAPPINGS = ['raw'] + [name for name in KNOWN if name in os.environ.get('IMAGO_WRAPPINGS', ' '.join(KNOWN)).split()]
 
 
 def make_disk(size=SIZE):
@@ -101,13 +103,13 @@ def test_file():
     """--unwrap reads a file as it would a pipe; without it a file is what it is"""
     disk = make_disk()[:5 * MIB]
     save('disk', disk)
-    save('disk.xz', wrap(disk, 'xz'))
-    for option in 'xz', 'auto':
-        good(IMAGO, 'convert', '--unwrap', option, '-O', 'qcow2', 'disk.xz', 'new')
+    save('disk.gz', wrap(disk, 'gzip'))
+    for option in 'gzip', 'auto':
+        good(IMAGO, 'convert', '--unwrap', option, '-O', 'qcow2', 'disk.gz', 'new')
         good('qemu-img', 'compare', '-q', 'disk', 'new')
-    equal(imago('convert', '--unwrap', 'gzip', 'disk.xz', 'bad').status, 1)
-    good(IMAGO, 'convert', '-f', 'raw', 'disk.xz', 'same')
-    with open('disk.xz', 'rb') as one, open('same', 'rb') as other:
+    equal(imago('convert', '--unwrap', 'xz', 'disk.gz', 'bad').status, 1)
+    good(IMAGO, 'convert', '-f', 'raw', 'disk.gz', 'same')
+    with open('disk.gz', 'rb') as one, open('same', 'rb') as other:
         wrapped = one.read()
         equal(other.read()[:len(wrapped)], wrapped)
 
@@ -257,10 +259,10 @@ def test_silent():
 def test_killed_producer():
     """a producer that dies is seen by the wrapping, the digest or the length"""
     disk = make_disk()[:4 * MIB]
-    save('disk.xz', wrap(disk, 'xz'))
-    digest = hashlib.sha256(open('disk.xz', 'rb').read()).hexdigest()
-    script = f'(head -c 20000 disk.xz; kill -9 $$) | {IMAGO} convert'
-    for options in '', f'--sha256 {digest}', f'--unwrap none --length {os.path.getsize("disk.xz")}':
+    save('disk.gz', wrap(disk, 'gzip'))
+    digest = hashlib.sha256(open('disk.gz', 'rb').read()).hexdigest()
+    script = f'(head -c 20000 disk.gz; kill -9 $$) | {IMAGO} convert'
+    for options in '', f'--sha256 {digest}', f'--unwrap none --length {os.path.getsize("disk.gz")}':
         subprocess.run(['sh', '-c', f'({script} {options} - new; echo $? > status)'], check=False, stderr=subprocess.DEVNULL)
         for _ in range(3000):
             if os.path.exists('status') and os.path.getsize('status') > 0:
@@ -268,7 +270,70 @@ def test_killed_producer():
             time.sleep(0.01)
         equal(open('status').read().strip(), '1')
         os.unlink('status')
-        equal(os.listdir(), ['disk.xz'])
+        equal(os.listdir(), ['disk.gz'])
+
+
+@test
+def test_missing():
+    """what the library was built without is refused by its name"""
+    for wrapping in KNOWN:
+        if wrapping not in WRAPPINGS:
+            content = wrap(b'x' * 5120, wrapping)
+            for options in [], ['--unwrap', wrapping], ['-O', 'qcow2', '-c']:
+                refused(content, *options, text=f'compressed with {wrapping}, which this library was built without')
+            equal(feed(content, '--unwrap', 'none', '-', 'new')[0], 0)
+            os.unlink('new')
+
+
+def pipe_line(script, *tools):
+    """Runs it as a user would; the status is that of the command, or with pipefail that of the first who failed."""
+    for tool in ['bash', *tools]:
+        if shutil.which(tool) is None:
+            raise Skip(f'there is no {tool}')
+    env = dict(os.environ, PATH=f'{os.getcwd()}/bin:{os.environ["PATH"]}')
+    return subprocess.run(['bash', '-c', script], stderr=subprocess.PIPE, env=env, timeout=60, check=False)
+
+
+def make_download(wrapping):
+    """Wrapped by the tool itself."""
+    os.mkdir('bin')
+    os.symlink(os.path.abspath(IMAGO), 'bin/imago')
+    save('disk', make_disk()[:4 * MIB])
+    good(wrapping, '-k', '-q', 'disk')
+    return next(name for name in os.listdir() if name.startswith('disk.'))
+
+
+def run_pipeline(wrapping):
+    name = make_download(wrapping)
+    curl = f"curl -s 'file://{os.getcwd()}/{name}'"
+    with open(name, 'rb') as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    with open('disk', 'rb') as file:
+        plain_digest = hashlib.sha256(file.read()).hexdigest()
+    wrong = hashlib.sha256(b'other').hexdigest()
+
+    lines = [f'{curl} | {wrapping} -dc | imago convert -O qcow2 --sha256 {plain_digest} - new.qcow2']
+    if wrapping in WRAPPINGS:
+        lines.append(f'{curl} | imago convert -O qcow2 --unwrap auto --sha256 {digest} - new.qcow2')
+    for line in lines:
+        for before in '', 'set -o pipefail; ':
+            done = pipe_line(before + line, 'curl', wrapping)
+            equal(done.returncode, 0, done.stderr)
+            good('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'qcow2', 'disk', 'new.qcow2')
+            os.unlink('new.qcow2')
+            bad = before + line.replace(plain_digest, wrong).replace(digest, wrong)
+            done = pipe_line(f'{bad} && echo published >proof', 'curl', wrapping)
+            equal(done.returncode, 1)
+            assert b'digest' in done.stderr, done.stderr
+            equal(sorted(os.listdir()), sorted(['bin', 'disk', name]))
+    # A download that ends early: without anything else the end of what the tool made of it looks like the end of the disk.
+    done = pipe_line(f'set -o pipefail; {curl} | head -c 5000 | {lines[0].split("|", 1)[1]}', 'curl', wrapping)
+    equal(done.returncode, 1, done.stderr)
+    equal(sorted(os.listdir()), sorted(['bin', 'disk', name]))
+
+
+for name in KNOWN:
+    add_test(f'curl, {name} and the command in a pipeline', lambda name=name: run_pipeline(name))
 
 
 if __name__ == '__main__':
