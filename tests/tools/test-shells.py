@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 
-from imagotest import Skip, equal, good, main, test
+from imagotest import IMAGO, Skip, equal, good, main, test
 
 FOLDER = os.path.join(os.environ['IMAGO_BUILD_ROOT'], 'tools', 'completions')
 BASH = os.path.join(FOLDER, 'imago')
@@ -33,6 +33,12 @@ def shown(command):
     return sorted({spelling for option in command['options'] if option['supported'] and option['group'] != 'hidden'
                    for spelling in ('-' + option.get('letter', ''), '--' + option.get('name', '')) if spelling.strip('-')}
                   | {'-h', '--help'})
+
+
+def image_options():
+    """What the command itself says that -o takes."""
+    lines = good(IMAGO, 'create', '-f', 'qcow2', '-o', 'help').out.splitlines()
+    return sorted(line.split('=')[0].strip() for line in lines if '=<' in line)
 
 
 def need(shell):
@@ -83,6 +89,25 @@ def test_bash_options():
     found = bash(*(['imago', command['name'], '-'] for command in COMMANDS))
     for command, options in zip(COMMANDS, found, strict=True):
         equal(sorted(options), shown(command), command['name'])
+
+
+@test
+def test_bash_lists():
+    """bash: the names and values of -o, also behind a comma"""
+    names, partly, value, part, second, long, long_value, behind, free = bash(
+        ['imago', 'create', '-o', ''], ['imago', 'create', '-o', 'comp'], ['imago', 'convert', '-o', 'compat', '='],
+        ['imago', 'convert', '-o', 'preallocation', '=', 'f'], ['imago', 'measure', '-o', 'compat', '=', '1.1,pre'],
+        ['imago', 'create', '--options', '=', 'comp'], ['imago', 'create', '--options', '=', 'compression_type', '=', 'zs'],
+        ['imago', 'create', '-o', 'compat', '=', '1.1,extended_l2', '=', 'of'], ['imago', 'create', '-o', 'cluster_size', '=', '4'])
+    equal(sorted(name.rstrip('=') for name in names), image_options())
+    equal(partly, ['compat=', 'compression_type='])
+    equal(value, ['0.10', '1.1', 'v2', 'v3'])
+    equal(part, ['falloc', 'full'])
+    equal(second, ['1.1,preallocation='])
+    equal(long, ['compat=', 'compression_type='])
+    equal(long_value, ['zstd'])
+    equal(behind, ['off'])
+    equal(free, [])
 
 
 # ---- zsh ----
@@ -145,7 +170,12 @@ def test_zsh():
                                  ('imago convert -O qc', 'imago convert -O qcow2'), ('imago check -r le', 'imago check -r leaks'),
                                  ('imago info --output=j', 'imago info --output=json'), ('imago info dis', 'imago info disk.qcow2'),
                                  ('imago convert -c --backing-f', 'imago convert -c --backing-format='),
-                                 ('imago dd if=dis', 'imago dd if=disk.qcow2'), ('imago dd cou', 'imago dd count=')]:
+                                 ('imago dd if=dis', 'imago dd if=disk.qcow2'), ('imago dd cou', 'imago dd count='),
+                                 ('imago create -o cl', 'imago create -o cluster_size='),
+                                 ('imago create -o preallocation=fu', 'imago create -o preallocation=full,'),
+                                 ('imago measure -o compat=1.1,pre', 'imago measure -o compat=1.1,preallocation='),
+                                 ('imago convert --options=size=1,compression_type=zs',
+                                  'imago convert --options=size=1,compression_type=zstd,')]:
             equal(zsh.complete(typed), completed)
         # Each option that is no beginning of another one.
         for command in COMMANDS:
@@ -186,6 +216,20 @@ def test_fish():
     equal(separate, ['all', 'leaks'])
     equal(files, ['disk.qcow2', 'disk.raw'])
     equal(number, [])
+
+
+@test
+def test_fish_lists():
+    """fish: the names and values of -o, also behind a comma"""
+    need('fish')
+    names, partly, value, second, long = fish(
+        'imago create -o ', 'imago create -o comp', 'imago convert -o compat=', 'imago measure -o compat=1.1,pre',
+        'imago create --options=size=1,compression_type=zs')
+    equal([name.rstrip('=') for name in names], image_options())
+    equal(partly, ['compat=', 'compression_type='])
+    equal(value, ['compat=0.10', 'compat=1.1', 'compat=v2', 'compat=v3'])
+    equal(second, ['compat=1.1,preallocation='])
+    equal(long, ['--options=size=1,compression_type=zstd'])
 
 
 @test

@@ -19,6 +19,24 @@ HEADER = '''\
 
 # What the table does not list, because the command hands it on as text.
 PREALLOCATION = ['off', 'metadata', 'falloc', 'full']
+SWITCH = ['on', 'off']
+# Of -o: each name and its values, if there are but a few.
+LIST_VALUES = {
+    'backing_file': [],
+    'backing_fmt': None,  # the formats
+    'cluster_size': [],
+    'compat': ['0.10', '1.1', 'v2', 'v3'],
+    'compression_type': ['zlib', 'zstd'],
+    'data_file': [],
+    'data_file_raw': SWITCH,
+    'extended_l2': SWITCH,
+    'extent_size_hint': [],
+    'lazy_refcounts': SWITCH,
+    'nocow': SWITCH,
+    'preallocation': PREALLOCATION,
+    'refcount_bits': ['1', '2', '4', '8', '16', '32', '64'],
+    'size': [],
+}
 DD_OPERANDS = ['bs=', 'count=', 'skip=', 'if=', 'of=']
 
 
@@ -31,6 +49,7 @@ class Option:
         self.repeatable = row['repeatable']
         self.values = self._values(row, formats, cache_modes)
         self.takes_file = self.argument == 'FILE'
+        self.takes_list = self.name == 'options' and self.argument == 'LIST'
 
     def _values(self, row, formats, cache_modes):
         if 'choices' in row:
@@ -65,19 +84,46 @@ def load(options, formats):
     names = [format['name'] for format in json.loads(pathlib.Path(formats).read_text(encoding='utf-8'))]
     cache_modes = next(option['choices'] for command in rows if command['name'] == 'io'
                        for option in command['options'] if option.get('name') == 'cache')
+    LIST_VALUES['backing_fmt'] = names
     return [Command(row, names, cache_modes) for row in rows]
 
 
 # ---- bash ----
 
 BASH_START = r'''
+# What -o takes: names with values, and commas between. Bash splits at each sign: put together it is $1, and what is
+# left of it in the word to complete stands behind the last sign.
+_imago_list ()
+{
+  local part=${1##*,} before='' names values=''
+
+  names='@NAMES@'
+  case $part in
+@LIST_VALUES@    *=*)
+      return
+      ;;
+  esac
+  compopt -o nospace 2>/dev/null
+  if [ -n "$values" ]; then
+    mapfile -t COMPREPLY < <(compgen -W "$values" -- "${part#*=}")
+  else
+    [ "${word/,/}" = "$word" ] || before=${word%,*},
+    mapfile -t COMPREPLY < <(compgen -P "$before" -W "$names" -- "$part")
+  fi
+}
+
 # Bash splits "--name=value" at the sign, and hands over three words.
 _imago ()
 {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-  local options='' operands='' values='' takes_file=no
+  local options='' operands='' values='' takes_file=no takes_list=no
+  local at=$COMP_CWORD list=$word
 
   COMPREPLY=()
+  while [ "$at" -gt 2 ] && { [ "${COMP_WORDS[at]}" = = ] || [ "${COMP_WORDS[at-1]}" = = ]; }; do
+    at=$((at - 1))
+    list=${COMP_WORDS[at]}$list
+  done
   if [ "$word" = = ]; then
     word=''
   elif [ "$before" = = ] && [ "$COMP_CWORD" -ge 2 ]; then
@@ -89,6 +135,20 @@ _imago ()
     return
   fi
 
+  case $list in
+    --options=*)
+      list=${list#--options=}
+      before=--options
+      ;;
+    *=*)
+      case ${COMP_WORDS[at-1]} in
+        -o|--options)
+          before=-o
+          ;;
+      esac
+      ;;
+  esac
+
   case ${COMP_WORDS[1]} in
 '''
 
@@ -97,7 +157,9 @@ BASH_END = r'''    *)
       ;;
   esac
 
-  if [ -n "$values" ]; then
+  if [ $takes_list = yes ]; then
+    _imago_list "$list"
+  elif [ -n "$values" ]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
   elif [ $takes_file = yes ]; then
     compopt -o filenames 2>/dev/null
@@ -120,13 +182,18 @@ complete -F _imago imago
 
 
 def bash_value(option):
+    if option.takes_list:
+        return 'takes_list=yes'
     if option.values:
         return "values='%s'" % ' '.join(option.values)
     return 'takes_file=%s' % ('yes' if option.takes_file else 'value')
 
 
 def bash(commands):
-    lines = [HEADER, BASH_START.replace('@COMMANDS@', ' '.join(command.name for command in commands))]
+    cases = ''.join("    %s=*)\n      values='%s'\n      ;;\n" % (name, ' '.join(values))
+                    for name, values in LIST_VALUES.items() if values)
+    lines = [HEADER, BASH_START.replace('@COMMANDS@', ' '.join(command.name for command in commands))
+             .replace('@NAMES@', ' '.join(name + '=' for name in LIST_VALUES)).replace('@LIST_VALUES@', cases)]
     for command in commands:
         spellings = [name for option in command.options for name in option.spellings]
         lines.append("    %s)\n      options='%s'\n" % (command.name, ' '.join(spellings + ['-h', '--help'])))
@@ -154,7 +221,9 @@ def zsh_text(text):
 def zsh_value(option):
     if option.argument is None:
         return ''
-    if option.values:
+    if option.takes_list:
+        action = '_imago_list'
+    elif option.values:
         action = '(%s)' % ' '.join(option.values)
     else:
         action = '_files' if option.takes_file else ' '
@@ -181,6 +250,9 @@ def zsh_specs(command):
 def zsh(commands):
     lines = ['#compdef imago\n', HEADER, '\n_imago_dd ()\n{\n  if compset -P "[io]f="; then\n    _files\n  else\n',
              '    compadd -S "" -- %s\n  fi\n}\n' % ' '.join(DD_OPERANDS),
+             "\n_imago_list ()\n{\n  _values -s , 'option of the image'",
+             *(" \\\n    '%s:%s:%s'" % (name, name, '(%s)' % ' '.join(values) if values else ' ')
+               for name, values in LIST_VALUES.items()), '\n}\n',
              '\n_imago ()\n{\n  local context state state_descr line\n  typeset -A opt_args\n  local -a commands\n\n  commands=(\n']
     lines += ["    '%s:%s'\n" % (command.name, zsh_text(command.summary)) for command in commands]
     lines.append('  )\n\n')
@@ -198,6 +270,21 @@ def zsh(commands):
 
 # ---- fish ----
 
+FISH_LIST = r'''
+# What -o takes: names with values, and commas between.
+function __imago_list
+  set -l list (string replace -r -- '^--options=' '' (commandline -ct))
+  set -l before (string replace -r -- '[^,]*$' '' $list)
+  if string match -q -- '*=*' (string replace -r -- '.*,' '' $list)
+    printf '%s\n' "$before"(string split ' ' -- '@PAIRS@')
+  else
+    printf '%s\n' "$before"(string split ' ' -- '@NAMES@')
+  end
+end
+
+'''
+
+
 def fish_text(text):
     return "'%s'" % text.replace('\\', '\\\\').replace("'", "\\'")
 
@@ -210,6 +297,8 @@ def fish_option(command, option):
         words.append('-l ' + option.name)
     if option.values:
         words.append('-x -a ' + fish_text(' '.join(option.values)))
+    elif option.takes_list:
+        words.append("-x -a '(__imago_list)'")
     elif option.takes_file:
         words.append('-r -F')
     elif option.argument is not None:
@@ -218,7 +307,8 @@ def fish_option(command, option):
 
 
 def fish(commands):
-    lines = [HEADER, '\n',
+    lines = [HEADER, FISH_LIST.replace('@NAMES@', ' '.join(name + '=' for name in LIST_VALUES)).replace(
+                 '@PAIRS@', ' '.join('%s=%s' % (name, value) for name, values in LIST_VALUES.items() for value in values)),
              'complete -c imago -f -n __fish_use_subcommand -s h -l help -d "show help"\n',
              'complete -c imago -f -n __fish_use_subcommand -s V -l version -d "show the version"\n']
     lines += ['complete -c imago -f -n __fish_use_subcommand -a %s -d %s\n' % (command.name, fish_text(command.summary))
