@@ -191,7 +191,11 @@ check (const Wanted *wanted)
   g_autofree char *format = NULL;
   ImagoCheckResult *result;
 
-  storage = tool_open_storage (wanted->filename, &wanted->open, &format, NULL, &error);
+  if (wanted->open.writable && wanted->open.force_share)
+    g_set_error_literal (&error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                         _("Only an image that is opened for reading can be shared by force"));
+  else
+    storage = tool_open_storage (wanted->filename, &wanted->open, &format, NULL, &error);
   if (storage == NULL)
     {
       tool_open_print_error (wanted->filename, error);

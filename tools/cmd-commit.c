@@ -30,11 +30,7 @@ typedef struct
 static gboolean
 take_rate (const char *value, gpointer settings)
 {
-  if (tool_parse_size (value, &((Settings *) settings)->rate))
-    return TRUE;
-  tool_error (_("Invalid rate limit specified. You may use k, M, G, T, P or E suffixes for"));
-  tool_error (_("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."));
-  return FALSE;
+  return tool_option_size (value, _("rate limit"), &((Settings *) settings)->rate);
 }
 
 /* ---- which image ---- */

@@ -88,8 +88,9 @@ take_sparse_size (const char *value, gpointer user_data)
   Settings *settings = user_data;
 
   settings->sparse_given = TRUE;
-  if (tool_parse_size (value, &settings->zero_grain) && settings->zero_grain % 512 == 0 &&
-      settings->zero_grain <= MAX_SPARSE_SIZE)
+  if (!tool_option_size (value, _("buffer size for sparse output"), &settings->zero_grain))
+    return FALSE;
+  if (settings->zero_grain % 512 == 0 && settings->zero_grain <= MAX_SPARSE_SIZE)
     return TRUE;
 
   tool_error (_("Invalid buffer size for sparse output specified. Valid sizes are multiples "
@@ -137,11 +138,7 @@ take_level (const char *value, gpointer user_data)
 static gboolean
 take_rate (const char *value, gpointer user_data)
 {
-  if (tool_parse_size (value, &((Settings *) user_data)->rate))
-    return TRUE;
-  tool_error (_("Invalid rate limit specified. You may use k, M, G, T, P or E suffixes for"));
-  tool_error (_("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."));
-  return FALSE;
+  return tool_option_size (value, _("rate limit"), &((Settings *) user_data)->rate);
 }
 
 static gboolean
@@ -277,6 +274,13 @@ set_backing (const Settings *settings, ImagoFormat *format, ToolCreateOptions *o
       tool_error (_("Backing file not supported for file format '%s'"), imago_format_get_name (format));
       return FALSE;
     }
+  if (tool_create_options_get (options, "backing_file") == NULL &&
+      tool_create_options_get (options, "backing_fmt") != NULL)
+    {
+      tool_error (_("%s: error while converting %s: %s"), settings->target, imago_format_get_name (format),
+                  _("Backing format cannot be used without backing file"));
+      return FALSE;
+    }
   if (tool_create_options_get (options, "backing_file") == NULL ||
       tool_create_options_get (options, "backing_fmt") != NULL)
     return TRUE;
@@ -366,6 +370,19 @@ open_sources (const Settings *settings)
   return g_steal_pointer (&images);
 }
 
+/* As soon as it is known, in words that scripts know. The job itself looks at what a part needs. */
+static gboolean
+check_room (const Settings *settings, GPtrArray *images, ImagoImage *target)
+{
+  guint64 size = 0;
+
+  if (settings->offset > 0 || settings->length > 0)
+    return TRUE;
+  for (guint i = 0; i < images->len; i++)
+    size += imago_image_get_size (images->pdata[i]);
+  return size <= imago_image_get_size (target) || refuse (_("output file is smaller than input file"));
+}
+
 /* ---- the job ---- */
 
 /* Who reads standard output may go before all of it has been written: an error like any other. */
@@ -397,7 +414,8 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
   if (settings->existing)
     {
       target = open_target (settings);
-      if (target == NULL || !check_compression (settings, imago_image_get_format (target), options))
+      if (target == NULL || !check_compression (settings, imago_image_get_format (target), options) ||
+          !check_room (settings, images, target))
         return NULL;
       job = imago_convert_job_new_for_image (images->pdata[0], target);
     }
@@ -656,7 +674,9 @@ run (gpointer user_data, int n_operands, char **operands)
   settings->sources = operands;
   settings->n_sources = n_operands - 1;
   settings->target = operands[n_operands - 1];
-  return check_together (settings) ? run_convert (settings) : EXIT_FAILURE;
+  if (!tool_create_options_check_lists (settings->lists) || !check_together (settings))
+    return EXIT_FAILURE;
+  return run_convert (settings);
 }
 
 static const ToolOption options[] = {

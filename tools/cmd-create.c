@@ -216,28 +216,12 @@ create_file (const Create *create)
 
 /* ---- the command line ---- */
 
-static gboolean
-check_lists (const Create *create)
-{
-  for (guint i = 0; create->lists != NULL && i < create->lists->len; i++)
-    {
-      const char *list = g_ptr_array_index (create->lists, i);
-
-      if (!tool_create_options_is_list (list))
-        {
-          tool_error (_("Invalid option list: %s"), list);
-          return FALSE;
-        }
-    }
-  return TRUE;
-}
-
 static int
 run (gpointer settings, int n_operands, char **operands)
 {
   Create *create = settings;
 
-  if (!check_lists (create))
+  if (!tool_create_options_check_lists (create->lists))
     return EXIT_FAILURE;
   if (n_operands > 2)
     return tool_command_misuse (_("Unexpected argument: %s"), operands[2]);

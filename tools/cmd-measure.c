@@ -72,18 +72,11 @@ find_format (const char *name)
 static gboolean
 parse_lists (const Settings *settings, ToolCreateOptions *options)
 {
+  if (!tool_create_options_check_lists (settings->lists))
+    return FALSE;
   for (guint i = 0; settings->lists != NULL && i < settings->lists->len; i++)
-    {
-      const char *list = g_ptr_array_index (settings->lists, i);
-
-      if (!tool_create_options_is_list (list))
-        {
-          tool_error (_("Invalid option list: %s"), list);
-          return FALSE;
-        }
-      if (!tool_create_options_parse (options, list, settings->output_format))
-        return FALSE;
-    }
+    if (!tool_create_options_parse (options, g_ptr_array_index (settings->lists, i), settings->output_format))
+      return FALSE;
   return TRUE;
 }
 

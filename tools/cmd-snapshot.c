@@ -62,13 +62,13 @@ run (gpointer user_data, int n_operands, char **operands)
   return filename != NULL ? show (filename, &settings->open, settings->list) : EXIT_FAILURE;
 }
 
-#define READ_ONLY N_("images are opened for reading only")
+#define LIST_ONLY N_("internal snapshots can be listed only")
 
 static const ToolOption options[] = {
   TOOL_CALL ('l', "list", NULL, take_list, N_("list them")),
-  TOOL_REFUSED ('a', "apply", N_("SNAPSHOT"), READ_ONLY),
-  TOOL_REFUSED ('c', "create", N_("NAME"), READ_ONLY),
-  TOOL_REFUSED ('d', "delete", N_("SNAPSHOT"), READ_ONLY),
+  TOOL_REFUSED ('a', "apply", N_("SNAPSHOT"), LIST_ONLY),
+  TOOL_REFUSED ('c', "create", N_("NAME"), LIST_ONLY),
+  TOOL_REFUSED ('d', "delete", N_("SNAPSHOT"), LIST_ONLY),
   TOOL_COMMON_FORMAT (Settings, open),
   TOOL_COMMON_FORCE_SHARE (Settings, open),
   TOOL_COMMON_OPENING (Settings, open),

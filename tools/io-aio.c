@@ -124,7 +124,7 @@ answer (Request *request, const char *name, const GError *error)
 {
   request->session->n_pending--;
   if (error != NULL)
-    printf ("%s failed: %s\n", name, error->message);
+    io_print_failure (name, error);
   else if (!request->quiet)
     io_print_report (&request->report);
   fflush (stdout);

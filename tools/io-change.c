@@ -96,7 +96,7 @@ run_discard (IoSession *session, int argc, char **argv)
   report.start = g_get_monotonic_time ();
   if (!discard (session, &report, &error))
     {
-      printf ("discard failed: %s\n", error->message);
+      io_print_failure ("discard", error);
       return FALSE;
     }
   if (!quiet)
@@ -134,7 +134,7 @@ run_flush (IoSession *session, int argc, char **argv)
   if (imago_image_flush (session->image, NULL, &error))
     return TRUE;
 
-  printf ("flush failed: %s\n", error->message);
+  io_print_failure ("flush", error);
   return FALSE;
 }
 

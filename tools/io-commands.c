@@ -9,6 +9,7 @@
 #include "tool-message.h"
 #include "tool-size.h"
 
+#include <errno.h>
 #include <glib/gi18n-lib.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,7 +158,48 @@ static const IoCommand command_alloc = {
   .run = run_alloc,
 };
 
-/* ---- help and quit ---- */
+/* ---- sleep, help and quit ---- */
+
+static gboolean
+set_over (gpointer data)
+{
+  gboolean *is_over = data;
+
+  *is_over = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* Asynchronous requests go on meanwhile. */
+static gboolean
+run_sleep (IoSession *session, int argc, char **argv)
+{
+  g_autoptr (GSource) source = NULL;
+  gboolean is_over = FALSE;
+  gint64 milliseconds;
+  char *end;
+
+  errno = 0;
+  milliseconds = g_ascii_strtoll (argv[1], &end, 0);
+  if (end == argv[1] || *end != '\0' || errno != 0 || milliseconds < 0 || milliseconds > G_MAXINT)
+    {
+      printf ("%s is not a valid number\n", argv[1]);
+      return FALSE;
+    }
+  source = g_timeout_source_new ((guint) milliseconds);
+  g_source_set_callback (source, set_over, &is_over, NULL);
+  g_source_attach (source, NULL);
+  while (!is_over)
+    g_main_context_iteration (NULL, TRUE);
+  return TRUE;
+}
+
+static const IoCommand command_sleep = {
+  .name = "sleep",
+  .summary = "waits for the given value in milliseconds",
+  .min_arguments = 1,
+  .max_arguments = 1,
+  .run = run_sleep,
+};
 
 static gboolean run_help (IoSession *session, int argc, char **argv);
 
@@ -191,13 +233,13 @@ static const IoCommand *const commands[] = {
   &io_command_aio_flush, &io_command_aio_read, &io_command_aio_write, &command_alloc,
   &io_command_discard,   &io_command_flush,    &command_help,         &command_length,
   &command_map,          &command_quit,        &io_command_read,      &io_command_readv,
-  &io_command_truncate,  &io_command_write,    &io_command_writev,
+  &command_sleep,        &io_command_truncate, &io_command_write,     &io_command_writev,
 };
 
 /* What qemu-io has beyond that. Whoever types one shall not look for a slip of the finger. */
 static const char *const unsupported[] = {
-  "abort",  "break",    "close", "info",       "open", "remove_break",
-  "reopen", "resume", "sigraise", "sleep", "wait_break", NULL,
+  "abort",  "break",  "close",    "info",       "open", "remove_break",
+  "reopen", "resume", "sigraise", "wait_break", NULL,
 };
 
 static const IoCommand *

@@ -57,6 +57,8 @@ typedef struct
 /* "name [arguments] -- summary". */
 void     io_print_synopsis    (const IoCommand *command);
 void     io_print_report      (const IoReport *report);
+/* "name failed: …". */
+void     io_print_failure     (const char *name, const GError *error);
 /* @length bytes, shown as those at @offset. */
 void     io_dump              (guint64 offset, const guint8 *data, gsize length);
 /* These print what is wrong. */

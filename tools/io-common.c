@@ -20,7 +20,10 @@ io_parse_size (const char *text, guint64 *size)
   if (tool_parse_size (text, size))
     return TRUE;
 
-  printf ("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+  if (tool_size_is_too_large (text))
+    printf ("Parsing error: argument too large -- %s\n", text);
+  else
+    printf ("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
   return FALSE;
 }
 
@@ -103,6 +106,14 @@ io_dump (guint64 offset, const guint8 *data, gsize length)
     }
 }
 
+/* What lies past the end of the disk is an error of the medium for qemu-io; its scripts compare that text. */
+void
+io_print_failure (const char *name, const GError *error)
+{
+  printf ("%s failed: %s\n", name,
+          g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_OUT_OF_RANGE) ? "Input/output error" : error->message);
+}
+
 void
 io_print_report (const IoReport *report)
 {
@@ -127,7 +138,7 @@ io_print_report (const IoReport *report)
   printf ("%s %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes at offset %" G_GUINT64_FORMAT "\n",
           report->verb, report->length, report->length, report->offset);
   printf ("%s, 1 ops; ", amount);
-  if (hours > 0 || minutes > 0)
+  if (elapsed >= G_USEC_PER_SEC)
     printf ("%u:%02u:%02u.%02u", hours, minutes, rest, hundredths);
   else
     printf ("%02u.%02u sec", rest, hundredths);

@@ -169,7 +169,7 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
   report.start = g_get_monotonic_time ();
   if (!transfer (session, &request, &matched, &error))
     {
-      printf ("%s failed: %s\n", command->name, error->message);
+      io_print_failure (command->name, error);
       return FALSE;
     }
 
@@ -200,7 +200,7 @@ run_readv (IoSession *session, int argc, char **argv)
 const IoCommand io_command_read = {
   .name = "read",
   .alias = "r",
-  .arguments = "[-Cqv] [-P pattern [-s off] [-l len]] off len",
+  .arguments = "[-abCqv] [-P pattern [-s off] [-l len]] off len",
   .summary = "reads a number of bytes at a specified offset",
   .help = "\n"
           " Reads a range of the disk and, if asked, compares or shows it.\n"

@@ -369,7 +369,7 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
   report.start = g_get_monotonic_time ();
   if (!transfer (session, &request, fill, &error))
     {
-      printf ("%s failed: %s\n", command->name, error->message);
+      io_print_failure (command->name, error);
       return FALSE;
     }
 

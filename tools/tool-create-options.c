@@ -115,14 +115,30 @@ tool_create_options_free (ToolCreateOptions *self)
 
 /* ---- lists ---- */
 
-gboolean
-tool_create_options_is_list (const char *list)
+static gboolean
+is_list (const char *list)
 {
   gsize n_commas = 0;
 
   for (gsize i = strlen (list); i > 0 && list[i - 1] == ','; i--)
     n_commas++;
   return list[0] != '\0' && list[0] != ',' && n_commas % 2 == 0;
+}
+
+gboolean
+tool_create_options_check_lists (const GPtrArray *lists)
+{
+  for (guint i = 0; lists != NULL && i < lists->len; i++)
+    {
+      const char *list = g_ptr_array_index (lists, i);
+
+      if (!is_list (list))
+        {
+          tool_error (_("Invalid option list: %s"), list);
+          return FALSE;
+        }
+    }
+  return TRUE;
 }
 
 gboolean

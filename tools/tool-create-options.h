@@ -16,8 +16,8 @@ typedef struct _ToolCreateOptions ToolCreateOptions;
 ToolCreateOptions *tool_create_options_new   (ImagoFormat *format) G_GNUC_WARN_UNUSED_RESULT;
 void               tool_create_options_free  (ToolCreateOptions *self);
 
-/* Whether @list can be one; a comma at either end cannot be meant. */
-gboolean           tool_create_options_is_list (const char *list);
+/* Whether each text in @lists, nullable, can be a list; a comma at either end cannot be meant. FALSE after a message. */
+gboolean           tool_create_options_check_lists (const GPtrArray *lists);
 /* Whether @list asks for help. */
 gboolean           tool_create_options_is_help (const char *list);
 void               tool_create_options_print_help (ToolCreateOptions *self);

@@ -352,7 +352,10 @@ tool_open_print_error (const char *filename, const GError *error)
 {
   g_autofree char *printable = tool_printable (filename);
 
-  tool_error (_("Could not open '%s': %s"), printable, error->message);
+  if (g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_SNAPSHOT_NOT_FOUND))
+    tool_error (_("Failed to load snapshot: %s"), error->message);
+  else
+    tool_error (_("Could not open '%s': %s"), printable, error->message);
   tool_open_print_hint (error);
 }
 

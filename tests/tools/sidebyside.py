@@ -19,7 +19,7 @@ import shutil
 
 from imagotest import IMAGO, create, good, poke, qemu_io, run, without_later_keys
 
-IO_TIMES = re.compile(r'\d+\.\d+ sec \([0-9.e+-]+ [A-Za-z]+/sec and [0-9.e+-]+ ops/sec\)|'
+IO_TIMES = re.compile(r'(?:\d+\.\d+ sec|\d+:\d\d:\d\d\.\d\d) \([0-9.e+-]+ [A-Za-z]+/sec and [0-9.e+-]+ ops/sec\)|'
                       r'\d+:\d\d:\d\d\.\d\d,[0-9.]+,[0-9.]+')
 PROMPT = re.compile(r'\b(qemu-io|imago)> ')
 BENCH_TIME = re.compile(r'Run completed in [0-9.]+ seconds')
@@ -27,7 +27,8 @@ NAMES = re.compile(r'^(qemu-img|qemu-io|imago)( io)?: ')
 # Where help is; QEMU's later versions name the subcommand too.
 HELP_HINT = re.compile(r"^Try '(qemu-img|imago|qemu-io)( [a-z]+)? --help' for more information$")
 # What went wrong with a file is told in the library's words, after these in QEMU's.
-CAUSE = re.compile(r"^(can't open device .*?: |Could not open '.*?': |Failed request: |Check failed|.*?: error while creating output image: "
+CAUSE = re.compile(r"^(can't open device .*?: |Could not open '.*?': |Failed request: |Check failed|Failed to load snapshot: |"
+                   r".*?: error while creating output image: |Could not open new backing file '.*?': "
                    r'|(?:read|readv|write|writev|discard|truncate|aio_\w+) failed: ).*$', re.S)
 
 cases = []

@@ -87,7 +87,8 @@ def test_later_names():
     good(IMAGO, 'create', '-q', '-f', 'qcow2', '-b', 'base.raw', '-B', 'raw', '-o', 'cluster_size=4k', 'two.qcow2')
     good('qemu-img', 'compare', '-s', 'one.qcow2', 'two.qcow2')
     good(IMAGO, 'create', '--backing-unsafe', '-f', 'qcow2', '-b', 'none', '-F', 'raw', 'three.qcow2', '1M')
-    good(IMAGO, 'check', '--format=qcow2', '--quiet', '--cache=none', '--repair', 'all', '--force-share', 'one.qcow2')
+    good(IMAGO, 'check', '--format=qcow2', '--quiet', '--cache=none', '--repair', 'all', 'one.qcow2')
+    good(IMAGO, 'check', '--quiet', '--force-share', 'one.qcow2')
     good(IMAGO, 'convert', '--source-format=qcow2', '--target-format=raw', '--parallel=2', '--cache=unsafe',
          '--source-cache=none', '--quiet', 'a.qcow2', 'out')
     good(IMAGO, 'dd', '--format=qcow2', '--output-format=qcow2', 'if=a.qcow2', 'of=dd.qcow2')

@@ -28,3 +28,5 @@ for name in ['leak.qcow2', 'corrupt.qcow2']:
         case('check', *options, name, error_text=False)
 case('check', '-r', 'all', 'a.qcow2')
 case('check', '--repair=leaks', 'v2.qcow2')
+for options in [('-r', 'leaks'), ('-r', 'all')]:
+    case('check', *options, '-U', 'leak.qcow2', error_text=False)

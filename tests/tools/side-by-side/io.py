@@ -43,3 +43,20 @@ for option in ['-s', '-C', '-m']:
     case('io', option, '-r', '-c', 'write 0 512', '-c', 'length', 'a.qcow2')
     case('io', option, '-f', 'raw', '-c', 'write -P 5 0 4k', '-c', 'read -P 5 0 4k', 'base.raw')
     case('io', option, '-c', 'length', 'nofile')
+
+# As scripts do it.
+case('io', 'a.qcow2', stdin='write -P 1 0 64k\nwrite -z 128k 64k\nread -P 1 0 64k\nread -P 9 0 64k\naio_write -P 3 256k 64k\naio_flush\n'
+     'sleep 5\nread -v 256k 32\nflush\nalloc 0 1M\nmap\n  length  \n# no comment\n\nq\nlength\n')
+for command in ['sleep', 'sleep 1', 'sleep x', 'sleep -1', 'help sleep', 'aio_read', 'aio_read -v 64k 32', 'aio_read -C 0 4k',
+                'aio_read -i 0 4k', 'aio_read -x 0 4k', 'aio_read 100M 4k', 'multiwrite 0 4k', 'read 100M 4k', 'read 2M 512', 'read 1.5M 512',
+                'read 0 -1', 'read 0 3G', 'read 0 9E', 'read -x 0 4k', 'read -s 1k 0 4k', 'read -P 1 -s 4k 64k 4k', 'readv', 'readv 0 x',
+                'readv 100M 512', 'alloc 0 100M', 'alloc 3M', 'map x', 'truncate 9E', 'truncate -m bogus 3M', 'discard 100M 64k', 'write 100M 4k',
+                'write -s nofile 0 4k', 'write -s base.raw 0 4k', 'write -s base.raw -z 0 4k', 'write -u 0 64k', 'write -n 0 64k',
+                'write -z -P 3 0 64k', 'write -c 3 64k', 'writev -x 0 512', 'aio_write', 'aio_write -z -P 3 0 4k', 'aio_write 0 512 512',
+                'aio_write -u 0 4k', 'quit 3', 'exit']:
+    case('io', '-c', command, 'a.qcow2')
+case('io', '-f', 'raw', '-c', 'read 100000 512', 'odd.raw')
+case('io', '-c', 'write -P 4 0 64k', '-c', 'map', 'sub/over.qcow2')
+differs('the state of a virtual machine cannot be read', 'io', '-c', 'read -b 0 4k', 'a.qcow2', status=1)
+for command in ['reopen', 'close', 'info']:
+    differs('this command is missing', 'io', '-c', command, 'a.qcow2', status=1)

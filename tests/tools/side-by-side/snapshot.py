@@ -22,3 +22,5 @@ case('snapshot', '-U', '-l', 'snap.qcow2')
 differs(LATER, 'snapshot', '-l', '-f')
 differs(LATER, 'snapshot', '-l', '-f', 'bogus', 'snap.qcow2')
 differs(LATER, 'snapshot', '-f', 'qcow2', '-l', 'snap.qcow2', status=0)
+for option in ['-a', '-c', '-d']:
+    differs('internal snapshots can be listed only', 'snapshot', option, 'one', 'snap.qcow2', status=1)
