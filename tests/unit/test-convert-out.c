@@ -231,7 +231,7 @@ test_content (gconstpointer data)
 
 /* ---- what fails ---- */
 
-/* Every write in turn: no other one follows, and what was written before is what would have been. */
+/* Every write in turn, or every so many of a lot: no other one follows, and what was written before is what would have been. */
 static void
 test_sink_fails (gconstpointer data)
 {
@@ -248,7 +248,7 @@ test_sink_fails (gconstpointer data)
   whole = g_byte_array_ref (sink.bytes);
   n_calls = sink.n_calls;
   sink_clear (&sink);
-  for (guint nth = 1; nth <= n_calls; nth++)
+  for (guint nth = 1; nth <= n_calls; nth += 1 + n_calls / 20)
     {
       g_autoptr (ImgError) error = NULL;
 
