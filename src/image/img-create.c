@@ -639,18 +639,6 @@ img_staged_image_is_new_file (ImgStagedImage *staged)
   return staged->image.file != NULL && (staged->data.storage == NULL || staged->data.file != NULL);
 }
 
-void
-img_staged_image_write_back (ImgStagedImage *staged)
-{
-#ifdef SYNC_FILE_RANGE_WRITE
-  const Target *targets[] = { &staged->image, &staged->data };
-
-  for (guint i = 0; i < G_N_ELEMENTS (targets); i++)
-    if (targets[i]->file != NULL)
-      (void) sync_file_range (img_new_file_get_fd (targets[i]->file), 0, 0, SYNC_FILE_RANGE_WRITE);
-#endif
-}
-
 gboolean
 img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity)
 {

@@ -66,8 +66,6 @@ ImgImage       *img_staged_image_reopen    (ImgStagedImage *staged, ImgError **e
   G_GNUC_WARN_UNUSED_RESULT;
 /* FALSE: a device, or a storage that was given, which is written in place and may hold anything. */
 gboolean        img_staged_image_is_new_file (ImgStagedImage *staged);
-/* Has the operating system begin to write what is in its memory; waits for nothing and promises nothing. */
-void            img_staged_image_write_back (ImgStagedImage *staged);
 /* What publishing would replace; FALSE if there is nothing. */
 gboolean        img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity);
 /* The image must have been flushed or closed. @durable: it is on the disk before it gets its name. */

@@ -6,6 +6,7 @@
 
 #include "config.h"
 
+#include "img-file-storage.h"
 #include "img-image-private.h"
 
 /* A flush counts as a transfer: a structure change waits for it. Once begun it runs to its end. */
@@ -23,6 +24,14 @@ img_image_flush (ImgImage *image, ImgCancel *cancel, ImgError **error)
             (!image->layout->writable || image->layout->klass->flush (image->layout, error));
   img_walk_end (&walk);
   return success;
+}
+
+void
+img_image_start_write_back (ImgImage *image)
+{
+  img_file_storage_start_write_back (img_image_get_storage (image));
+  if (img_image_get_data_storage (image) != NULL)
+    img_file_storage_start_write_back (img_image_get_data_storage (image));
 }
 
 void

@@ -157,6 +157,9 @@ gboolean         img_image_discard         (ImgImage *image, guint64 offset, gui
 /* All changes that were complete before the call are durable when it returns TRUE. After a failure the
  * image is poisoned: changes and flushes fail with IMG_CODE_FLUSH_FAILED. */
 gboolean         img_image_flush           (ImgImage *image, ImgCancel *cancel, ImgError **error);
+/* Has the operating system begin to write what is in its memory: waits for nothing, promises nothing, and hides no error
+ * from a flush. */
+void             img_image_start_write_back (ImgImage *image);
 
 /* Runs alone. Shrinking needs @may_shrink and IMG_PREALLOCATE_OFF. Cancelled, a growth fails and leaves the old
  * size; a shrink that has begun succeeds. @progress (nullable): bytes reserved or given up. */

@@ -20,6 +20,7 @@
 #include "img-mutant.h"
 #include "img-rate.h"
 #include "img-sweep.h"
+#include "img-write-back.h"
 
 #define STEP IMG_MIB
 /* So much of a run of zeroes at a time, between which it can be cancelled. */
@@ -32,6 +33,7 @@ typedef struct
   ImgProgress *progress;
   ImgCancel *cancel;
   ImgRate rate;
+  ImgWriteBack write_back; /* of the base */
 } Commit;
 
 typedef enum
@@ -111,6 +113,7 @@ copy_data (Commit *self, guint64 offset, guint64 length, guint8 *buffer, ImgErro
       !img_image_read (self->image, offset, buffer, (gsize) length, self->cancel, error) ||
       !img_image_write (self->base, offset, buffer, (gsize) length, self->cancel, error))
     return FALSE;
+  img_write_back_count (&self->write_back, length);
   img_progress_add (self->progress, length);
   return TRUE;
 }
@@ -158,6 +161,7 @@ copy_all (Commit *self, const ImgCommitOptions *options, ImgError **error)
   };
   gboolean success;
 
+  self->write_back.image = self->base;
   img_rate_init (&self->rate, options->bytes_per_second);
   success = img_sweep_run (&sweep, error);
   img_rate_clear (&self->rate);

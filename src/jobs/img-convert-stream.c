@@ -270,12 +270,6 @@ pass_on (gpointer data, ImgChunk *chunk, ImgCancel *cancel, ImgError **error)
 
 /* ---- the target ---- */
 
-static void
-write_back_cb (gpointer data)
-{
-  img_staged_image_write_back (data);
-}
-
 /* A device is written in place: its length is what it is, and nothing can be held back. Asked
  * before the image is made, which overwrites what was there. */
 static gboolean
@@ -318,8 +312,7 @@ set_up_target (Copy *copy, ImgError **error)
     .allocate_all = options->allocate_all,
     .reads_as_zero = !layout->is_identity || img_staged_image_is_new_file (copy->staged),
     .level = options->level,
-    .written = options->durable ? write_back_cb : NULL,
-    .written_data = copy->staged,
+    .write_back.image = options->durable ? copy->image : NULL,
   };
   copy->chunk_size = MAX (CHUNK_SIZE, MAX (layout->unit_length, (gsize) layout->write_granularity));
   return !options->compress || img_convert_target_set_up_encode (&copy->target, error);

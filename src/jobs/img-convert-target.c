@@ -9,8 +9,6 @@
 #include <glib/gi18n-lib.h>
 #include <string.h>
 
-/* How much is written between two calls of written (). */
-#define WRITTEN_STEP (8 * IMG_MIB)
 #define ZEROES_LENGTH (64 * IMG_KIB)
 
 /* Where zeroes begin and end is looked at in steps of this; they lie on its multiples of the disk,
@@ -104,15 +102,6 @@ write_gap (ImgConvertTarget *target,
 
 /* ---- data ---- */
 
-static void
-count_written (ImgConvertTarget *target, gsize length)
-{
-  guint64 after = __atomic_add_fetch (&target->n_written, length, __ATOMIC_RELAXED);
-
-  if (target->written != NULL && after / WRITTEN_STEP != (after - length) / WRITTEN_STEP)
-    target->written (target->written_data);
-}
-
 static gboolean
 write_plain (ImgConvertTarget *target,
              const guint8 *data,
@@ -132,7 +121,7 @@ write_plain (ImgConvertTarget *target,
                : !img_image_write (target->image, offset, data, run, cancel, error))
         return FALSE;
       if (!zero)
-        count_written (target, run);
+        img_write_back_count (&target->write_back, run);
     }
   return TRUE;
 }
@@ -209,7 +198,7 @@ write_compressed (ImgConvertTarget *target,
         success = img_image_write (target->image, offset, data, part, cancel, error);
       if (!success)
         return FALSE;
-      count_written (target, stored_length > 0 ? stored_length : part);
+      img_write_back_count (&target->write_back, stored_length > 0 ? stored_length : part);
     }
   return TRUE;
 }
@@ -228,7 +217,7 @@ img_convert_target_write (gpointer data, ImgChunk *chunk, ImgCancel *cancel, Img
       gboolean success = TRUE;
 
       if (piece->kind == IMG_PIECE_COPIED)
-        count_written (target, (gsize) piece->length);
+        img_write_back_count (&target->write_back, (gsize) piece->length);
       else if (piece->kind != IMG_PIECE_COPY)
         success = write_gap (target, piece->kind, piece->offset, piece->length, cancel, error);
       else if (target->encode_unit > 0)

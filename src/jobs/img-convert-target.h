@@ -8,6 +8,7 @@
 
 #include "img-image.h"
 #include "img-pipeline.h"
+#include "img-write-back.h"
 
 G_BEGIN_DECLS
 
@@ -22,10 +23,7 @@ typedef struct
   gsize encode_unit;      /* compressed clusters of that size; 0: none */
   gsize encode_memory;    /* bytes that each thread takes to make them */
 
-  /* Called now and then, after that many bytes have been written. Nullable. */
-  void (*written) (gpointer data);
-  gpointer written_data;
-  guint64 n_written; /* atomic */
+  ImgWriteBack write_back;
 } ImgConvertTarget;
 
 /* What is written will be compressed: finds encode_unit and encode_memory. */

@@ -185,12 +185,6 @@ open_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
 
 /* ---- copying ---- */
 
-static void
-write_back_cb (gpointer data)
-{
-  img_staged_image_write_back (data);
-}
-
 static gboolean
 set_up_target (Conversion *conversion, ImgError **error)
 {
@@ -212,11 +206,8 @@ set_up_target (Conversion *conversion, ImgError **error)
     .keeps_holes = has_backing,
     .level = options->level,
   };
-  if (is_new && options->durable)
-    {
-      target->written = write_back_cb;
-      target->written_data = conversion->staged;
-    }
+  if (options->durable)
+    target->write_back.image = conversion->image;
   return !options->compress || img_convert_target_set_up_encode (target, error);
 }
 

@@ -20,6 +20,7 @@
 #include "img-rate.h"
 #include "img-rebase.h"
 #include "img-sweep.h"
+#include "img-write-back.h"
 
 #define STEP IMG_MIB
 #define ZEROES_LENGTH (64 * IMG_KIB)
@@ -44,6 +45,7 @@ typedef struct
   ImgProgress *progress;
   ImgCancel *cancel;
   ImgRate rate;
+  ImgWriteBack write_back;
 } Rebase;
 
 /* ---- comparing what the map says ---- */
@@ -148,9 +150,12 @@ put_data (Rebase *self, guint64 offset, const guint8 *data, gsize length, ImgErr
     return FALSE;
   if (img_is_zero (data, length))
     return put_zeroes (self, offset, length, error);
-  if (may_compress (self, offset, length))
-    return img_image_write_compressed (self->image, offset, data, length, self->cancel, error);
-  return img_image_write (self->image, offset, data, length, self->cancel, error);
+  if (may_compress (self, offset, length)
+        ? !img_image_write_compressed (self->image, offset, data, length, self->cancel, error)
+        : !img_image_write (self->image, offset, data, length, self->cancel, error))
+    return FALSE;
+  img_write_back_count (&self->write_back, length);
+  return TRUE;
 }
 
 static gsize
@@ -351,6 +356,7 @@ copy_differences (
   ImgLayout *layout = img_image_get_layout (image);
   Rebase self = {
     .image = image,
+    .write_back.image = image,
     .old.image = img_image_get_backing (image),
     .new.image = backing,
     .cluster_size = layout->write_granularity,

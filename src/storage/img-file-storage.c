@@ -409,6 +409,18 @@ img_file_storage_get_fd (ImgStorage *storage)
   return storage->klass == &file_class ? ((FileStorage *) storage)->fd : -1;
 }
 
+void
+img_file_storage_start_write_back (ImgStorage *storage)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+  int fd = img_file_storage_get_fd (storage);
+
+  /* Without a flag to wait no error is reported, nor taken from the next fdatasync (). */
+  if (fd >= 0)
+    (void) sync_file_range (fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+#endif
+}
+
 /* ---- opening ---- */
 
 static int

@@ -33,6 +33,9 @@ ImgStorage *img_file_storage_open_beneath (int directory_fd, const char *name, c
 ImgStorage *img_file_storage_new_fd (int fd, const char *name, ImgFileFlags flags,
                                      ImgError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Has the operating system begin to write what is in its memory; waits for nothing and promises nothing. Does nothing
+ * if @storage is no file. */
+void        img_file_storage_start_write_back (ImgStorage *storage);
 /* -1 if @storage is no file. */
 int         img_file_storage_get_fd (ImgStorage *storage);
 
