@@ -64,6 +64,8 @@ fill_options (ImagoConversion *conversion, ImagoConvertJob *job)
     .allocate_all = job->allocate_all,
     .compress = job->compress,
     .level = job->compression_level,
+    .copy_bitmaps = job->copy_bitmaps,
+    .skip_broken_bitmaps = job->skip_broken_bitmaps,
     .salvage = job->salvage,
     .bytes_per_second = imago_job_get_rate_limit (IMAGO_JOB (job)),
     .verify = job->verify,

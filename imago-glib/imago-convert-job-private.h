@@ -39,6 +39,8 @@ struct _ImagoConvertJob
   gboolean target_is_zero;
   gboolean compress;
   gboolean allocate_all;
+  gboolean copy_bitmaps;
+  gboolean skip_broken_bitmaps;
   gboolean salvage;
   gboolean verify;
   int compression_level;

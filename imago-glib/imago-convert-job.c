@@ -79,6 +79,8 @@ enum
   PROP_COMPRESSION_LEVEL,
   PROP_ZERO_GRAIN,
   PROP_ALLOCATE_ALL,
+  PROP_COPY_BITMAPS,
+  PROP_SKIP_BROKEN_BITMAPS,
   PROP_SALVAGE,
   PROP_SALVAGED_BYTES,
   PROP_VERIFY,
@@ -293,6 +295,12 @@ imago_convert_job_get_property (GObject *object, guint id, GValue *value, GParam
       g_value_set_uint64 (value, self->salvaged_bytes);
       g_mutex_unlock (&self->mutex);
       break;
+    case PROP_COPY_BITMAPS:
+      g_value_set_boolean (value, self->copy_bitmaps);
+      break;
+    case PROP_SKIP_BROKEN_BITMAPS:
+      g_value_set_boolean (value, self->skip_broken_bitmaps);
+      break;
     case PROP_VERIFY:
       g_value_set_boolean (value, self->verify);
       break;
@@ -364,6 +372,12 @@ imago_convert_job_set_property (GObject *object, guint id, const GValue *value, 
       break;
     case PROP_SALVAGE:
       self->salvage = g_value_get_boolean (value);
+      break;
+    case PROP_COPY_BITMAPS:
+      self->copy_bitmaps = g_value_get_boolean (value);
+      break;
+    case PROP_SKIP_BROKEN_BITMAPS:
+      self->skip_broken_bitmaps = g_value_get_boolean (value);
       break;
     case PROP_VERIFY:
       self->verify = g_value_get_boolean (value);
@@ -637,6 +651,35 @@ install_how (void)
 }
 
 static void
+install_bitmaps (void)
+{
+  const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * ImagoConvertJob:copy-bitmaps:
+   *
+   * Whether the persistent dirty bitmaps of the source image itself, not those of its backing files, are copied with it:
+   * names, granularities, flags and content. That takes one #ImagoConvertJob:source, all of it, and a
+   * #ImagoConvertJob:destination (else %IMAGO_ERROR_INVALID_OPTION), both of a format that can have bitmaps (else
+   * %IMAGO_ERROR_UNSUPPORTED). A bitmap that was not closed by the program that used it says nothing and is
+   * %IMAGO_ERROR_CORRUPT; see #ImagoConvertJob:skip-broken-bitmaps.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_COPY_BITMAPS] = g_param_spec_boolean (
+    "copy-bitmaps", "Copy bitmaps", "Whether persistent bitmaps are copied", FALSE, plain);
+  /**
+   * ImagoConvertJob:skip-broken-bitmaps:
+   *
+   * Whether #ImagoConvertJob:copy-bitmaps leaves out the bitmaps whose #ImagoBitmap:in-use is set.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SKIP_BROKEN_BITMAPS] = g_param_spec_boolean (
+    "skip-broken-bitmaps", "Skip broken bitmaps", "Whether bitmaps in use are left out", FALSE, plain);
+}
+
+static void
 install_care (void)
 {
   const GParamFlags plain = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS;
@@ -673,6 +716,7 @@ install_properties (GObjectClass *object_class)
   install_stream ();
   install_where ();
   install_how ();
+  install_bitmaps ();
   install_care ();
   /**
    * ImagoConvertJob:overwrite:

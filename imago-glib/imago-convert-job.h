@@ -17,7 +17,8 @@ G_BEGIN_DECLS
 #define IMAGO_TYPE_CONVERT_JOB (imago_convert_job_get_type ())
 
 /* Properties: source, source-stream, stream-length, wrapping, sha256, offset, length, salvage, salvaged-bytes, verify, check-space, destination, target, target-is-zero,
- * target-stream, format-name, create-options, compress, compression-level, zero-grain, allocate-all, overwrite, durable. */
+ * target-stream, format-name, create-options, compress, compression-level, zero-grain, allocate-all, overwrite, durable,
+ * copy-bitmaps, skip-broken-bitmaps. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO, CONVERT_JOB, ImagoJob)
 
 IMAGO_AVAILABLE_IN_1_0

@@ -43,6 +43,8 @@ typedef struct
   gboolean target_image_opts;
   gboolean target_is_zero;
   gboolean salvage;
+  gboolean bitmaps;
+  gboolean skip_broken;
   gboolean verify;
   gboolean dry_run;
   gboolean json;
@@ -212,6 +214,22 @@ check_output (const Settings *settings)
   return TRUE;
 }
 
+static gboolean
+check_bitmaps_together (const Settings *settings)
+{
+  if (settings->skip_broken && !settings->bitmaps)
+    return refuse (_("Use of --skip-broken-bitmaps requires --bitmaps"));
+  if (!settings->bitmaps)
+    return TRUE;
+  if (settings->n_sources > 1)
+    return refuse (_("Copying bitmaps only possible with single source"));
+  if (settings->existing || is_standard_stream (settings->target))
+    return refuse (_("Bitmaps can be copied to a new file only"));
+  if (reads_stream (settings))
+    return refuse (_("Source lacks bitmap support"));
+  return TRUE;
+}
+
 /* What cannot be asked for together. */
 static gboolean
 check_together (const Settings *settings)
@@ -239,7 +257,7 @@ check_together (const Settings *settings)
     return refuse (_("No support for concatenating multiple snapshot"));
   if (settings->json && !settings->dry_run)
     return refuse (_("--output has a meaning only with --dry-run"));
-  return check_stream (settings) && check_output (settings);
+  return check_bitmaps_together (settings) && check_stream (settings) && check_output (settings);
 }
 
 /* ---- the target ---- */
@@ -431,6 +449,58 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
   return g_steal_pointer (&job);
 }
 
+/* In the words of qemu-img. */
+static gboolean
+check_broken (const Settings *settings, GListModel *bitmaps)
+{
+  for (guint i = 0; i < g_list_model_get_n_items (bitmaps); i++)
+    {
+      g_autoptr (ImagoBitmap) bitmap = g_list_model_get_item (bitmaps, i);
+      g_autofree char *name = tool_printable (imago_bitmap_get_name (bitmap));
+
+      if (!imago_bitmap_get_in_use (bitmap))
+        continue;
+      if (settings->skip_broken)
+        {
+          tool_error (_("warning: Skipping inconsistent bitmap '%s'"), name);
+          continue;
+        }
+      tool_error (_("Cannot copy inconsistent bitmap '%s'"), name);
+      fprintf (stderr, _("Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it\n"));
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+check_bitmaps (const Settings *settings, ImagoImage *source, ImagoConvertJob *job)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImageInfo) info = NULL;
+  g_autoptr (ImagoCreateOptions) create = NULL;
+  guint version = 0;
+  const char *format = settings->output_format != NULL ? settings->output_format : "raw";
+
+  if (!settings->bitmaps)
+    return TRUE;
+  info = imago_image_query_info (source, NULL, &error);
+  if (info == NULL)
+    {
+      tool_open_print_error (settings->sources[0], error);
+      return FALSE;
+    }
+  if (g_strcmp0 (imago_image_info_get_compat (info), "1.1") != 0)
+    return refuse (_("Source lacks bitmap support"));
+  g_object_get (job, "create-options", &create, NULL);
+  g_object_get (create, "version", &version, NULL);
+  if (!g_str_equal (format, "qcow2") || version == 2)
+    {
+      tool_error (_("Format driver '%s' does not support bitmaps"), format);
+      return FALSE;
+    }
+  return check_broken (settings, imago_image_info_get_bitmaps (info));
+}
+
 static GInputStream *
 open_stream (const Settings *settings)
 {
@@ -595,7 +665,8 @@ set_up_job (const Settings *settings, ImagoConvertJob *job)
   g_object_set (job, "compress", settings->compress, "compression-level", settings->level, "zero-grain",
                 settings->offload ? 0u : (guint) settings->zero_grain, "allocate-all", settings->sparse_given && settings->zero_grain == 0,
                 "salvage", settings->salvage, "target-is-zero", settings->target_is_zero, "offset",
-                settings->offset, "length", settings->length, "verify", settings->verify, "rate-limit", settings->rate,
+                settings->offset, "length", settings->length, "copy-bitmaps", settings->bitmaps, "skip-broken-bitmaps",
+                settings->skip_broken, "verify", settings->verify, "rate-limit", settings->rate,
                 "check-space", !settings->ignore_space, NULL);
   imago_convert_job_set_durable (job, settings->durable);
   imago_job_set_threads (IMAGO_JOB (job), settings->threads);
@@ -646,7 +717,7 @@ run_convert (const Settings *settings)
     job = make_job (settings, images, format);
   else if (reads_stream (settings))
     job = make_stream_job (settings, format);
-  if (job == NULL)
+  if (job == NULL || (images != NULL && !check_bitmaps (settings, images->pdata[0], job)))
     return EXIT_FAILURE;
   set_up_job (settings, job);
   return settings->dry_run ? print_plan (settings, job) : convert (settings, job);
@@ -719,8 +790,9 @@ static const ToolOption options[] = {
              N_("begin even if the file system certainly has too little room")),
   TOOL_FLAG (0, "target-image-opts", Settings, target_image_opts,
              N_("with -n: TARGET is no file name but a list of options")),
-  TOOL_REFUSED (0, "bitmaps", NULL, N_("bitmaps cannot be copied")),
-  TOOL_REFUSED (0, "skip-broken-bitmaps", NULL, N_("bitmaps cannot be copied")),
+  TOOL_FLAG (0, "bitmaps", Settings, bitmaps, N_("copy the persistent bitmaps of SOURCE, too")),
+  TOOL_FLAG (0, "skip-broken-bitmaps", Settings, skip_broken,
+             N_("with --bitmaps: leave out those that were not closed")),
   TOOL_STRING ('f', "source-format", N_("FORMAT"), Settings, open.format,
                N_("the format of SOURCE (default: what it looks like)")),
   { .type = TOOL_OPTION_STRING, .group = TOOL_GROUP_HIDDEN, .letter = 'f', .name = "format",

@@ -63,16 +63,21 @@ count_snapshots (ImgImage *source, Belongings *found, ImgCancel *cancel, ImgErro
   return snapshots != NULL;
 }
 
+/* Those that are lost. */
 static gboolean
-count_bitmaps (ImgImage *source, Belongings *found, ImgError **error)
+count_bitmaps (const ImgConvertOptions *options, ImgImage *source, Belongings *found, ImgError **error)
 {
   ImgLayout *layout = img_image_get_layout (source);
   ImgDescription description = { 0 };
   gboolean success =
     layout->klass->describe == NULL || layout->klass->describe (layout, &description, error);
 
-  if (success && description.bitmaps != NULL)
-    found->n_bitmaps += description.bitmaps->len;
+  for (guint i = 0; success && description.bitmaps != NULL && i < description.bitmaps->len; i++)
+    {
+      const ImgBitmapInfo *info = g_ptr_array_index (description.bitmaps, i);
+
+      found->n_bitmaps += !options->copy_bitmaps || info->in_use;
+    }
   img_description_clear (&description);
   return success;
 }
@@ -97,7 +102,7 @@ look_at_source (Planner *planner, ImgImage *source, Belongings *found, ImgError 
   ImgEpoch *epoch = img_image_get_epoch (source);
   ImgEpochTicket ticket = img_epoch_enter (epoch);
   gboolean success = count_snapshots (source, found, planner->cancel, error) &&
-                     count_bitmaps (source, found, error) && count_padding (source, found, error);
+                     count_bitmaps (planner->options, source, found, error) && count_padding (source, found, error);
 
   img_epoch_leave (epoch, ticket);
   found->has_backing |= img_image_get_backing (source) != NULL;
@@ -189,6 +194,20 @@ top_only (const ImgConvertOptions *options)
            : 0;
 }
 
+static gboolean
+add_bitmaps (Planner *planner, ImgError **error)
+{
+  const ImgConvertOptions *options = planner->options;
+  ImgMeasurement found = { 0 };
+
+  if (options->copy_bitmaps && options->n_sources == 1 &&
+      !img_measure_bitmaps (options->creation->driver, &planner->footprint, options->sources[0], &found,
+                            error))
+    return FALSE;
+  planner->footprint.metadata += found.bitmaps;
+  return TRUE;
+}
+
 /* What the options alone say. */
 static gboolean
 find_footprint (Planner *planner, ImgError **error)
@@ -213,7 +232,7 @@ find_footprint (Planner *planner, ImgError **error)
                          _ ("Images of the format %s cannot be measured"), creation->driver->name);
           return FALSE;
         }
-      if (!creation->driver->measure (&create, footprint, error))
+      if (!creation->driver->measure (&create, footprint, error) || !add_bitmaps (planner, error))
         return FALSE;
     }
   planner->plan->fully_allocated = footprint->metadata + footprint->disk_size;

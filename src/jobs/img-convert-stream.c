@@ -89,6 +89,8 @@ check_options (const ImgConvertOptions *options, const ImgStreamSource *source, 
 
   if (creation == NULL)
     return refuse (error, _ ("A stream can be copied to a new file only"));
+  if (options->copy_bitmaps)
+    return refuse (error, _ ("A stream is a raw disk, which has no bitmaps"));
   if (options->offset > 0 || options->salvage || options->verify)
     return refuse (error, _ ("A stream is read once, from its beginning: it has no offset, nothing "
                              "in it can be salvaged "

@@ -298,6 +298,97 @@ check_verify (const ImgConvertOptions *options, ImgError **error)
   return FALSE;
 }
 
+/* ---- bitmaps ---- */
+
+static gboolean
+check_places (const ImgConvertOptions *options, ImgError **error)
+{
+  if (options->creation == NULL || options->sink != NULL)
+    img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("Bitmaps can be copied to a new file only"));
+  else if (options->n_sources != 1)
+    img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("Bitmaps can be copied of a single source only"));
+  else if (options->offset > 0 || options->length > 0)
+    img_error_set (error, IMG_CODE_INVALID_OPTION,
+                   _ ("Bitmaps can be copied with the whole disk only"));
+  else
+    return TRUE;
+  return FALSE;
+}
+
+static gboolean
+check_description (const ImgConvertOptions *options, const ImgDescription *description, ImgError **error)
+{
+  if (!description->may_have_bitmaps)
+    {
+      img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The source cannot have bitmaps"));
+      return FALSE;
+    }
+  for (guint i = 0; description->bitmaps != NULL && i < description->bitmaps->len; i++)
+    {
+      const ImgBitmapInfo *info = g_ptr_array_index (description->bitmaps, i);
+
+      if (info->in_use && !options->skip_broken_bitmaps)
+        {
+          g_autofree char *name = img_quote_name (info->name);
+
+          img_error_set (error, IMG_CODE_CORRUPT,
+                         _ ("Bitmap %s was not closed by the program that used it"), name);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
+static gboolean
+check_new_image (const ImgConvertOptions *options, ImgError **error)
+{
+  const ImgLayout *source = img_image_get_layout (options->sources[0]);
+  const ImgDriver *driver = options->creation->driver;
+  ImgCreateOptions create = options->creation->options;
+  ImgFootprint footprint = { 0 };
+
+  create.size = source->size;
+  if (driver->measure != NULL && !driver->measure (&create, &footprint, error))
+    return FALSE;
+  if (footprint.has_bitmaps && driver == source->driver)
+    return TRUE;
+  img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The new image cannot have bitmaps"));
+  return FALSE;
+}
+
+/* Before anything is written; whether their content is sound is found when it is copied. */
+static gboolean
+check_bitmaps (const ImgConvertOptions *options, ImgError **error)
+{
+  ImgDescription description = { 0 };
+  ImgLayout *source;
+  gboolean success;
+
+  if (!options->copy_bitmaps)
+    return TRUE;
+  if (!check_places (options, error))
+    return FALSE;
+  source = img_image_get_layout (options->sources[0]);
+  success = source->klass->describe == NULL || source->klass->describe (source, &description, error);
+  success = success && check_description (options, &description, error) &&
+            check_new_image (options, error);
+  img_description_clear (&description);
+  return success;
+}
+
+static gboolean
+copy_bitmaps (Conversion *conversion, ImgCancel *cancel, ImgError **error)
+{
+  const ImgConvertOptions *options = conversion->options;
+  ImgLayout *layout = img_image_get_layout (conversion->image);
+
+  return !options->copy_bitmaps ||
+         layout->klass->copy_bitmaps (layout, img_image_get_layout (options->sources[0]),
+                                      options->skip_broken_bitmaps, cancel, error);
+}
+
+/* ---- the end ---- */
+
 static gboolean
 verify (Conversion *conversion, ImgCancel *cancel, ImgError **error)
 {
@@ -325,7 +416,7 @@ finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgErr
   img_progress_set_phase (progress, IMG_PHASE_FLUSH);
   if (conversion->staged == NULL)
     return !conversion->options->durable || img_image_flush (conversion->image, cancel, error);
-  return img_image_close (conversion->image, error) &&
+  return copy_bitmaps (conversion, cancel, error) && img_image_close (conversion->image, error) &&
          (!conversion->options->verify || verify (conversion, cancel, error)) &&
          img_staged_image_publish (conversion->staged, conversion->options->durable, error);
 }
@@ -345,7 +436,7 @@ static gboolean
 convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   img_progress_set_phase (progress, IMG_PHASE_MAP);
-  if (!check_verify (conversion->options, error))
+  if (!check_verify (conversion->options, error) || !check_bitmaps (conversion->options, error))
     return FALSE;
   conversion->disk = img_convert_open_disk (conversion->options, cancel, error);
   if (conversion->disk == NULL || !lock_sources (conversion, error))

@@ -37,6 +37,8 @@ typedef struct
   gboolean allocate_all;   /* holes and zeroes are stored as well */
   gboolean compress;
   int level;               /* 0: the usual one */
+  gboolean copy_bitmaps;   /* the persistent ones of the source's top layer, to a new file */
+  gboolean skip_broken_bitmaps; /* those that were not closed are left out, not an error */
   gboolean salvage;        /* what cannot be read becomes zero */
   ImgSalvageFunc salvaged; /* nullable; on any thread, one call at a time */
   gpointer salvaged_data;

@@ -41,12 +41,12 @@ img_measure_data (ImgImage *source,
 }
 
 /* Only bitmaps that stay in the image can be copied, and not all images can have such. */
-static gboolean
-measure_bitmaps (const ImgDriver *driver,
-                 const ImgFootprint *footprint,
-                 ImgImage *source,
-                 ImgMeasurement *measurement,
-                 ImgError **error)
+gboolean
+img_measure_bitmaps (const ImgDriver *driver,
+                     const ImgFootprint *footprint,
+                     ImgImage *source,
+                     ImgMeasurement *measurement,
+                     ImgError **error)
 {
   ImgLayout *layout = img_image_get_layout (source);
   ImgDescription description = { 0 };
@@ -115,7 +115,7 @@ img_measure (const ImgDriver *driver,
     with_size.size = img_image_get_size (source);
   if (!driver->measure (&with_size, &footprint, error) ||
       !count_data (options, &footprint, source, &n_bytes, progress, cancel, error) ||
-      (source != NULL && !measure_bitmaps (driver, &footprint, source, measurement, error)))
+      (source != NULL && !img_measure_bitmaps (driver, &footprint, source, measurement, error)))
     return FALSE;
   measurement->fully_allocated = footprint.metadata + footprint.disk_size;
   measurement->required = footprint.metadata + n_bytes;

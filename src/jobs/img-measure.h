@@ -31,4 +31,8 @@ gboolean img_measure (const ImgDriver *driver, const ImgCreateOptions *options, 
 gboolean img_measure_data (ImgImage *source, guint64 unit, ImgBlockMapFlags flags, guint64 *n_bytes,
                            ImgProgress *progress, ImgCancel *cancel, ImgError **error);
 
+/* What of @measurement is about bitmaps, which stays 0 if the new image cannot have any. */
+gboolean img_measure_bitmaps (const ImgDriver *driver, const ImgFootprint *footprint, ImgImage *source,
+                              ImgMeasurement *measurement, ImgError **error);
+
 G_END_DECLS

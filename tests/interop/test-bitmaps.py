@@ -3,7 +3,10 @@
 
 """Persistent bitmaps: described as qemu-img describes them, and in nobody's way."""
 
-from imagotest import create, good, main, poke, qemu_io, test
+import os
+import struct
+
+from imagotest import IMAGO, assert_fails, create, equal, good, imago, main, poke, qemu_io, run, test
 from interop import compare_all, compare_info, compare_map
 
 BITMAPS_EXTENSION = b'\x23\x85\x28\x75'
@@ -75,6 +78,137 @@ def test_with_snapshots():
     qemu_io('a.qcow2', ['write -P 3 200k 256k'])
     add('a.qcow2', 'two')
     compare_all('a.qcow2')
+
+
+def bits(image):
+    """Every bitmap as qemu-img describes it, with its content."""
+    found = {}
+    for bitmap in good('qemu-img', 'info', '--output=json', image).json()['format-specific']['data'].get('bitmaps', []):
+        with open(image, 'rb') as file:
+            data = file.read()
+        found[bitmap['name']] = (bitmap['granularity'], bitmap['flags'], content(data, bitmap['name']))
+    return found
+
+
+def content(data, name):
+    """The bytes of a bitmap, read with nothing but the specification."""
+    at = data.index(BITMAPS_EXTENSION)
+    count, = struct.unpack_from('>I', data, at + 8)
+    entry, = struct.unpack_from('>Q', data, at + 24)
+    cluster_size, size = 1 << struct.unpack_from('>I', data, 20)[0], struct.unpack_from('>Q', data, 24)[0]
+    for _ in range(count):
+        table, n, _flags, _kind, granularity, length, extra = struct.unpack_from('>QIIBBHI', data, entry)
+        if data[entry + 24 + extra:entry + 24 + extra + length].decode() == name:
+            parts = b''
+            for word in struct.unpack_from('>%dQ' % n, data, table):
+                parts += data[word:word + cluster_size].ljust(cluster_size, b'\0') if word > 1 else bytes([255 * word]) * cluster_size
+            return parts[:(-(-size >> granularity) + 7) // 8]
+        entry += (24 + extra + length + 7) & ~7
+    raise KeyError(name)
+
+
+def make_dirty(options='', name='a.qcow2', size='64M', **more):
+    """Bitmaps with bits in them, one that stopped recording in between, one without any."""
+    create(name, size, options=options, **more)
+    add(name, 'fine', '-g', '512')
+    add(name, 'coarse', '-g', '1M')
+    qemu_io(name, ['write -P 1 0 200k', 'write -P 2 33M 1k'])
+    good('qemu-img', 'bitmap', '--disable', name, 'coarse')
+    add(name, 'late')
+    qemu_io(name, ['write -P 3 40M 3M', 'write -P 4 70k 1k'])
+    add(name, 'merged', '-g', '64k')
+    good('qemu-img', 'bitmap', '--merge', 'fine', name, 'merged')
+    add(name, 'empty', '--disable')
+
+
+def copy_bitmaps(*options, source='a.qcow2'):
+    good(IMAGO, 'convert', '--bitmaps', '-O', 'qcow2', *options, source, 'mine.qcow2')
+    equal(bits('mine.qcow2'), bits(source))
+    assert_clean('mine.qcow2')
+    good('qemu-img', 'compare', source, 'mine.qcow2')
+
+
+def assert_clean(name):
+    good('qemu-img', 'check', '-q', name)
+    good(IMAGO, 'check', name)
+
+
+@test
+def test_copy():
+    """bitmaps copied between cluster sizes and features are those of the source, and go on recording"""
+    make_dirty()
+    assert any(any(found[2]) for found in bits('a.qcow2').values())
+    for options in ['cluster_size=512', 'cluster_size=2M', 'extended_l2=on', 'lazy_refcounts=on,refcount_bits=1']:
+        copy_bitmaps('-o', options)
+    copy_bitmaps('-c')
+    before = bits('mine.qcow2')
+    qemu_io('mine.qcow2', ['write -P 5 20M 1M'])
+    after = bits('mine.qcow2')
+    assert after['fine'] != before['fine'] and after['coarse'] == before['coarse']
+    assert_clean('mine.qcow2')
+    for options in ['cluster_size=512', 'data_file=d.raw']:
+        make_dirty(options)
+        copy_bitmaps()
+
+
+@test
+def test_copy_backing():
+    """the bitmaps of the top image only, and a backing file's name gives way to them"""
+    make_dirty(name='base.qcow2')
+    make_dirty(backing=('base.qcow2', 'qcow2'))
+    add('base.qcow2', 'below')
+    copy_bitmaps()
+    for cluster_size in ['512', '64k']:
+        copy_bitmaps('-B', 'base.qcow2', '-F', 'qcow2', '-o', 'cluster_size=' + cluster_size)
+        equal(good('qemu-img', 'info', '--output=json', 'mine.qcow2').json()['backing-filename'], 'base.qcow2')
+
+
+@test
+def test_copy_stale():
+    """a change by this library makes copied bitmaps invalid"""
+    make_dirty()
+    copy_bitmaps()
+    good(IMAGO, 'io', '-c', 'write -P 9 0 64k', 'mine.qcow2')
+    equal(bits('mine.qcow2'), {})
+
+
+@test
+def test_copy_like_qemu():
+    """what is refused, in the words of qemu-img and with its exit codes"""
+    make_dirty()
+    create('v2.qcow2', '1M', options='compat=0.10')
+    create('flat.raw', '1M', 'raw')
+    data = open('a.qcow2', 'rb').read()
+    directory, = struct.unpack_from('>Q', data, data.index(BITMAPS_EXTENSION) + 24)
+    good('cp', 'a.qcow2', 'broken.qcow2')
+    poke('broken.qcow2', directory + 15, b'\3')
+    for case in [('--bitmaps', '-O', 'raw', 'a.qcow2'), ('--bitmaps', '-O', 'qcow2', '-o', 'compat=0.10', 'a.qcow2'),
+                 ('--bitmaps', '-f', 'raw', '-O', 'qcow2', 'flat.raw'), ('--bitmaps', '-O', 'qcow2', 'v2.qcow2'),
+                 ('--bitmaps', '-O', 'qcow2', 'a.qcow2', 'a.qcow2'), ('--skip-broken-bitmaps', '-O', 'qcow2', 'a.qcow2'),
+                 ('--bitmaps', '-O', 'qcow2', 'broken.qcow2'),
+                 ('--bitmaps', '--skip-broken-bitmaps', '-O', 'qcow2', 'broken.qcow2')]:
+        mine, theirs = run(IMAGO, 'convert', *case, 'mine.qcow2'), run('qemu-img', 'convert', *case, 'theirs.qcow2')
+        equal((mine.status, mine.err.replace('imago:', 'qemu-img:')), (theirs.status, theirs.err))
+        assert theirs.status == 0 or not os.path.exists('mine.qcow2')
+    equal(bits('mine.qcow2'), bits('theirs.qcow2'))
+    assert_fails(imago('convert', '--bitmaps', '-O', 'qcow2', '--length', '1M', 'a.qcow2', 'x'), 'whole disk')
+
+
+@test
+def test_copy_hostile():
+    """damage is an error that leaves nothing behind"""
+    make_dirty()
+    data = open('a.qcow2', 'rb').read()
+    directory, = struct.unpack_from('>Q', data, data.index(BITMAPS_EXTENSION) + 24)
+    table, = struct.unpack_from('>Q', data, directory)
+    for at, value in [(directory + 8, b'\x07\xff\xff\xff'), (directory + 8, b'\0\0\0\2'), (directory, b'\0\x10' + bytes(6)),
+                      (directory + 17, b'\x20'), (directory + 17, b'\x08'),
+                      (table, b'\0\0\1' + bytes(5)), (table, b'\1' + bytes(7)), (table + 6, b'\2\0'), (table + 7, b'\1')]:
+        good('cp', 'a.qcow2', 'bad.qcow2')
+        poke('bad.qcow2', at, value)
+        mine = run(IMAGO, 'convert', '--bitmaps', '-O', 'qcow2', 'bad.qcow2', 'mine.qcow2')
+        assert mine.status == 1 and mine.err.count('\n') == 1, (at, value, mine)
+        assert not os.path.exists('mine.qcow2')
 
 
 @test

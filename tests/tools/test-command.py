@@ -177,8 +177,6 @@ def refuse(*args, option):
     add_test('refuses ' + ' '.join(args), check)
 
 
-for case in ['--bitmaps', '--skip-broken-bitmaps']:
-    refuse('convert', case, 'a.qcow2', 'out', option=case)
 refuse('convert', '--object', 'secret,id=x', 'a.qcow2', 'out', option='--object')
 for case in ['-a', '-c', '-d']:
     refuse('snapshot', case, 'x', 'a.qcow2', option=case)

@@ -11,11 +11,7 @@
 #include "img-qcow2-cursor.h"
 
 /* "Bitmaps" in the specification: fixed part, extra data, name, padding to eight bytes. */
-#define FIXED_LENGTH 24
-#define FLAG_IN_USE (1u << 0)
-#define FLAG_AUTO (1u << 1)
-#define KNOWN_FLAGS (FLAG_IN_USE | FLAG_AUTO)
-#define TYPE_DIRTY_TRACKING 1
+#define KNOWN_FLAGS (IMG_QCOW2_BITMAP_IN_USE | IMG_QCOW2_BITMAP_AUTO)
 #define MIN_GRANULARITY_BITS 9
 #define MAX_GRANULARITY_BITS 31
 #define MAX_TABLE_ENTRIES (1u << 27)
@@ -50,7 +46,7 @@ check_entry (const ImgQcow2Header *header, const Entry *entry, ImgError **error)
 {
   guint64 cluster_size = img_qcow2_header_get_cluster_size (header);
 
-  if (entry->type != TYPE_DIRTY_TRACKING)
+  if (entry->type != IMG_QCOW2_BITMAP_DIRTY_TRACKING)
     img_error_set (error, IMG_CODE_UNSUPPORTED,
                    _("Bitmap directory: bitmap type %u is not supported"), entry->type);
   else if ((entry->flags & ~KNOWN_FLAGS) != 0)
@@ -80,12 +76,12 @@ check_entry (const ImgQcow2Header *header, const Entry *entry, ImgError **error)
 }
 
 /* NULL on error. */
-static ImgBitmapInfo *
+static ImgQcow2Bitmap *
 next_bitmap (ImgQcow2Cursor *cursor, const ImgQcow2Header *header, ImgError **error)
 {
   guint64 start = cursor->at;
-  const guint8 *bytes = img_qcow2_cursor_take (cursor, FIXED_LENGTH, error);
-  ImgBitmapInfo *info;
+  const guint8 *bytes = img_qcow2_cursor_take (cursor, IMG_QCOW2_BITMAP_LENGTH, error);
+  ImgQcow2Bitmap *bitmap;
   Entry entry;
 
   if (bytes == NULL)
@@ -96,13 +92,15 @@ next_bitmap (ImgQcow2Cursor *cursor, const ImgQcow2Header *header, ImgError **er
   bytes = img_qcow2_cursor_take (cursor, entry.name_length, error);
   if (bytes == NULL)
     return NULL;
-  info = g_new0 (ImgBitmapInfo, 1);
-  info->name = g_strndup ((const char *) bytes, entry.name_length);
-  info->granularity = (guint64) 1 << entry.granularity_bits;
-  info->in_use = (entry.flags & FLAG_IN_USE) != 0;
-  info->is_auto = (entry.flags & FLAG_AUTO) != 0;
+  bitmap = g_new0 (ImgQcow2Bitmap, 1);
+  bitmap->info.name = g_strndup ((const char *) bytes, entry.name_length);
+  bitmap->info.granularity = (guint64) 1 << entry.granularity_bits;
+  bitmap->info.in_use = (entry.flags & IMG_QCOW2_BITMAP_IN_USE) != 0;
+  bitmap->info.is_auto = (entry.flags & IMG_QCOW2_BITMAP_AUTO) != 0;
+  bitmap->table_offset = entry.table_offset;
+  bitmap->table_entries = entry.table_entries;
   img_qcow2_cursor_align (cursor, start);
-  return info;
+  return bitmap;
 }
 
 gboolean
@@ -125,11 +123,11 @@ img_qcow2_bitmaps_list (ImgStorage *storage,
     return FALSE;
   for (guint i = 0; i < header->n_bitmaps; i++)
     {
-      ImgBitmapInfo *info = next_bitmap (&cursor, header, error);
+      ImgQcow2Bitmap *bitmap = next_bitmap (&cursor, header, error);
 
-      if (info == NULL)
+      if (bitmap == NULL)
         return FALSE;
-      g_ptr_array_add (list, info);
+      g_ptr_array_add (list, bitmap);
     }
   if (cursor.at != cursor.end)
     {
@@ -164,7 +162,7 @@ img_qcow2_measure_bitmaps (const ImgFootprint *footprint,
         continue;
       total += n_clusters * cluster_size +
                img_align_up (n_clusters * sizeof (guint64), cluster_size);
-      directory += img_align_up (FIXED_LENGTH + strlen (info->name), 8);
+      directory += img_align_up (IMG_QCOW2_BITMAP_LENGTH + strlen (info->name), 8);
       /* Cannot be with names and tables as they may be, but only the sum counts. */
       if (total > IMG_MAX_SIZE)
         {

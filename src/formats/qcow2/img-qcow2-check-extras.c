@@ -14,8 +14,6 @@
 #include "img-qcow2-cursor.h"
 #include "img-qcow2-snapshot.h"
 
-#define BITMAP_LENGTH 24
-
 /* ---- snapshots ---- */
 
 static gboolean
@@ -207,7 +205,7 @@ take_bitmap (ImgQcow2Checker *self,
              ImgError **error)
 {
   guint64 start = cursor->at;
-  const guint8 *bytes = img_qcow2_cursor_take (cursor, BITMAP_LENGTH, error);
+  const guint8 *bytes = img_qcow2_cursor_take (cursor, IMG_QCOW2_BITMAP_LENGTH, error);
   guint64 offset, n_entries;
   gsize rest;
 

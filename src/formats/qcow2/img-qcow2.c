@@ -409,6 +409,7 @@ static const ImgLayoutClass qcow2_class = {
   .set_size = img_qcow2_set_size,
   .trim = img_qcow2_trim,
   .set_backing_name = img_qcow2_set_backing_name,
+  .copy_bitmaps = img_qcow2_copy_bitmaps,
   .reclaim = img_qcow2_reclaim,
   .close = img_qcow2_close,
 };
