@@ -361,6 +361,7 @@ static gboolean
 check_bitmaps (const ImgConvertOptions *options, ImgError **error)
 {
   ImgDescription description = { 0 };
+  ImgEpochTicket ticket;
   ImgLayout *source;
   gboolean success;
 
@@ -368,8 +369,10 @@ check_bitmaps (const ImgConvertOptions *options, ImgError **error)
     return TRUE;
   if (!check_places (options, error))
     return FALSE;
+  ticket = img_epoch_enter (img_image_get_epoch (options->sources[0]));
   source = img_image_get_layout (options->sources[0]);
   success = source->klass->describe == NULL || source->klass->describe (source, &description, error);
+  img_epoch_leave (img_image_get_epoch (options->sources[0]), ticket);
   success = success && check_description (options, &description, error) &&
             check_new_image (options, error);
   img_description_clear (&description);
@@ -381,10 +384,16 @@ copy_bitmaps (Conversion *conversion, ImgCancel *cancel, ImgError **error)
 {
   const ImgConvertOptions *options = conversion->options;
   ImgLayout *layout = img_image_get_layout (conversion->image);
+  ImgEpochTicket ticket;
+  gboolean success;
 
-  return !options->copy_bitmaps ||
-         layout->klass->copy_bitmaps (layout, img_image_get_layout (options->sources[0]),
-                                      options->skip_broken_bitmaps, cancel, error);
+  if (!options->copy_bitmaps)
+    return TRUE;
+  ticket = img_epoch_enter (img_image_get_epoch (options->sources[0]));
+  success = layout->klass->copy_bitmaps (layout, img_image_get_layout (options->sources[0]),
+                                         options->skip_broken_bitmaps, cancel, error);
+  img_epoch_leave (img_image_get_epoch (options->sources[0]), ticket);
+  return success;
 }
 
 /* ---- the end ---- */

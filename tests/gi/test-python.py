@@ -1210,6 +1210,8 @@ def convert_async_with_progress():
     with Folder() as folder:
         image = open_disk()
         target = Gio.File.new_for_path(str(folder / 'disk.raw'))
+        job = Imago.ConvertJob(source=image, destination=target, durable=False, copy_bitmaps=True, skip_broken_bitmaps=True)
+        fails(Imago.Error.UNSUPPORTED, job.run, None)  # the new image is raw
         job = Imago.ConvertJob(source=image, destination=target, durable=False)
         seen = []
         job.connect('notify::progress', lambda job, _: seen.append((job.props.progress, threading.current_thread())))

@@ -106,6 +106,32 @@ def run_conversion(options):
         os.unlink(path)
 
 
+def make_bitmaps():
+    path = os.path.join(os.path.dirname(os.getcwd()), 'bitmaps-%d' % os.getpid())
+    good('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4k', path, '8M')
+    for name in 'one', 'two':
+        good('qemu-img', 'bitmap', '--add', '-g', '512', path, name)
+    good('qemu-io', '-c', 'write -q 0 2M', '-c', 'write -q 5M 64k', path)
+    return path
+
+
+@test
+def test_bitmap_faults():
+    """faults while bitmaps are copied"""
+    can_strace()
+    path = make_bitmaps()
+
+    def judge():
+        good('qemu-img', 'check', 'image')
+        assert good('qemu-img', 'info', 'image').out.count('granularity') == 2
+
+    args = ['convert', '--bitmaps', '-m', '1', '-O', 'qcow2', '-o', 'cluster_size=4k', path, 'image']
+    counts = {call: fail_each(call, args, judge, False) for call in ('pread64', 'pwrite64', 'fsync')}
+    diagnose('calls that failed: %s' % counts)
+    assert counts['pwrite64'] >= 8, counts
+    os.unlink(path)
+
+
 @test
 def test_kill_conversion():
     """kill -9 while converting leaves nothing and does not touch the source"""
