@@ -11,8 +11,9 @@
  * worker that filled it.
  *
  * So the result depends on the source and the options and never on the number of threads. There are n_chunks
- * chunks, and no more memory than theirs and the workers'; where a worker needs much, there are fewer. A worker waits only for chunks that other workers hold, and the
- * holder of the first of them never waits: it can always be written.
+ * chunks, and no more memory than theirs and the workers'; where a worker needs much, there are fewer workers.
+ * A worker waits only for chunks that other workers hold, and the holder of the first of them never waits: it can
+ * always be written.
  */
 
 #pragma once
