@@ -14,6 +14,7 @@
 #include "img-common.h"
 #include "img-convert-stream.h"
 #include "img-file-storage.h"
+#include "img-park.h"
 #include "img-simple-storages.h"
 #include "test-storages.h"
 
@@ -47,8 +48,8 @@ typedef struct
   ImgStorage *trap; /* nullable: set at the read trap_at */
   guint trap_at;
 
-  GMutex lock;
-  GCond changed;
+  ImgMutex mutex;
+  ImgWaitList changed;
   gboolean aborted;
 } Pipe;
 
@@ -57,20 +58,20 @@ pipe_abort (gpointer data)
 {
   Pipe *pipe = data;
 
-  g_mutex_lock (&pipe->lock);
+  img_mutex_lock (&pipe->mutex);
   pipe->aborted = TRUE;
-  g_cond_broadcast (&pipe->changed);
-  g_mutex_unlock (&pipe->lock);
+  img_wait_list_wake_all (&pipe->changed);
+  img_mutex_unlock (&pipe->mutex);
 }
 
 /* However long that takes. */
 static gssize
 wait_for_abort (Pipe *pipe, ImgError **error)
 {
-  g_mutex_lock (&pipe->lock);
+  img_mutex_lock (&pipe->mutex);
   while (!pipe->aborted)
-    g_cond_wait (&pipe->changed, &pipe->lock);
-  g_mutex_unlock (&pipe->lock);
+    img_wait_list_wait (&pipe->changed, &pipe->mutex);
+  img_mutex_unlock (&pipe->mutex);
   img_error_set (error, IMG_CODE_CANCELLED, "The read was aborted");
   return -1;
 }
@@ -127,8 +128,7 @@ set_up (Fixture *fixture, gconstpointer data)
   fixture->kind = data;
   fixture->folder = g_dir_make_tmp ("imago-convert-XXXXXX", NULL);
   fixture->path = g_build_filename (fixture->folder, "disk", NULL);
-  g_mutex_init (&fixture->pipe.lock);
-  g_cond_init (&fixture->pipe.changed);
+  img_mutex_init (&fixture->pipe.mutex);
 }
 
 static void
@@ -136,8 +136,7 @@ tear_down (Fixture *fixture, gconstpointer data)
 {
   g_unlink (fixture->path);
   g_assert_cmpint (g_rmdir (fixture->folder), ==, 0);
-  g_mutex_clear (&fixture->pipe.lock);
-  g_cond_clear (&fixture->pipe.changed);
+  img_mutex_clear (&fixture->pipe.mutex);
   g_free (fixture->path);
   g_free (fixture->folder);
 }

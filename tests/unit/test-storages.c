@@ -122,7 +122,7 @@ typedef struct
 {
   ImgStorage parent;
   ImgStorage *base;
-  guint countdown; /* 0: off */
+  guint countdown; /* atomic; 0: off */
   gboolean persist;
   gboolean sprung;
   ImgCancel *cancel;
@@ -137,10 +137,11 @@ trap_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
     {
       ImgError *error = NULL;
 
-      if (ios[i].op != IMG_IO_READ && trap->countdown > 0 && --trap->countdown == 0)
+      if (ios[i].op != IMG_IO_READ && __atomic_load_n (&trap->countdown, __ATOMIC_ACQUIRE) > 0 &&
+          __atomic_sub_fetch (&trap->countdown, 1, __ATOMIC_ACQ_REL) == 0)
         {
           trap->sprung = TRUE;
-          trap->countdown = trap->persist;
+          __atomic_store_n (&trap->countdown, trap->persist ? 1 : 0, __ATOMIC_RELEASE);
           if (trap->cancel == NULL)
             {
               img_error_set_errno (&error, EIO, "Trapped");
@@ -189,10 +190,10 @@ test_trap_storage_set (ImgStorage *storage, guint nth, gboolean persist, ImgCanc
 {
   Trap *trap = (Trap *) storage;
 
-  trap->countdown = nth;
   trap->persist = persist;
   trap->cancel = cancel;
   trap->sprung = FALSE;
+  __atomic_store_n (&trap->countdown, nth, __ATOMIC_RELEASE);
 }
 
 gboolean
