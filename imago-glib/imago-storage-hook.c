@@ -27,7 +27,7 @@ typedef struct
 
   ImgMutex mutex; /* what follows */
   gboolean has_size;
-  guint64 size;
+  guint64 size;    /* while it is not known: it is at least that long */
   guint n_changes; /* of the size */
 } HookState;
 
@@ -101,6 +101,11 @@ set_deadlock_error (ImgError **error)
 
 /* ---- the size ---- */
 
+/* Questions may be answered in another order than they were asked in, and before or after a change that is under way:
+ * an answer counts only if nobody has known better since it was asked for. What makes the storage longer than it is known
+ * to be at least makes all answers old; the first one that is not makes the size known, and from then on changes keep
+ * account of it. */
+
 /* FALSE if it is not known; @n_changes tells set_size () whether it is still the same question. */
 static gboolean
 get_known_size (HookState *state, guint64 *size, guint *n_changes)
@@ -115,20 +120,21 @@ get_known_size (HookState *state, guint64 *size, guint *n_changes)
   return has_size;
 }
 
+/* FALSE: it is too late for this answer. */
 static gboolean
 set_size (HookState *state, guint64 size, guint n_changes)
 {
-  gboolean is_valid;
+  gboolean counts;
 
   img_mutex_lock (&state->mutex);
-  is_valid = state->n_changes == n_changes;
-  if (is_valid)
+  counts = !state->has_size && state->n_changes == n_changes;
+  if (counts)
     {
       state->has_size = TRUE;
       state->size = size;
     }
   img_mutex_unlock (&state->mutex);
-  return is_valid;
+  return counts;
 }
 
 /* After @io: how long the storage is now, or that nobody knows. */
@@ -142,11 +148,10 @@ note_change (HookState *state, const ImgIo *io, gboolean success)
   img_mutex_lock (&state->mutex);
   if (!success || io->op == IMG_IO_TRUNCATE || end > state->size)
     state->n_changes++;
-  if (!success)
-    state->has_size = FALSE;
-  else if (io->op == IMG_IO_TRUNCATE)
-    state->size = io->offset;
-  else
+  state->has_size &= success;
+  if (io->op == IMG_IO_TRUNCATE)
+    state->size = success ? io->offset : MIN (state->size, io->offset);
+  else if (success)
     state->size = MAX (state->size, end);
   img_mutex_unlock (&state->mutex);
 }

@@ -909,6 +909,66 @@ answer_held (ImagoStorage *storage)
   g_clear_object (&PRIVATE (storage)->held);
 }
 
+/* Returns when the hook has the request that it is to answer later. */
+static ImagoStorageRequest *
+wait_held (ImagoStorage *storage)
+{
+  TestStoragePrivate *store = PRIVATE (storage);
+
+  while (store->held == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  store->conduct = BEHAVE;
+  return g_steal_pointer (&store->held);
+}
+
+static guint64
+wait_for_size (ImagoStorage *storage, Caught *caught)
+{
+  g_autoptr (GAsyncResult) result = wait_for (caught);
+  g_autoptr (GError) error = NULL;
+  guint64 size = 0;
+
+  g_assert_true (imago_storage_query_size_finish (storage, result, &size, &error));
+  g_assert_no_error (error);
+  return size;
+}
+
+/* A size that was asked for before the storage grew, and is answered after it was known how long it is. */
+static void
+test_late_size (void)
+{
+  g_autoptr (ImagoStorage) storage = storage_new (TEST_TYPE_STORAGE, ANSWER_NOW, test_pattern_new (4096, 4));
+  TestStoragePrivate *store = PRIVATE (storage);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("more", 4);
+  g_autoptr (ImagoStorageRequest) late = NULL;
+  g_autoptr (ImagoStorageRequest) write = NULL;
+  g_autoptr (GAsyncResult) result = NULL;
+  g_autoptr (GBytes) read = NULL;
+  g_autoptr (GError) error = NULL;
+  Caught early_size = { 0 }, size = { 0 }, written = { 0 };
+
+  store->conduct = FAIL;
+  g_assert_false (imago_storage_write_bytes (storage, 0, bytes, NULL, NULL)); /* so that it must be asked for */
+  store->conduct = HOLD;
+  imago_storage_query_size_async (storage, G_PRIORITY_DEFAULT, NULL, catch_cb, &early_size);
+  late = wait_held (storage);
+  store->conduct = HOLD;
+  imago_storage_write_bytes_async (storage, 4096, bytes, G_PRIORITY_DEFAULT, NULL, catch_cb, &written);
+  write = wait_held (storage);
+  grow (store->bytes, 4100);
+  imago_storage_query_size_async (storage, G_PRIORITY_DEFAULT, NULL, catch_cb, &size);
+  g_assert_cmpuint (wait_for_size (storage, &size), ==, 4100);
+  answer (store, write);
+  result = wait_for (&written);
+  g_assert_true (imago_storage_write_bytes_finish (storage, result, &error));
+  g_assert_no_error (error);
+  imago_storage_request_return_size (late, 4096);
+  g_assert_cmpuint (wait_for_size (storage, &early_size), ==, 4100);
+  read = imago_storage_read_bytes (storage, 4096, 4, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpmem (g_bytes_get_data (read, NULL), g_bytes_get_size (read), "more", 4);
+}
+
 /* The caller can go; the hook may answer whenever it likes. */
 static void
 test_cancelled_while_hanging (void)
@@ -1114,6 +1174,7 @@ main (int argc, char **argv)
   g_test_add_func ("/hook/taken", test_taken);
   g_test_add_func ("/hook/kept-alive", test_kept_alive);
   g_test_add_func ("/hook/freed-at-home", test_freed_at_home);
+  g_test_add_func ("/hook/late-size", test_late_size);
   g_test_add_func ("/hook/cancelled-while-hanging", test_cancelled_while_hanging);
   g_test_add_func ("/hook/write-behind-hanging", test_write_behind_hanging);
   g_test_add_data_func ("/hook/flush-left-behind/succeeds", NULL, test_flush_left_behind);
