@@ -27,3 +27,4 @@
 #include "jobs/img-convert-stream.h"
 #include "jobs/img-measure.h"
 #include "jobs/img-rebase.h"
+#include "jobs/img-rewrite.h"

@@ -125,3 +125,11 @@ img_quote_name (const char *name)
   g_string_append (quoted, "”");
   return g_string_free (quoted, FALSE);
 }
+
+void
+img_quote_append (GString *list, const char *name)
+{
+  g_autofree char *quoted = img_quote_name (name);
+
+  g_string_append_printf (list, "%s%s", list->len > 0 ? ", " : "", quoted);
+}

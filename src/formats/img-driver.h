@@ -192,6 +192,7 @@ typedef struct
   gboolean has_extended_l2;
   gboolean has_data_file;
   gboolean has_raw_data_file;
+  gboolean has_unknown_parts;   /* that this library knows nothing of, and keeps */
   gboolean may_have_compressed; /* the format can hold compressed units */
   gboolean may_have_bitmaps;    /* the format can hold persistent bitmaps */
   GPtrArray *bitmaps;           /* of ImgBitmapInfo; NULL: none */

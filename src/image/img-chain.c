@@ -359,26 +359,40 @@ check_backing (ImgImage *image, ImgImage *backing, ImgError **error)
   return FALSE;
 }
 
+/* With the mutex. The old one is left in *old, which is to be dropped without it. */
+static gboolean
+put_backing (ImgImage *image, ImgImage *backing, ImgImage **old, ImgError **error)
+{
+  if (image->state != IMG_STATE_PENDING)
+    {
+      img_error_set (error, IMG_CODE_FAILED, _("The references of the image are open already"));
+      return FALSE;
+    }
+  *old = img_image_put_backing (image, backing != NULL ? img_image_ref (backing) : NULL);
+  /* Whoever freezes it looks in the opposite order, so one of the two finds the other. */
+  if (backing != NULL && g_atomic_int_get (&backing->is_frozen))
+    {
+      *old = img_image_put_backing (image, *old);
+      img_error_set (error, IMG_CODE_LOCKED, _("The backing image is being rewritten"));
+      return FALSE;
+    }
+  image->backing_is_set = TRUE;
+  /* What an image below would show is to be hidden, whatever the file says. */
+  image->layout->has_backing |= backing != NULL;
+  return TRUE;
+}
+
 gboolean
 img_image_set_backing (ImgImage *image, ImgImage *backing, ImgError **error)
 {
   ImgImage *old = NULL;
-  gboolean may_set;
+  gboolean success;
 
   if (backing != NULL && !check_backing (image, backing, error))
     return FALSE;
   img_mutex_lock (&image->mutex);
-  may_set = image->state == IMG_STATE_PENDING;
-  if (may_set)
-    {
-      old = img_image_put_backing (image, backing != NULL ? img_image_ref (backing) : NULL);
-      image->backing_is_set = TRUE;
-      /* What an image below would show is to be hidden, whatever the file says. */
-      image->layout->has_backing |= backing != NULL;
-    }
+  success = put_backing (image, backing, &old, error);
   img_mutex_unlock (&image->mutex);
   img_image_unref (old);
-  if (!may_set)
-    img_error_set (error, IMG_CODE_FAILED, _("The references of the image are open already"));
-  return may_set;
+  return success;
 }

@@ -463,6 +463,17 @@ open_given (const ImgCreation *creation, ImgStorage *storage, Target *target, Im
   return img_storage_lock (storage, IMG_LOCK_CREATE, IMG_LOCKING_AUTO, &target->lock, error);
 }
 
+static gboolean
+open_new_file (const ImgCreation *creation, Target *target, ImgError **error)
+{
+  /* Of the two files only the image may have a predecessor. */
+  if (creation->succession != NULL && target->path == creation->path)
+    target->file = img_new_file_create_successor (target->path, creation->succession, error);
+  else
+    target->file = img_new_file_create (target->path, creation->overwrite, error);
+  return target->file != NULL;
+}
+
 /* Either @path or @storage. */
 static gboolean
 target_open (const ImgCreation *creation, const char *path, ImgStorage *storage, Target *target, ImgError **error)
@@ -472,8 +483,7 @@ target_open (const ImgCreation *creation, const char *path, ImgStorage *storage,
     return open_given (creation, storage, target, error);
   if (is_device (path))
     return open_device (creation, target, error);
-  target->file = img_new_file_create (path, creation->overwrite, error);
-  if (target->file == NULL)
+  if (!open_new_file (creation, target, error))
     return FALSE;
   set_attributes (creation, img_new_file_get_fd (target->file));
   target->storage =

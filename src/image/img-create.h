@@ -7,6 +7,7 @@
 #pragma once
 
 #include "img-image.h"
+#include "img-new-file.h"
 
 G_BEGIN_DECLS
 
@@ -20,6 +21,7 @@ typedef struct
   gboolean has_size;           /* FALSE: as large as the backing image */
 
   gboolean overwrite;          /* what is there may be replaced; a storage need not be empty */
+  ImgSuccession *succession;   /* @path is replaced by a file like it; see img-new-file.h. NULL: no such thing */
   gboolean allow_device;       /* with overwrite: @path may be a block device, which is written in place */
   gboolean no_copy_on_write;   /* where the file system copies on write, not in this file; a wish */
   guint64 extent_size_hint;    /* for file systems that take one; 0: none; a wish */

@@ -6,6 +6,8 @@
 
 #include "config.h"
 
+#include <glib/gi18n-lib.h>
+
 #include "img-file-storage.h"
 #include "img-image-private.h"
 
@@ -127,15 +129,15 @@ close_below (ImgImage *image, ImgError **error)
   return success;
 }
 
-gboolean
-img_image_close (ImgImage *image, ImgError **error)
+static gboolean
+end (ImgImage *image, gboolean is_abandoned, ImgError **error)
 {
   gboolean success = TRUE;
   gboolean was_open;
 
   img_image_begin_alone (image);
   was_open = become_closed (image);
-  if (was_open && image->layout->writable)
+  if (was_open && image->layout->writable && !is_abandoned)
     success = image->layout->klass->close (image->layout, error);
   if (was_open && !close_below (image, success ? error : NULL))
     success = FALSE;
@@ -143,4 +145,62 @@ img_image_close (ImgImage *image, ImgError **error)
     img_image_unlock (image);
   img_image_end_alone (image);
   return success;
+}
+
+gboolean
+img_image_close (ImgImage *image, ImgError **error)
+{
+  return end (image, FALSE, error);
+}
+
+gboolean
+img_image_abandon (ImgImage *image, ImgError **error)
+{
+  return end (image, TRUE, error);
+}
+
+/* ---- no changes for a while ---- */
+
+/* Alone: who changes the image looks at the flag inside the epoch, so whoever did not see it has left. */
+static void
+set_frozen (ImgImage *image, gboolean is_frozen)
+{
+  g_atomic_int_set (&image->is_frozen, is_frozen);
+}
+
+static gboolean
+begin_frozen (ImgImage *image, ImgError **error)
+{
+  if (!img_check_change (image, 0, 0, error))
+    return FALSE;
+  set_frozen (image, TRUE);
+  if (g_atomic_int_get (&image->n_above) == 0)
+    return TRUE;
+  set_frozen (image, FALSE);
+  img_error_set (error, IMG_CODE_LOCKED, _("An open image has this one as its backing image"));
+  return FALSE;
+}
+
+gboolean
+img_image_freeze (ImgImage *image, ImgCancel *cancel, ImgError **error)
+{
+  gboolean success;
+
+  img_image_begin_alone (image);
+  success = begin_frozen (image, error);
+  img_image_end_alone (image);
+  if (!success)
+    return FALSE;
+  success = img_image_flush (image, cancel, error);
+  if (!success)
+    img_image_thaw (image);
+  return success;
+}
+
+void
+img_image_thaw (ImgImage *image)
+{
+  img_image_begin_alone (image);
+  set_frozen (image, FALSE);
+  img_image_end_alone (image);
 }

@@ -33,6 +33,7 @@ struct _ImgImage
   GThread *alone;           /* atomic: who works behind the closed gate */
   gint n_above;             /* atomic: images that read through this one */
   gint has_left;            /* atomic: it reads through its own backing image no more */
+  gint is_frozen;           /* atomic: changes fail; set and cleared behind the closed gate */
   gint n_apart;             /* atomic: writes that their callers may leave behind */
 
   gint state;               /* atomic; ImgState. The fields below change only before READY */

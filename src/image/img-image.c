@@ -310,9 +310,12 @@ img_check_change (ImgImage *image, guint64 offset, guint64 length, ImgError **er
 {
   if (!img_check_range (image, offset, length, error))
     return FALSE;
-  if (G_LIKELY (image->layout->writable))
+  if (G_UNLIKELY (!image->layout->writable))
+    img_error_set (error, IMG_CODE_READ_ONLY, _("The image was not opened for writing"));
+  else if (G_UNLIKELY (__atomic_load_n (&image->is_frozen, __ATOMIC_RELAXED)))
+    img_error_set (error, IMG_CODE_LOCKED, _("The image is being rewritten and cannot be changed meanwhile"));
+  else
     return TRUE;
-  img_error_set (error, IMG_CODE_READ_ONLY, _("The image was not opened for writing"));
   return FALSE;
 }
 

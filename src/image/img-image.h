@@ -187,6 +187,13 @@ gboolean         img_image_reclaim         (ImgImage *image, ImgCancel *cancel, 
  * IMG_CODE_CLOSED, also when this failed. Dropping the last reference without it loses what was not flushed. */
 gboolean         img_image_close           (ImgImage *image, ImgError **error);
 
+/* Until it is thawed nobody changes the image, the caller neither: that fails with LOCKED. What was changed before is
+ * durable. Fails with LOCKED while an image above reads it. */
+gboolean         img_image_freeze          (ImgImage *image, ImgCancel *cancel, ImgError **error);
+void             img_image_thaw            (ImgImage *image);
+/* As img_image_close () of a frozen image whose file nobody can find any more: nothing is written to that. */
+gboolean         img_image_abandon         (ImgImage *image, ImgError **error);
+
 gboolean         img_image_is_writable     (ImgImage *image);
 /* Whether it shows the disk of a snapshot. */
 gboolean         img_image_is_snapshot     (ImgImage *image);

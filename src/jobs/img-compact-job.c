@@ -26,12 +26,7 @@ list_bitmaps (GPtrArray *bitmaps)
   g_autoptr (GString) names = g_string_new (NULL);
 
   for (guint i = 0; bitmaps != NULL && i < bitmaps->len; i++)
-    {
-      g_autofree char *name =
-        img_quote_name (((ImgBitmapInfo *) g_ptr_array_index (bitmaps, i))->name);
-
-      g_string_append_printf (names, "%s%s", i > 0 ? ", " : "", name);
-    }
+    img_quote_append (names, ((ImgBitmapInfo *) g_ptr_array_index (bitmaps, i))->name);
   return names->len > 0 ? g_string_free (g_steal_pointer (&names), FALSE) : NULL;
 }
 

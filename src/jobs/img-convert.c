@@ -106,13 +106,14 @@ unlock_sources (Conversion *conversion)
 
 /* ---- the target ---- */
 
-/* Replacing a file that the source reads from would lose it. */
+/* Replacing a file that the source reads from would lose it, unless it is what the new one is for. */
 static gboolean
 check_replaced (Conversion *conversion, ImgError **error)
 {
   ImgIdentity replaced;
 
-  if (!img_staged_image_get_replaced (conversion->staged, &replaced) ||
+  if (conversion->options->creation->succession != NULL ||
+      !img_staged_image_get_replaced (conversion->staged, &replaced) ||
       !img_image_uses_file (conversion->disk, &replaced))
     return TRUE;
   img_error_set (error, IMG_CODE_REFERENCE_LOOP,

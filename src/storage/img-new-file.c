@@ -28,6 +28,7 @@ struct _ImgNewFile
   char *temporary_name; /* NULL while the file has none */
   int replaced_fd;      /* the file to be replaced; -1: there is none */
   ImgFileLock *replaced_lock;
+  ImgSuccession *succession; /* NULL: not to a file that the caller has open */
 };
 
 static gboolean
@@ -53,6 +54,36 @@ lock_replaced (ImgNewFile *file, ImgError **error)
   return file->replaced_lock != NULL;
 }
 
+/* Whether the caller's file is at its name, and at no other. */
+static gboolean
+check_predecessor (ImgNewFile *file, const struct stat *st, ImgError **error)
+{
+  const ImgIdentity *expected = &file->succession->file;
+  g_autofree char *quoted = img_quote_name (file->path);
+
+  if (expected->device != (guint64) st->st_dev || expected->inode != (guint64) st->st_ino)
+    img_error_set_errno (error, EBUSY, _("Cannot replace %s: another file is there now"), quoted);
+  else if (st->st_nlink > 1)
+    img_error_set (error, IMG_CODE_UNSUPPORTED,
+                   _("Cannot replace %s: it has other names (hard links), which would keep the old file"),
+                   quoted);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+static gboolean
+check_replaced (ImgNewFile *file, const struct stat *st, ImgError **error)
+{
+  g_autofree char *quoted = NULL;
+
+  if (S_ISREG (st->st_mode))
+    return file->succession == NULL || check_predecessor (file, st, error);
+  quoted = img_quote_name (file->path);
+  img_error_set (error, IMG_CODE_NOT_REGULAR_FILE, _("Cannot replace %s: not a regular file"), quoted);
+  return FALSE;
+}
+
 /* FALSE only on error; without a file there replaced_fd stays -1. */
 static gboolean
 open_replaced (ImgNewFile *file, gboolean overwrite, ImgError **error)
@@ -60,17 +91,11 @@ open_replaced (ImgNewFile *file, gboolean overwrite, ImgError **error)
   struct stat st;
 
   if (fstatat (file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno == ENOENT || fail (error, errno, file->path);
+    return (errno == ENOENT && file->succession == NULL) || fail (error, errno, file->path);
   if (!overwrite)
     return fail (error, EEXIST, file->path);
-  if (!S_ISREG (st.st_mode))
-    {
-      g_autofree char *quoted = img_quote_name (file->path);
-
-      img_error_set (error, IMG_CODE_NOT_REGULAR_FILE, _("Cannot replace %s: not a regular file"),
-                     quoted);
-      return FALSE;
-    }
+  if (!check_replaced (file, &st, error))
+    return FALSE;
   /* Replacing needs no right to the old file, but only who may write to it is meant to change it. */
   if (faccessat (file->directory_fd, file->name, W_OK, AT_EACCESS) != 0)
     return fail (error, errno, file->path);
@@ -78,17 +103,26 @@ open_replaced (ImgNewFile *file, gboolean overwrite, ImgError **error)
     openat (file->directory_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (file->replaced_fd < 0)
     return fail (error, errno, file->path);
-  return lock_replaced (file, error);
+  return file->succession != NULL || lock_replaced (file, error);
 }
 
-static void
+/* The system gives every file a label of its own. */
+static gboolean
+is_label (const char *name)
+{
+  return g_str_has_prefix (name, "security.");
+}
+
+/* An errno: why one of them could not be copied; 0 for success. */
+static int
 copy_attributes (int from, int to)
 {
   g_autofree char *names = NULL;
   ssize_t length = flistxattr (from, NULL, 0);
+  int result = 0;
 
   if (length <= 0)
-    return;
+    return 0;
   names = g_malloc ((gsize) length);
   length = flistxattr (from, names, (gsize) length);
   for (char *name = names; length > 0 && name < names + length; name += strlen (name) + 1)
@@ -96,23 +130,46 @@ copy_attributes (int from, int to)
       char value[65536]; /* the kernel's limit for one attribute */
       ssize_t size = fgetxattr (from, name, value, sizeof value);
 
-      if (size >= 0)
-        fsetxattr (to, name, value, (gsize) size, 0);
+      if ((size < 0 || fsetxattr (to, name, value, (gsize) size, 0) != 0) && !is_label (name))
+        result = errno;
     }
+  return result;
 }
 
-/* As far as this process may: an unprivileged one keeps its own group and owner. */
-static void
+/* As far as this process may: an unprivileged one keeps its own group and owner. An errno: why not all of it; 0 for
+ * success. */
+static int
 keep_metadata (ImgNewFile *file)
 {
   struct stat st;
+  int result = 0, attributes_result;
 
   if (fstat (file->replaced_fd, &st) != 0)
-    return;
-  if (fchown (file->fd, st.st_uid, st.st_gid) != 0 && fchown (file->fd, (uid_t) -1, st.st_gid) != 0)
-    st.st_mode &= ~(mode_t) (S_ISUID | S_ISGID);
-  fchmod (file->fd, st.st_mode & 07777);
-  copy_attributes (file->replaced_fd, file->fd);
+    return errno;
+  if (fchown (file->fd, st.st_uid, st.st_gid) != 0)
+    {
+      result = errno;
+      if (fchown (file->fd, (uid_t) -1, st.st_gid) != 0)
+        st.st_mode &= ~(mode_t) (S_ISUID | S_ISGID);
+    }
+  if (fchmod (file->fd, st.st_mode & 07777) != 0)
+    result = errno;
+  attributes_result = copy_attributes (file->replaced_fd, file->fd);
+  return result != 0 ? result : attributes_result;
+}
+
+static gboolean
+keep_all_metadata (ImgNewFile *file, ImgError **error)
+{
+  int result = keep_metadata (file);
+  g_autofree char *quoted = NULL;
+
+  if (result == 0 || file->succession == NULL)
+    return TRUE;
+  quoted = img_quote_name (file->path);
+  img_error_set_errno (error, result,
+                       _("Cannot give the owner, the mode and the attributes of %s to a new file"), quoted);
+  return FALSE;
 }
 
 /* ---- names ---- */
@@ -262,21 +319,34 @@ open_new (ImgNewFile *file, ImgError **error)
   return open_named (file, error);
 }
 
-ImgNewFile *
-img_new_file_create (const char *path, gboolean overwrite, ImgError **error)
+static ImgNewFile *
+create (const char *path, gboolean overwrite, ImgSuccession *succession, ImgError **error)
 {
   g_autoptr (ImgNewFile) file = g_new0 (ImgNewFile, 1);
 
   file->fd = file->directory_fd = file->replaced_fd = -1;
   file->path = g_strdup (path);
+  file->succession = succession;
   if (!resolve (file, error) || !open_replaced (file, overwrite, error))
     return NULL;
   remove_stale (file);
   if (!open_new (file, error))
     return NULL;
-  if (file->replaced_fd >= 0)
-    keep_metadata (file);
+  if (file->replaced_fd >= 0 && !keep_all_metadata (file, error))
+    return NULL;
   return g_steal_pointer (&file);
+}
+
+ImgNewFile *
+img_new_file_create (const char *path, gboolean overwrite, ImgError **error)
+{
+  return create (path, overwrite, NULL, error);
+}
+
+ImgNewFile *
+img_new_file_create_successor (const char *path, ImgSuccession *succession, ImgError **error)
+{
+  return create (path, TRUE, succession, error);
 }
 
 int
@@ -335,6 +405,25 @@ is_named (ImgNewFile *file, int fd)
          own.st_dev == named.st_dev && own.st_ino == named.st_ino;
 }
 
+/* Somebody may have given it another one meanwhile. */
+static gboolean
+has_one_name (int fd)
+{
+  struct stat st;
+
+  return fstat (fd, &st) == 0 && st.st_nlink == 1;
+}
+
+static void
+note_succession (ImgNewFile *file)
+{
+  struct stat st;
+
+  file->succession->is_done = TRUE;
+  if (fstat (file->fd, &st) == 0)
+    file->succession->usage = (guint64) st.st_blocks * 512;
+}
+
 /* A new name is linked, which fails if somebody else took it meanwhile; an old one is renamed over.
  */
 static gboolean
@@ -343,7 +432,8 @@ give_name (ImgNewFile *file)
   if (file->replaced_fd < 0)
     return link_as (file, file->name);
   /* It must still be the file that was locked and that the caller agreed to replace. */
-  if (!is_named (file, file->replaced_fd))
+  if (!is_named (file, file->replaced_fd) ||
+      (file->succession != NULL && !has_one_name (file->replaced_fd)))
     {
       errno = EBUSY;
       return FALSE;
@@ -352,6 +442,8 @@ give_name (ImgNewFile *file)
       renameat (file->directory_fd, file->temporary_name, file->directory_fd, file->name) != 0)
     return FALSE;
   g_clear_pointer (&file->temporary_name, g_free);
+  if (file->succession != NULL)
+    note_succession (file);
   return TRUE;
 }
 

@@ -10,7 +10,11 @@
  *
  * An existing target is replaced only on request and only while nobody counts on it: the locks that
  * QEMU takes when it creates a file are held on the old file until the new one has its name. Symbolic
- * links are resolved; mode, owner and extended attributes of the old file are kept.
+ * links are resolved; mode, owner and extended attributes of the old file are kept as far as this process may.
+ *
+ * A successor is for an owner who has the old file open and locked, and reads it perhaps: it takes no lock and replaces
+ * that very file or none. It is the old file to everybody but its readers, so what cannot be kept is an error, and so
+ * are other names of the old file, which would go on meaning that.
  */
 
 #pragma once
@@ -21,7 +25,17 @@ G_BEGIN_DECLS
 
 typedef struct _ImgNewFile ImgNewFile;
 
+typedef struct
+{
+  ImgIdentity file; /* which @path must lead to */
+  gboolean is_done; /* set once the name means the new file, whatever comes after that */
+  guint64 usage;    /* bytes that the new file takes then */
+} ImgSuccession;
+
 ImgNewFile *img_new_file_create       (const char *path, gboolean overwrite, ImgError **error)
+  G_GNUC_WARN_UNUSED_RESULT;
+/* @succession: stays valid as long as the file. */
+ImgNewFile *img_new_file_create_successor (const char *path, ImgSuccession *succession, ImgError **error)
   G_GNUC_WARN_UNUSED_RESULT;
 int         img_new_file_get_fd       (ImgNewFile *file);
 /* What publishing would replace; FALSE if there is nothing. */
