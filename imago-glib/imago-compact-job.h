@@ -8,6 +8,7 @@
 #error "Only <imago-glib/imago-glib.h> can be included directly."
 #endif
 
+#include <imago-glib/imago-enums.h>
 #include <imago-glib/imago-image.h>
 #include <imago-glib/imago-job.h>
 
@@ -15,11 +16,15 @@ G_BEGIN_DECLS
 
 #define IMAGO_TYPE_COMPACT_JOB (imago_compact_job_get_type ())
 
-/* Properties: image, lose-bitmaps, bytes-freed. */
+/* Properties: image, method, lose-bitmaps, bytes-freed. */
 IMAGO_DECLARE_INTERNAL_TYPE (ImagoCompactJob, imago_compact_job, IMAGO, COMPACT_JOB, ImagoJob)
 
 IMAGO_AVAILABLE_IN_1_0
 ImagoCompactJob *imago_compact_job_new (ImagoImage *image) G_GNUC_WARN_UNUSED_RESULT;
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_compact_job_set_method (ImagoCompactJob   *self,
+                                   ImagoCompactMethod method);
 
 IMAGO_AVAILABLE_IN_1_0
 void imago_compact_job_set_lose_bitmaps (ImagoCompactJob *self,

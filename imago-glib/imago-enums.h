@@ -395,6 +395,23 @@ typedef enum
 } ImagoStreamWrapping;
 
 /**
+ * ImagoCompactMethod:
+ * @IMAGO_COMPACT_METHOD_NONE: none in particular: %IMAGO_COMPACT_METHOD_PUNCH
+ * @IMAGO_COMPACT_METHOD_PUNCH: in place: what is not needed becomes holes in the file, and its end is cut off
+ * @IMAGO_COMPACT_METHOD_REWRITE: the image is written anew beside the file, which it then replaces
+ *
+ * How #ImagoCompactJob makes a file smaller.
+ *
+ * Since: 1.0
+ */
+typedef enum
+{
+  IMAGO_COMPACT_METHOD_NONE,
+  IMAGO_COMPACT_METHOD_PUNCH,
+  IMAGO_COMPACT_METHOD_REWRITE,
+} ImagoCompactMethod;
+
+/**
  * ImagoCompareFailure:
  * @IMAGO_COMPARE_FAILURE_NONE: nothing of what follows
  * @IMAGO_COMPARE_FAILURE_MAP: a map could not be read

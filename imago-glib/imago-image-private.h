@@ -66,6 +66,9 @@ imago_image_state_leave (ImagoImageState *self, ImgEpochTicket ticket)
 gboolean         imago_image_state_hold    (ImagoImageState *self);
 void             imago_image_state_release (ImagoImageState *self);
 
+/* Lets nobody in any more, and waits for the calls that are inside, but for no request: whoever has the last hold closes
+ * the image. */
+void             imago_image_state_begin_closing (ImagoImageState *self);
 /* Returns when the image is closed; FALSE when it could not be flushed, or when cancelled before that, and
  * then it goes on closing. Not on a worker. */
 gboolean         imago_image_state_close   (ImagoImageState *self, ImgCancel *cancel, ImgError **error);

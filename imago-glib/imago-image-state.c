@@ -181,9 +181,8 @@ imago_image_state_release (ImagoImageState *self)
   imago_image_state_unref (self);
 }
 
-/* Waits for the calls that are inside, but for no request. */
-static void
-begin_closing (ImagoImageState *self)
+void
+imago_image_state_begin_closing (ImagoImageState *self)
 {
   gboolean is_first;
 
@@ -222,7 +221,7 @@ imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **er
 
   if (!may_wait_to_close (self, error))
     return FALSE;
-  begin_closing (self);
+  imago_image_state_begin_closing (self);
   img_cancel_watch (cancel);
   img_mutex_lock (&self->mutex);
   while (!self->closed && !img_cancel_is_set (cancel))
@@ -263,7 +262,7 @@ run_closing (ImgTask *pool_task)
 {
   Closing *closing = (Closing *) pool_task;
 
-  begin_closing (closing->state);
+  imago_image_state_begin_closing (closing->state);
   imago_image_state_unref (closing->state);
   g_free (closing);
 }

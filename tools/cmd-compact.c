@@ -17,6 +17,8 @@
 typedef struct
 {
   ToolOpen open;
+  gboolean punch;
+  gboolean rewrite;
   gboolean lose_bitmaps;
   gboolean progress;
   gboolean quiet;
@@ -27,6 +29,8 @@ compact (ImagoImage *image, const Settings *settings, guint64 *n_freed, GError *
 {
   g_autoptr (ImagoCompactJob) job = imago_compact_job_new (image);
 
+  if (settings->rewrite)
+    imago_compact_job_set_method (job, IMAGO_COMPACT_METHOD_REWRITE);
   imago_compact_job_set_lose_bitmaps (job, settings->lose_bitmaps);
   if (!tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, error) ||
       !imago_image_close (image, NULL, error))
@@ -45,6 +49,8 @@ run (gpointer user_data, int n_operands, char **operands)
 
   if (n_operands != 1)
     return tool_command_misuse (_ ("Expecting one image file name"));
+  if (settings->punch && settings->rewrite)
+    return tool_command_misuse (_ ("--punch and --rewrite are mutually exclusive"));
   image = tool_open (operands[0], &settings->open, &error);
   if (image == NULL)
     {
@@ -62,11 +68,18 @@ run (gpointer user_data, int n_operands, char **operands)
 }
 
 static const ToolOption options[] = {
+  TOOL_FLAG (0, "punch", Settings, punch, N_ ("work in place, with holes in the file (the default)")),
+  TOOL_FLAG (0,
+             "rewrite",
+             Settings,
+             rewrite,
+             N_ ("write the image anew beside FILE, and replace FILE by it at the end")),
   TOOL_FLAG (0,
              "lose-bitmaps",
              Settings,
              lose_bitmaps,
-             N_ ("compact an image that has bitmaps, too; they are not valid afterwards")),
+             N_ ("compact an image that has bitmaps, too; they are not valid afterwards. With --rewrite: leave out "
+                 "bitmaps that were not closed, which alone are lost")),
   TOOL_COMMON_FORMAT (Settings, open),
   TOOL_COMMON_OPENING (Settings, open),
   TOOL_COMMON_PROGRESS (Settings, progress),
@@ -80,10 +93,12 @@ const ToolCommand tool_command_compact = {
   .name = "compact",
   .operands = N_ ("FILE"),
   .summary = N_ ("make the file of an image smaller"),
-  .description = N_ ("Gives back, in place, what FILE takes without need: data that is nothing but "
+  .description = N_ ("Gives back what FILE takes without need: data that is nothing but "
                      "zeroes, and clusters "
-                     "that nothing uses. The disk and its snapshots stay as they are."),
-  .notes = N_ ("Clusters that only seem to be in use are given back by \"check -r leaks\"."),
+                     "that nothing uses. The disk stays as it is. In place, snapshots do as well, but holes need a file "
+                     "system that has them; rewriting makes FILE as small as a fresh copy, takes room for that, "
+                     "and refuses images with snapshots."),
+  .notes = N_ ("Clusters that only seem to be in use are given back by --rewrite, or by \"check -r leaks\"."),
   .options = options,
   .settings_size = sizeof (Settings),
   .defaults = &defaults,

@@ -1033,6 +1033,11 @@ tap.test('compact-job', () => withFolder(folder => {
     truth(job.lose_bitmaps, 'set');
     equal(job.run_finish(wait(callback => job.run_async(NORMAL, null, callback))), true);
     truth(job.get_bytes_freed() >= 524288, 'all of it was zero');
+    const rewrite = Imago.CompactJob.new(image);
+    rewrite.set_method(Imago.CompactMethod.REWRITE);
+    equal(rewrite.method, Imago.CompactMethod.REWRITE);
+    equal(rewrite.run(null), true);
+    fails(Imago.Error, Imago.Error.CLOSED, () => image.read_bytes(0, 512, null));
     image.close(null);
 }));
 

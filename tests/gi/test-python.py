@@ -1553,6 +1553,38 @@ def compact_job():
 
 
 @tap.test
+def compact_job_rewrite():
+    with Folder() as folder:
+        file = Gio.File.new_for_path(str(folder / 'x.qcow2'))
+        image = Imago.Image.create(file, Imago.CreateOptions(format_name='qcow2', size=MIB, cluster_size=4096), None)
+        image.write_bytes(0, GLib.Bytes.new(bytes(MIB // 2) + bytes([7]) * (MIB // 2)), None)
+        job = Imago.CompactJob(image=image, method=Imago.CompactMethod.REWRITE)
+        cancellable = Gio.Cancellable()
+        cancellable.cancel()
+        fails(Gio.IOErrorEnum.CANCELLED, job.run, cancellable, domain=Gio.io_error_quark())
+        image.write_bytes(0, GLib.Bytes.new(bytes([8])), None)
+        job = Imago.CompactJob.new(image)
+        tap.equal(job.props.method, Imago.CompactMethod.NONE)
+        job.set_method(Imago.CompactMethod.REWRITE)
+        tap.true(job.run_finish(wait(job.run_async, NORMAL, None)), 'ran')
+        tap.true(job.get_bytes_freed() >= MIB // 4, 'half of it was zero')
+        fails(Imago.Error.CLOSED, image.read_bytes, 0, 512, None)
+        fails(Imago.Error.CLOSED, Imago.CompactJob.new(image).run, None)
+        tap.true(image.close(None), 'is closed')
+        image = Imago.Image.open(file, Imago.OpenOptions(format_name='qcow2', writable=True), None)
+        tap.equal(image.read_bytes(0, MIB, None).get_data(),
+                  bytes([8]) + bytes(MIB // 2 - 1) + bytes([7]) * (MIB // 2))
+        overlay = Imago.Image.create(Gio.File.new_for_path(str(folder / 'over.qcow2')),
+                                     Imago.CreateOptions(format_name='qcow2', backing_image=image), None)
+        fails(Imago.Error.LOCKED, Imago.CompactJob(image=image, method=Imago.CompactMethod.REWRITE).run, None)
+        overlay.close(None)
+        image.close(None)
+        memory = Imago.Image.create_storage(Imago.MemoryStorage.new_writable(0),
+                                            Imago.CreateOptions(format_name='qcow2', size=MIB), None)
+        fails(Imago.Error.NOT_REGULAR_FILE, Imago.CompactJob(image=memory, method=Imago.CompactMethod.REWRITE).run, None)
+
+
+@tap.test
 def commit_and_rebase():
     with Folder() as folder:
         def create(name, **keywords):

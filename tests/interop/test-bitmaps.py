@@ -195,6 +195,25 @@ def test_copy_like_qemu():
 
 
 @test
+def test_rewritten():
+    """an image that is compacted by writing it anew keeps its bitmaps, those that were closed"""
+    make_dirty()
+    before = bits('a.qcow2')
+    good(IMAGO, 'compact', '-q', '--rewrite', 'a.qcow2')
+    equal(bits('a.qcow2'), before)
+    assert_clean('a.qcow2')
+    data = open('a.qcow2', 'rb').read()
+    directory, = struct.unpack_from('>Q', data, data.index(BITMAPS_EXTENSION) + 24)
+    poke('a.qcow2', directory + 15, b'\3')
+    broken = open('a.qcow2', 'rb').read()
+    assert_fails(imago('compact', '--rewrite', 'a.qcow2'), 'was not closed')
+    equal(open('a.qcow2', 'rb').read() == broken, True)
+    good(IMAGO, 'compact', '-q', '--rewrite', '--lose-bitmaps', 'a.qcow2')
+    equal(bits('a.qcow2'), {name: value for name, value in before.items() if name != 'fine'})
+    assert_clean('a.qcow2')
+
+
+@test
 def test_copy_hostile():
     """damage is an error that leaves nothing behind"""
     make_dirty()
