@@ -16,23 +16,10 @@
 
 typedef struct
 {
-  ToolOpen open;
+  IoOpening opening;
   GPtrArray *commands; /* of const char *: the -c options, if any */
-  gboolean read_only;
-  gboolean throws_away;
-  gboolean copies_on_read;
-  int cache; /* a ToolCache */
-  gboolean ignores_discard;
   int aio;
 } Settings;
-
-static const ToolChoice discard_modes[] = {
-  { "ignore", TRUE }, { "off", TRUE }, { "unmap", FALSE }, { "on", FALSE }, { NULL, 0 },
-};
-
-static const ToolChoice aio_modes[] = {
-  { "threads", 0 }, { "native", 0 }, { "io_uring", 0 }, { NULL, 0 },
-};
 
 /* Strings are kept as qemu-io has them, prompt included: scripts cut them. */
 static gboolean
@@ -70,74 +57,22 @@ run_commands (IoSession *session, const GPtrArray *commands)
   return ok;
 }
 
-/* What is still in flight ends first, and only then is all of it durable. */
-static gboolean
-end_session (IoSession *session)
-{
-  g_autoptr (GError) error = NULL;
-
-  io_drain (session);
-  if (session->image == NULL || imago_image_close (session->image, NULL, &error))
-    return TRUE;
-
-  tool_error ("%s", error->message);
-  return FALSE;
-}
-
-static void
-print_open_error (const char *filename, const GError *error)
-{
-  g_autofree char *printable = tool_printable (filename);
-
-  tool_error (_("can't open device %s: %s"), printable, error->message);
-  tool_open_print_hint (error);
-}
-
-/* What the commands work on. Changes that are thrown away need no image that can be written. */
-static ImagoImage *
-open_image (const char *filename, Settings *settings, GError **error)
-{
-  g_autoptr (ImagoImage) image = NULL;
-  gboolean has_overlay = settings->throws_away && !settings->read_only;
-
-  settings->open.writable = !settings->read_only && !has_overlay;
-  image = tool_open (filename, &settings->open, error);
-  if (image == NULL)
-    return NULL;
-  if (has_overlay)
-    return io_make_overlay (image, error);
-  if (!settings->copies_on_read || imago_image_get_writable (image))
-    return g_steal_pointer (&image);
-  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_READ_ONLY, _("Can't use copy-on-read on read-only device"));
-  return NULL;
-}
-
 static int
-run_session (const char *filename, Settings *settings)
+run_session (const char *filename, const Settings *settings)
 {
-  g_autoptr (GError) error = NULL;
-  g_autoptr (ImagoImage) image = NULL;
   IoSession session = {
-    .writes_through = settings->cache == TOOL_CACHE_THROUGH,
-    .ignores_discard = settings->ignores_discard,
-    .copies_on_read = settings->copies_on_read,
+    .references = settings->opening.open.references,
+    .image_opts = settings->opening.open.image_opts,
   };
   gboolean ok;
 
-  if (filename != NULL)
-    {
-      image = open_image (filename, settings, &error);
-      if (image == NULL)
-        {
-          print_open_error (filename, error);
-          return EXIT_FAILURE;
-        }
-    }
+  if (filename != NULL &&
+      !io_open (&session, filename, session.image_opts ? NULL : filename, &settings->opening))
+    return EXIT_FAILURE;
 
-  session.image = image;
   ok = settings->commands != NULL ? run_commands (&session, settings->commands)
-                                   : run_script (&session);
-  ok = end_session (&session) && ok;
+                                  : run_script (&session);
+  ok = io_close (&session) && ok;
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -152,23 +87,23 @@ run (gpointer settings, int n_operands, char **operands)
 
 static const ToolOption options[] = {
   TOOL_LIST ('c', "cmd", N_("COMMAND"), Settings, commands, N_("run this command; can be repeated")),
-  TOOL_FLAG ('r', "read-only", Settings, read_only, N_("open the image for reading only")),
-  TOOL_CHOICE ('t', "cache", N_("MODE"), Settings, cache, tool_cache_choices, N_("cache"),
+  TOOL_FLAG ('r', "read-only", Settings, opening.read_only, N_("open the image for reading only")),
+  TOOL_CHOICE ('t', "cache", N_("MODE"), Settings, opening.cache, tool_cache_choices, N_("cache"),
                N_("writethrough, directsync: flush after each change; otherwise what is written is "
                   "durable after \"flush\" and at the end")),
-  TOOL_CHOICE ('d', "discard", N_("MODE"), Settings, ignores_discard, discard_modes, N_("discard"),
+  TOOL_CHOICE ('d', "discard", N_("MODE"), Settings, opening.ignores_discard, io_discard_modes, N_("discard"),
                N_("ignore, off: let \"discard\" do nothing; unmap, on (default)")),
-  TOOL_FLAG ('s', "snapshot", Settings, throws_away,
+  TOOL_FLAG ('s', "snapshot", Settings, opening.throws_away,
              N_("write to a temporary overlay, which is thrown away at the end")),
-  TOOL_FLAG ('C', "copy-on-read", Settings, copies_on_read,
+  TOOL_FLAG ('C', "copy-on-read", Settings, opening.copies_on_read,
              N_("copy what is read from a backing image into the image")),
-  TOOL_COMMON_FORMAT (Settings, open),
-  TOOL_COMMON_FORCE_SHARE (Settings, open),
-  TOOL_COMMON_OPENING (Settings, open),
+  TOOL_COMMON_FORMAT (Settings, opening.open),
+  TOOL_COMMON_FORCE_SHARE (Settings, opening.open),
+  TOOL_COMMON_OPENING (Settings, opening.open),
   TOOL_ACCEPTED ('m', "misalign", NULL, N_("memory may lie anywhere: nothing depends on it")),
   TOOL_ACCEPTED ('n', "nocache", NULL, N_("the same as -t none")),
   TOOL_ACCEPTED ('k', "native-aio", NULL, N_("the same as -i native")),
-  TOOL_CHOICE ('i', "aio", N_("MODE"), Settings, aio, aio_modes, N_("aio"),
+  TOOL_CHOICE ('i', "aio", N_("MODE"), Settings, aio, io_aio_modes, N_("aio"),
                N_("threads, native, io_uring: how the kernel is asked")),
   TOOL_COMMON_VERSION,
   TOOL_OPTIONS_END,

@@ -238,7 +238,7 @@ wrote_cb (GObject *object, GAsyncResult *result, gpointer data)
   gboolean success = request->zeroes ? imago_image_write_zeroes_finish (image, result, &error)
                                      : imago_image_write_bytes_finish (image, result, &error);
 
-  if (success && (request->flush || request->session->writes_through))
+  if (success && (request->flush || io_writes_through (request->session)))
     imago_image_flush_async (image, G_PRIORITY_DEFAULT, NULL, flushed_cb, request);
   else
     answer (request, "aio_write", error);

@@ -76,11 +76,12 @@ discard (IoSession *session, const IoReport *report, GError **error)
   gboolean is_raw =
     g_str_equal (imago_format_get_name (imago_image_get_format (session->image)), "raw");
   ImagoDiscardMode mode =
-    is_raw && !session->ignores_discard ? IMAGO_DISCARD_ANY : IMAGO_DISCARD_NONE;
+    is_raw && !session->opening.ignores_discard ? IMAGO_DISCARD_ANY : IMAGO_DISCARD_NONE;
 
   return imago_image_discard (session->image, report->offset, report->length, mode, NULL, error) &&
-         (is_raw || session->ignores_discard || discard_clusters (session->image, report, error)) &&
-         (!session->writes_through || imago_image_flush (session->image, NULL, error));
+         (is_raw || session->opening.ignores_discard ||
+          discard_clusters (session->image, report, error)) &&
+         (!io_writes_through (session) || imago_image_flush (session->image, NULL, error));
 }
 
 static gboolean

@@ -7,14 +7,13 @@
 #include "io-commands.h"
 
 #include "tool-message.h"
-#include "tool-size.h"
 
 #include <errno.h>
 #include <glib/gi18n-lib.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-#define EXTENTS_AT_ONCE 1024
 
 /* Mistakes in a command, as opposed to what a command finds out, are not part of the output. */
 static void print_mistake (const char *format, ...) G_GNUC_PRINTF (1, 2);
@@ -30,135 +29,7 @@ print_mistake (const char *format, ...)
   va_end (args);
 }
 
-/* ---- length ---- */
-
-static gboolean
-run_length (IoSession *session, int argc, char **argv)
-{
-  g_autofree char *length = tool_format_amount ((double) imago_image_get_size (session->image));
-
-  printf ("%s\n", length);
-  return TRUE;
-}
-
-static const IoCommand command_length = {
-  .name = "length",
-  .alias = "l",
-  .summary = "gets the length of the current file",
-  .needs_image = TRUE,
-  .run = run_length,
-};
-
-/* ---- map and alloc ---- */
-
-typedef void (*RunFunc) (guint64 offset, guint64 length, gboolean allocated, gpointer user_data);
-
-/* Calls @func for each run of equal state in the top image. */
-static gboolean
-foreach_run (ImagoImage *image, guint64 offset, guint64 end, RunFunc func, gpointer user_data)
-{
-  guint64 start = offset;
-  gboolean allocated = FALSE;
-
-  while (offset < end)
-    {
-      g_autoptr (GError) error = NULL;
-      g_autoptr (ImagoExtentArray) array = NULL;
-
-      array = imago_image_map_extents (image, offset, end - offset, EXTENTS_AT_ONCE,
-                                       IMAGO_MAP_TOP_ONLY, NULL, &error);
-      if (array == NULL)
-        {
-          tool_error (_("Failed to get allocation status: %s"), error->message);
-          return FALSE;
-        }
-
-      for (guint i = 0; i < imago_extent_array_get_n (array); i++)
-        {
-          const ImagoExtent *extent = imago_extent_array_get (array, i);
-          gboolean now = imago_extent_get_kind (extent) != IMAGO_EXTENT_UNALLOCATED;
-
-          if (now != allocated && offset > start)
-            {
-              func (start, offset - start, allocated, user_data);
-              start = offset;
-            }
-          allocated = now;
-          offset = imago_extent_get_offset (extent) + imago_extent_get_length (extent);
-        }
-    }
-
-  if (offset > start)
-    func (start, offset - start, allocated, user_data);
-  return TRUE;
-}
-
-static void
-print_run (guint64 offset, guint64 length, gboolean allocated, gpointer user_data)
-{
-  g_autofree char *amount = tool_format_amount ((double) length);
-  g_autofree char *position = tool_format_amount ((double) offset);
-
-  printf ("%s (0x%" G_GINT64_MODIFIER "x) bytes %s allocated at offset %s (0x%" G_GINT64_MODIFIER
-          "x)\n",
-          amount, length, allocated ? "   " : "not", position, offset);
-}
-
-static gboolean
-run_map (IoSession *session, int argc, char **argv)
-{
-  return foreach_run (session->image, 0, imago_image_get_size (session->image), print_run, NULL);
-}
-
-static const IoCommand command_map = {
-  .name = "map",
-  .summary = "prints the allocated areas of a file",
-  .needs_image = TRUE,
-  .run = run_map,
-};
-
-static void
-count_run (guint64 offset, guint64 length, gboolean allocated, gpointer user_data)
-{
-  guint64 *sum = user_data;
-
-  if (allocated)
-    *sum += length;
-}
-
-static gboolean
-run_alloc (IoSession *session, int argc, char **argv)
-{
-  guint64 size = imago_image_get_size (session->image);
-  guint64 offset, end;
-  guint64 count = 512;
-  guint64 sum = 0;
-  g_autofree char *position = NULL;
-
-  if (!io_parse_size (argv[1], &offset) || (argc > 2 && !io_parse_size (argv[2], &count)))
-    return FALSE;
-
-  end = offset < size ? offset + MIN (count, size - offset) : offset;
-  if (!foreach_run (session->image, offset, end, count_run, &sum))
-    return FALSE;
-
-  position = tool_format_amount ((double) offset);
-  printf ("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes allocated at offset %s\n", sum,
-          end - offset, position);
-  return TRUE;
-}
-
-static const IoCommand command_alloc = {
-  .name = "alloc",
-  .arguments = "offset [count]",
-  .summary = "checks if offset is allocated in the file",
-  .min_arguments = 1,
-  .max_arguments = 2,
-  .needs_image = TRUE,
-  .run = run_alloc,
-};
-
-/* ---- sleep, help and quit ---- */
+/* ---- sleep ---- */
 
 static gboolean
 set_over (gpointer data)
@@ -201,6 +72,55 @@ static const IoCommand command_sleep = {
   .run = run_sleep,
 };
 
+/* ---- ends of the program as crashes make them ---- */
+
+static gboolean
+run_abort (IoSession *session, int argc, char **argv)
+{
+  abort ();
+}
+
+static const IoCommand command_abort = {
+  .name = "abort",
+  .summary = "simulate a program crash using abort(3)",
+  .run = run_abort,
+};
+
+static gboolean
+run_sigraise (IoSession *session, int argc, char **argv)
+{
+  guint64 number;
+
+  if (!io_parse_size (argv[1], &number))
+    return FALSE;
+  if (number > NSIG)
+    {
+      printf ("signal argument '%s' is too large to be a valid signal\n", argv[1]);
+      return FALSE;
+    }
+
+  /* What was printed so far happened. */
+  fflush (stdout);
+  raise ((int) number);
+  return TRUE;
+}
+
+static const IoCommand command_sigraise = {
+  .name = "sigraise",
+  .arguments = "signal",
+  .summary = "raises a signal",
+  .help = "\n"
+          " Sends this program a signal, as raise(3) does.\n"
+          "\n"
+          " Example:\n"
+          " 'sigraise 9' - ends without closing the image\n",
+  .min_arguments = 1,
+  .max_arguments = 1,
+  .run = run_sigraise,
+};
+
+/* ---- help and quit ---- */
+
 static gboolean run_help (IoSession *session, int argc, char **argv);
 
 static gboolean
@@ -230,16 +150,18 @@ static const IoCommand command_help = {
 /* ---- the table ---- */
 
 static const IoCommand *const commands[] = {
-  &io_command_aio_flush, &io_command_aio_read, &io_command_aio_write, &command_alloc,
-  &io_command_discard,   &io_command_flush,    &command_help,         &command_length,
-  &command_map,          &command_quit,        &io_command_read,      &io_command_readv,
-  &command_sleep,        &io_command_truncate, &io_command_write,     &io_command_writev,
+  &command_abort,     &io_command_aio_flush, &io_command_aio_read, &io_command_aio_write,
+  &io_command_alloc,  &io_command_close,     &io_command_discard,  &io_command_flush,
+  &command_help,      &io_command_info,      &io_command_length,   &io_command_map,
+  &io_command_open,   &command_quit,         &io_command_read,     &io_command_readv,
+  &io_command_reopen, &command_sigraise,     &command_sleep,       &io_command_truncate,
+  &io_command_write,  &io_command_writev,
 };
 
-/* What qemu-io has beyond that. Whoever types one shall not look for a slip of the finger. */
+/* What qemu-io has beyond that: it stops requests between the layers of QEMU, which are not those
+ * of this library. Whoever types one shall not look for a slip of the finger. */
 static const char *const unsupported[] = {
-  "abort",  "break",  "close",    "info",       "open", "remove_break",
-  "reopen", "resume", "sigraise", "wait_break", NULL,
+  "break", "remove_break", "resume", "wait_break", NULL,
 };
 
 static const IoCommand *
@@ -312,7 +234,7 @@ run_words (IoSession *session, int argc, char **argv)
 
   if (command->needs_image && session->image == NULL)
     {
-      print_mistake ("no file open\n");
+      print_mistake ("no file open, try 'help open'\n");
       return FALSE;
     }
 

@@ -6,18 +6,33 @@
 
 #pragma once
 
+#include "tool-options.h"
+
 #include <imago-glib/imago-glib.h>
 
 G_BEGIN_DECLS
 
+/* How a file is opened. */
 typedef struct
 {
-  ImagoImage *image; /* NULL: none was given */
-  gboolean quit;
-  gboolean writes_through; /* each change is flushed */
-  gboolean ignores_discard;
+  ToolOpen open;
+  gboolean read_only;
+  gboolean throws_away; /* what is written goes to an overlay without a name */
   gboolean copies_on_read;
-  guint n_pending;   /* asynchronous requests that have not been answered */
+  gboolean ignores_discard;
+  int cache; /* a ToolCache */
+} IoOpening;
+
+typedef struct
+{
+  ImagoImage *image;         /* NULL: none is open */
+  char *file;                /* what @image was opened from: a name, or options that describe it */
+  char *shown;               /* what messages call it; NULL: nothing */
+  IoOpening opening;         /* how it was opened; the texts in it outlive the session */
+  ToolReferences references; /* for all that is opened: no command changes it */
+  gboolean image_opts;       /* the command "open" takes options, too */
+  gboolean quit;
+  guint n_pending; /* asynchronous requests that have not been answered */
 } IoSession;
 
 typedef struct
@@ -39,6 +54,28 @@ gboolean io_run_line (IoSession *session, const char *line);
 
 /* Returns when every asynchronous request has been answered. */
 void     io_drain    (IoSession *session);
+
+/* ---- in io-open.c: the file that the commands work on ---- */
+
+extern const ToolChoice io_discard_modes[];
+extern const ToolChoice io_aio_modes[];
+
+/* @file: a name, or options if @opening says so. @shown: what messages call it, NULL for nothing.
+ * FALSE after a message. */
+gboolean io_open  (IoSession *session,
+                   const char *file,
+                   const char *shown,
+                   const IoOpening *opening);
+/* Waits for what is in flight, makes all durable, and leaves the session without an image. FALSE
+ * after a message. May be called without one. */
+gboolean io_close (IoSession *session);
+
+/* Whether each change is flushed. */
+static inline gboolean
+io_writes_through (const IoSession *session)
+{
+  return session->opening.cache == TOOL_CACHE_THROUGH;
+}
 
 /* ---- in io-common.c: what the commands share ---- */
 
@@ -68,6 +105,11 @@ gboolean io_parse_pattern     (const char *text, guint8 *pattern);
 gboolean io_parse_length      (const char *text, const char *condition, guint64 *length);
 /* The sum of @lengths: at most IO_MAX_LENGTH. */
 gboolean io_parse_lengths     (int n, char **lengths, guint64 *sum);
+/* Whether both are whole sectors. */
+gboolean io_check_aligned     (guint64 offset, guint64 length);
+
+/* Says that -b of the command @name cannot be. Returns FALSE. */
+gboolean io_refuse_vm_state   (IoSession *session, const char *name);
 
 /* ---- in io-layers.c ---- */
 
@@ -88,6 +130,15 @@ extern const IoCommand io_command_writev;
 extern const IoCommand io_command_discard;
 extern const IoCommand io_command_flush;
 extern const IoCommand io_command_truncate;
+/* io-look.c */
+extern const IoCommand io_command_alloc;
+extern const IoCommand io_command_info;
+extern const IoCommand io_command_length;
+extern const IoCommand io_command_map;
+/* io-open.c */
+extern const IoCommand io_command_close;
+extern const IoCommand io_command_open;
+extern const IoCommand io_command_reopen;
 /* io-aio.c */
 extern const IoCommand io_command_aio_flush;
 extern const IoCommand io_command_aio_read;

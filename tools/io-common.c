@@ -10,9 +10,11 @@
 
 #include "tool-size.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define LINE_SIZE 16
+#define SECTOR_SIZE 512
 
 gboolean
 io_parse_size (const char *text, guint64 *size)
@@ -80,6 +82,32 @@ io_parse_lengths (int n, char **lengths, guint64 *sum)
     }
 
   return TRUE;
+}
+
+static gboolean
+check_aligned (guint64 value, const char *what)
+{
+  if (value % SECTOR_SIZE == 0)
+    return TRUE;
+
+  printf ("%" G_GUINT64_FORMAT " is not a sector-aligned value for '%s'\n", value, what);
+  return FALSE;
+}
+
+gboolean
+io_check_aligned (guint64 offset, guint64 length)
+{
+  return check_aligned (offset, "offset") && check_aligned (length, "count");
+}
+
+gboolean
+io_refuse_vm_state (IoSession *session, const char *name)
+{
+  if (g_str_equal (imago_format_get_name (imago_image_get_format (session->image)), "raw"))
+    printf ("%s failed: %s\n", name, g_strerror (ENOTSUP));
+  else
+    printf ("%s -b is not supported: the state of a virtual machine is no part of the disk\n", name);
+  return FALSE;
 }
 
 void

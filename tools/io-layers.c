@@ -102,7 +102,7 @@ io_copy_on_read (IoSession *session, guint64 offset, guint64 length, GError **er
   g_autoptr (ImagoImageInfo) info = NULL;
   guint64 size, cluster_size, end;
 
-  if (!session->copies_on_read || length == 0)
+  if (!session->opening.copies_on_read || length == 0)
     return TRUE;
   size = imago_image_get_size (session->image);
   if (offset > size || length > size - offset)

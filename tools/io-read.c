@@ -21,6 +21,7 @@ typedef struct
   gboolean machine_readable;
   gboolean quiet;
   gboolean dump;
+  gboolean vm_state;
   gboolean has_pattern;
   guint8 pattern;
   gboolean has_start;
@@ -58,9 +59,8 @@ take_option (int option, const char *value, const IoCommand *command, Request *r
       request->has_length = TRUE;
       return io_parse_size (value, &request->pattern_length);
     case 'b':
-      printf ("%s -b is not supported: the state of a virtual machine cannot be read\n",
-              command->name);
-      return FALSE;
+      request->vm_state = TRUE;
+      return TRUE;
     default:
       io_print_synopsis (command);
       return FALSE;
@@ -103,7 +103,8 @@ parse (int argc, char **argv, const IoCommand *command, gboolean many, Request *
 
   return io_parse_size (argv[optind], &request->offset) &&
          (many ? io_parse_lengths (n - 1, argv + optind + 1, &request->length)
-               : io_parse_length (argv[optind + 1], "", &request->length)) && check_pattern_range (request);
+               : io_parse_length (argv[optind + 1], "", &request->length)) && check_pattern_range (request) &&
+         (!request->vm_state || io_check_aligned (request->offset, request->length));
 }
 
 /* Whether the part of the pattern's range that lies in the @length bytes at @position has the
@@ -165,6 +166,8 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
 
   if (!parse (argc, argv, command, many, &request))
     return FALSE;
+  if (request.vm_state)
+    return io_refuse_vm_state (session, command->name);
 
   report.start = g_get_monotonic_time ();
   if (!transfer (session, &request, &matched, &error))

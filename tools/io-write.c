@@ -19,7 +19,6 @@
 #define FILL_SIZE (1024 * 1024)
 /* Whole clusters, of any size. */
 #define COMPRESSED_STEP (64 * 1024 * 1024)
-#define SECTOR_SIZE 512
 
 typedef struct
 {
@@ -30,6 +29,7 @@ typedef struct
   gboolean zeroes;
   gboolean unmap;
   gboolean no_fallback;
+  gboolean vm_state;
   gboolean has_pattern;
   guint8 pattern;
   const char *source; /* the name of a file whose bytes are written over and over */
@@ -75,9 +75,8 @@ take_option (int option, const char *value, const IoCommand *command, Request *r
       request->zeroes = TRUE;
       return TRUE;
     case 'b':
-      printf ("%s -b is not supported: the state of a virtual machine cannot be written\n",
-              command->name);
-      return FALSE;
+      request->vm_state = TRUE;
+      return TRUE;
     default:
       io_print_synopsis (command);
       return FALSE;
@@ -87,7 +86,9 @@ take_option (int option, const char *value, const IoCommand *command, Request *r
 static gboolean
 check_options (const Request *request)
 {
-  if (request->flush && request->compressed)
+  if (request->vm_state && request->zeroes)
+    printf ("-b and -z cannot be specified at the same time\n");
+  else if (request->flush && (request->vm_state || request->compressed))
     printf ("-f and -b or -c cannot be specified at the same time\n");
   else if (request->no_fallback && !request->zeroes)
     printf ("-n requires -z to be specified\n");
@@ -97,16 +98,6 @@ check_options (const Request *request)
     printf ("Only one of -z, -P, and -s can be specified at the same time\n");
   else
     return TRUE;
-  return FALSE;
-}
-
-static gboolean
-check_aligned (guint64 value, const char *what)
-{
-  if (value % SECTOR_SIZE == 0)
-    return TRUE;
-
-  printf ("%" G_GUINT64_FORMAT " is not a sector-aligned value for '%s'\n", value, what);
   return FALSE;
 }
 
@@ -143,8 +134,7 @@ parse (int argc, char **argv, const IoCommand *command, gboolean many, Request *
     }
 
   return check_options (request) && parse_range (argv + optind, n, many, request) &&
-         (!request->compressed || (check_aligned (request->offset, "offset") &&
-                                   check_aligned (request->length, "count")));
+         (!(request->compressed || request->vm_state) || io_check_aligned (request->offset, request->length));
 }
 
 /* ---- what is written ---- */
@@ -344,7 +334,7 @@ transfer (IoSession *session, const Request *request, GByteArray *fill, GError *
     success = write_compressed (image, request, fill, error);
   else
     success = write_plain (image, request, fill, error);
-  if (success && (request->flush || session->writes_through))
+  if (success && (request->flush || io_writes_through (session)))
     success = imago_image_flush (image, NULL, error);
   return success;
 }
@@ -359,6 +349,8 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
 
   if (!parse (argc, argv, command, many, &request))
     return FALSE;
+  if (request.vm_state)
+    return io_refuse_vm_state (session, command->name);
   if (!request.zeroes)
     {
       fill = make_fill (&request);

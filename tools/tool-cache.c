@@ -6,17 +6,14 @@
 
 #include "tool-cache.h"
 
-#include "tool-message.h"
+#include "tool-options.h"
 
 #include <glib/gi18n-lib.h>
 
 gboolean
 tool_check_cache_mode (const char *value, gpointer settings)
 {
-  static const char *const modes[] = { "none", "off", "directsync", "writeback", "unsafe", "writethrough", NULL };
+  int mode;
 
-  if (g_strv_contains (modes, value))
-    return TRUE;
-  tool_error (_("Invalid cache option: %s"), value);
-  return FALSE;
+  return tool_option_choice (value, _("cache"), tool_cache_choices, &mode);
 }

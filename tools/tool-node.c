@@ -151,6 +151,13 @@ static const char *const harmless_qcow2[] = {
   NULL,
 };
 
+gboolean
+tool_node_is_harmless (const char *name, const char *format)
+{
+  return g_strv_contains (harmless, name) ||
+         (g_strcmp0 (format, "qcow2") == 0 && g_strv_contains (harmless_qcow2, name));
+}
+
 /* QEMU has these. Whoever types one shall not look for a slip of the finger. */
 static const char *const unsupported[] = { "backing", "data-file", "encrypt", "file.file", NULL };
 

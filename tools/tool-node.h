@@ -27,6 +27,8 @@ typedef struct
 ToolNode *tool_node_parse (const char *text,
                            gboolean image_opts,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether the option @name of an image of @format (nullable) changes nothing about its content. */
+gboolean  tool_node_is_harmless (const char *name, const char *format);
 void      tool_node_free  (ToolNode *node);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ToolNode, tool_node_free)

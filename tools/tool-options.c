@@ -97,23 +97,39 @@ join_choices (const ToolChoice *choices)
 }
 
 static gboolean
-take_choice (const ToolOption *option, const char *value, int *field)
+find_choice (const ToolChoice *choices, const char *value, int *field)
 {
-  g_autofree char *joined = NULL;
-  g_autofree char *name = NULL;
-
-  for (const ToolChoice *choice = option->choices; choice->text != NULL; choice++)
+  for (const ToolChoice *choice = choices; choice->text != NULL; choice++)
     if (g_str_equal (choice->text, value))
       {
         *field = choice->value;
         return TRUE;
       }
 
+  return FALSE;
+}
+
+gboolean
+tool_option_choice (const char *value, const char *what, const ToolChoice *choices, int *field)
+{
+  if (find_choice (choices, value, field))
+    return TRUE;
+
+  tool_error (_("Invalid %s option: %s"), what, value);
+  return FALSE;
+}
+
+static gboolean
+take_choice (const ToolOption *option, const char *value, int *field)
+{
+  g_autofree char *joined = NULL;
+  g_autofree char *name = NULL;
+
   if (option->what != NULL)
-    {
-      tool_error (_("Invalid %s option: %s"), _ (option->what), value);
-      return FALSE;
-    }
+    return tool_option_choice (value, _ (option->what), option->choices, field);
+  if (find_choice (option->choices, value, field))
+    return TRUE;
+
   joined = join_choices (option->choices);
   name = dup_display_name (option);
   tool_error (_("%s must be used with %s as argument."), name, joined);

@@ -118,6 +118,12 @@ gboolean tool_option_refuse (const char *option, const char *why);
 /* A number of bytes; FALSE after a message that names it as @what (translated). */
 gboolean tool_option_size   (const char *value, const char *what, guint64 *size);
 
+/* One of @choices; FALSE after a message that names it as @what (translated). */
+gboolean tool_option_choice (const char *value,
+                             const char *what,
+                             const ToolChoice *choices,
+                             int *field);
+
 /* What a cache mode means for what is written. How the kernel caches it makes no difference. */
 typedef enum
 {

@@ -27,7 +27,7 @@ NAMES = re.compile(r'^(qemu-img|qemu-io|imago)( io)?: ')
 # Where help is; QEMU's later versions name the subcommand too.
 HELP_HINT = re.compile(r"^Try '(qemu-img|imago|qemu-io)( [a-z]+)? --help' for more information$")
 # What went wrong with a file is told in the library's words, after these in QEMU's.
-CAUSE = re.compile(r"^(can't open device .*?: |Could not open '.*?': |Failed request: |Check failed|Failed to load snapshot: |"
+CAUSE = re.compile(r"^(can't open device .*?: |can't open: |Could not open '.*?': |Failed request: |Check failed|Failed to load snapshot: |"
                    r".*?: error while creating output image: |Could not open new backing file '.*?': "
                    r'|(?:read|readv|write|writev|discard|truncate|aio_\w+) failed: ).*$', re.S)
 

@@ -414,7 +414,7 @@ def test_io_errors():
     result = imago('io', '-c', 'read -b 0 512', 'a.qcow2')
     equal(result.status, 1)
     assert 'read -b is not supported' in result.out, result
-    result = imago('io', '-c', 'sigraise 9', 'a.qcow2')
+    result = imago('io', '-c', 'break read_aio a', 'a.qcow2')
     equal(result.status, 1)
     assert 'not supported' in result.err, result
 

@@ -57,6 +57,43 @@ for command in ['sleep', 'sleep 1', 'sleep x', 'sleep -1', 'help sleep', 'aio_re
     case('io', '-c', command, 'a.qcow2')
 case('io', '-f', 'raw', '-c', 'read 100000 512', 'odd.raw')
 case('io', '-c', 'write -P 4 0 64k', '-c', 'map', 'sub/over.qcow2')
+# The state of a machine lies beside the disk.
 differs('the state of a virtual machine cannot be read', 'io', '-c', 'read -b 0 4k', 'a.qcow2', status=1)
-for command in ['reopen', 'close', 'info']:
-    differs('this command is missing', 'io', '-c', command, 'a.qcow2', status=1)
+differs('the state of a virtual machine cannot be written', 'io', '-c', 'write -b 0 4k', 'a.qcow2', status=1)
+for command in ['read -b 0 4k', 'write -b 0 4k', 'write -b -z 0 4k', 'write -b -f 0 4k', 'write -b 7 4k', 'read -b 512 7', 'readv -b 0 512',
+                'write -bq 0 3']:
+    case('io', '-f', 'raw', '-c', command, 'base.raw')
+
+# The file that the commands work on.
+for name in IMAGES:
+    case('io', '-r', '-c', 'info', *(['-f', 'raw'] if name.endswith('.raw') else []), name)
+for commands in [('info x',), ('close x',), ('close', 'length'), ('close', 'close'), ('c', 'o -r snap.qcow2', 'i', 'l'),
+                 ('close', 'open sub/over.qcow2', 'write -P 4 0 4k', 'map', 'close'), ('open snap.qcow2', 'length'),
+                 ('aio_read -q 0 4k', 'close', 'open snap.qcow2', 'length'), ('write -P 6 0 4k', 'close', 'open -r a.qcow2', 'read -P 6 0 4k'),
+                 ('open -x snap.qcow2', 'length'), ('close', 'open nofile', 'length'), ('close', 'open -r snap.qcow2', 'write 0 512', 'map'),
+                 ('reopen',), ('reopen -r', 'write 0 512', 'read -q 0 512', 'reopen -w', 'write -P 3 0 512', 'map'), ('reopen -rw',),
+                 ('reopen -r -r',), ('reopen -x',), ('reopen x',), ('reopen -c bogus',), ('reopen -c writethrough', 'write -P 3 0 512'),
+                 ('reopen -o lazy-refcounts=on,cache.direct=off', 'write -P 3 0 512'), ('reopen -o bogus=1',), ('reopen -o driver=raw',),
+                 ('reopen -o driver=qcow2',), ('reopen -r -o read-only=on',), ('reopen -w -o read-only=off',),
+                 ('reopen -c none -o cache.direct=on',), ('reopen -o read-only=off', 'write -P 3 0 512'), ('aio_write -q 0 4k', 'reopen -r', 'map')]:
+    options = [text for command in commands for text in ('-c', command)]
+    case('io', *options, 'a.qcow2')
+for commands in [('reopen -w', 'write -P 3 0 512'), ('reopen -o read-only=off', 'write -P 3 0 512'), ('reopen -o read-only=on', 'write 0 512'),
+                 ('reopen -r', 'length')]:
+    case('io', '-r', *[text for command in commands for text in ('-c', command)], 'a.qcow2')
+for option in ['', '-n', '-i threads', '-i bogus', '-t none', '-t bogus', '-d unmap', '-d off', '-d bogus', '-r', '-s', '-C', '-s -C', '-rU', '-U',
+               '-C -r', '-x', '-o driver=qcow2', '-o driver=raw', '-o bogus=1', '-o read-only=on', '-r -o read-only=on', '-o driver=qcow2 -o overlap-check=all']:
+    case('io', '-c', 'open %s a.qcow2' % option, '-c', 'write -q -P 9 0 64k', '-c', 'discard -q 64k 64k', '-c', 'read -q 300k 512', '-c', 'map')
+for command in ['open', 'open -r', 'open a.qcow2 snap.qcow2', 'open -o driver=qcow2,file.filename=a.qcow2', 'length', 'info', 'map', 'reopen', 'close', 'flush',
+                'help bogus', 'aio_flush', 'quit', 'sleep 1', 'sigraise', 'sigraise x', 'sigraise 0', 'sigraise 100', 'sigraise 15']:
+    case('io', '-c', command, '-c', 'length')
+for options in ['driver=qcow2,file.filename=a.qcow2', 'driver=qcow2,file.filename=nofile', 'driver=qcow2,file.filename=a.qcow2,bogus=1']:
+    case('io', '--image-opts', '-c', 'length', options)
+    case('io', '--image-opts', '-c', 'open ' + options, '-c', 'length')
+case('io', stdin='length\nopen snap.qcow2\nlength\nclose\nclose\nopen -r a.qcow2\nlength\n')
+case('io', '-c', 'write -q -P 9 0 64k', '-c', 'flush', '-c', 'sigraise 9', '-c', 'length', 'a.qcow2')
+case('io', '-c', 'abort', 'a.qcow2')
+# Nothing below is written to then, and no node of QEMU's is named.
+case('io', '-s', '-c', 'reopen -r', '-c', 'write 0 512', 'a.qcow2', error_text=False)
+case('io', '-C', '-c', 'reopen -r', '-c', 'write 0 512', 'a.qcow2', error_text=False)
+case('io', '-c', 'reopen -o read-only=on', '-c', 'write 0 512', 'a.qcow2', error_text=False)
