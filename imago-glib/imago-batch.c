@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <glib/gi18n-lib.h>
+#include <string.h>
 
 #include "imago-batch.h"
 #include "imago-buffer-private.h"
@@ -13,7 +14,11 @@
 
 /* A batch goes through three hands: its owner's, who adds to it; the library's from the start of a run to its
  * answer; its owner's again, who looks at what came of it. `state` says whose turn it is, so that nothing in
- * between needs a lock. On workers, threads take one request after the other from a shared counter. */
+ * between needs a lock. On workers, threads take one request after the other from a shared counter.
+ *
+ * Workers have items of their own. Where they may be left behind by a caller who cancels, they are a copy, which has no
+ * memory of the caller's: if they come back in time they take the place of the batch's; if not, each request
+ * of the batch that has not been done before has been cancelled. */
 
 /* How many requests wait for a storage at once. */
 #define MAX_PARALLEL 32
@@ -72,7 +77,7 @@ typedef struct
   ImgImage *core;  /* borrowed, while it runs */
   ImgCancel *cancel;
   int priority;
-} Items;
+} Items; /* the result of a run, too */
 
 struct _ImagoBatch
 {
@@ -246,7 +251,7 @@ find_error (Items *items)
   return NULL;
 }
 
-/* An ImagoRequestFunc. */
+/* The result are the items, whatever came of each. */
 static gpointer
 run_batch (gpointer data, ImgCancel *cancel, ImgError **error)
 {
@@ -258,10 +263,77 @@ run_batch (gpointer data, ImgCancel *cancel, ImgError **error)
   g_atomic_int_set (&items->next, 0);
   img_pool_run_parallel (img_pool_get_default (), IMG_TASK_IO, MIN (count_left (items), MAX_PARALLEL),
                          items->priority, run_items, items);
-  if (find_error (items) == NULL)
-    return IMAGO_REQUEST_DONE;
-  img_error_propagate (error, img_error_copy (find_error (items)));
-  return NULL;
+  return g_steal_pointer (&call->data);
+}
+
+/* ---- left behind ---- */
+
+static Items *
+items_new (guint n_reserved)
+{
+  Items *items = g_new0 (Items, 1);
+
+  items->ref_count = 1;
+  items->items = g_array_sized_new (FALSE, FALSE, sizeof (Item), n_reserved);
+  g_array_set_clear_func (items->items, item_clear);
+  return items;
+}
+
+/* What has not been done, without memory of the caller's. */
+static Items *
+items_copy (Items *items)
+{
+  Items *copy = items_new (items->items->len);
+
+  copy->priority = items->priority;
+  for (guint i = 0; i < items->items->len; i++)
+    {
+      const Item *item = get_item (items, i);
+      Item own = { .offset = item->offset, .count = item->count, .is_write = item->is_write, .is_done = item->is_done };
+
+      own.bytes = item->is_write ? g_bytes_ref (item->bytes) : NULL;
+      g_array_append_val (copy->items, own);
+    }
+  return copy;
+}
+
+static void
+take_item (Item *item, Item *done)
+{
+  item->is_done = done->is_done;
+  item->error = g_steal_pointer (&done->error);
+  if (item->is_borrowed && done->buffer != NULL)
+    memcpy (item->buffer, done->buffer, item->count);
+  if (item->is_borrowed || item->is_write)
+    return;
+  if (!item->is_shared)
+    imago_buffer_free (item->buffer, item->count);
+  item->buffer = g_steal_pointer (&done->buffer);
+  item->is_shared = FALSE;
+}
+
+/* What the workers have done becomes the batch's. */
+static void
+take_items (ImagoBatch *self, Items *done)
+{
+  if (done != self->items)
+    for (guint i = 0; i < done->items->len; i++)
+      if (!get_item (self->items, i)->is_done)
+        take_item (get_item (self->items, i), get_item (done, i));
+  items_unref (done);
+}
+
+static void
+fail_items (ImagoBatch *self, const ImgError *failure)
+{
+  for (guint i = 0; i < self->items->items->len; i++)
+    {
+      Item *item = get_item (self->items, i);
+
+      if (!item->is_done)
+        item->error = img_error_copy (failure);
+      item->is_done = TRUE;
+    }
 }
 
 /* ---- the object ---- */
@@ -327,10 +399,7 @@ imago_batch_class_init (ImagoBatchClass *klass)
 static void
 imago_batch_init (ImagoBatch *self)
 {
-  self->items = g_new0 (Items, 1);
-  self->items->ref_count = 1;
-  self->items->items = g_array_sized_new (FALSE, FALSE, sizeof (Item), RESERVED_ITEMS);
-  g_array_set_clear_func (self->items->items, item_clear);
+  self->items = items_new (RESERVED_ITEMS);
 }
 
 /**
@@ -404,8 +473,8 @@ imago_batch_add_read (ImagoBatch *self, guint64 offset, gsize count)
  * @buffer: memory for @count bytes, which stays valid until the batch has run
  * @count: how many bytes
  *
- * Adds a read into memory of the caller, for C; see imago_batch_add_read(). Even a cancelled run lasts until
- * nothing touches @buffer any more.
+ * Adds a read into memory of the caller, for C; see imago_batch_add_read(). When the batch
+ * has run, though it was cancelled, nothing touches @buffer any more.
  *
  * Returns: the number of the request: 0, 1, …
  *
@@ -484,10 +553,49 @@ begin_run (ImagoBatch *self, int priority, ImgError **error)
   return FALSE;
 }
 
-static void
-end_run (ImagoBatch *self)
+/* What the workers get; @flags: of the call. */
+static Items *
+prepare_items (ImagoBatch *self, GCancellable *cancellable, ImagoRequestFlags *flags)
 {
+  if (cancellable != NULL && imago_image_may_hang (self->image))
+    {
+      *flags = IMAGO_REQUEST_NONE;
+      return items_copy (self->items);
+    }
+  *flags = IMAGO_REQUEST_BORROWS;
+  g_atomic_int_inc (&self->items->ref_count);
+  return self->items;
+}
+
+/* Of those that could be tried, each has its own answer; that of the first failure is the batch's. */
+static gboolean
+end_run (ImagoBatch *self, GError **error)
+{
+  const ImgError *failure = find_error (self->items);
+
   g_atomic_int_set (&self->state, STATE_RUN);
+  if (failure != NULL)
+    imago_error_take (error, img_error_copy (failure));
+  return failure == NULL;
+}
+
+/* Takes both: @done, or @error if there is none. */
+static gboolean
+settle_run (ImagoBatch *self, Items *done, GError *error, GError **destination)
+{
+  ImgError *failure;
+
+  if (done != NULL)
+    {
+      take_items (self, done);
+      return end_run (self, destination);
+    }
+  failure = imago_error_to_core (error);
+  fail_items (self, failure);
+  img_error_free (failure);
+  end_run (self, NULL);
+  g_propagate_error (destination, error);
+  return FALSE;
 }
 
 /**
@@ -497,7 +605,8 @@ end_run (ImagoBatch *self)
  * @error: return location for a #GError, or %NULL
  *
  * Carries out all requests, and returns when none is in flight any more. A second call fails with
- * %IMAGO_ERROR_FAILED.
+ * %IMAGO_ERROR_FAILED. Cancelling does not wait for an #ImagoStorage of the application or a stream: each request that they
+ * have not answered counts as cancelled, though a write may still be made; see imago_image_write_bytes().
  *
  * Returns: %TRUE if all have succeeded, or %FALSE with @error set to the error of the first that has not
  *
@@ -508,7 +617,9 @@ imago_batch_run (ImagoBatch *self, GCancellable *cancellable, GError **error)
 {
   ImagoImageCall call = { 0 };
   ImgError *core_error = NULL;
-  gpointer result;
+  ImagoRequestFlags flags;
+  GError *failure = NULL;
+  Items *done;
 
   g_return_val_if_fail (IMAGO_IS_BATCH (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
@@ -519,10 +630,9 @@ imago_batch_run (ImagoBatch *self, GCancellable *cancellable, GError **error)
       imago_error_take (error, core_error);
       return FALSE;
     }
-  call.data = self->items;
-  result = imago_image_call (self->image, run_batch, &call, cancellable, error);
-  end_run (self);
-  return result != NULL;
+  call.data = prepare_items (self, cancellable, &flags);
+  done = imago_image_call (self->image, run_batch, &call, items_unref, items_unref, flags, cancellable, &failure);
+  return settle_run (self, done, failure, error);
 }
 
 static gsize
@@ -554,18 +664,12 @@ try_items (ImagoBatch *self, ImagoLane *lane, gsize total)
 static void
 deliver_batch (GTask *task, gpointer data)
 {
-  ImagoBatch *self = g_task_get_source_object (task);
-  const ImgError *failure = find_error (self->items);
   GError *error = NULL;
 
-  end_run (self);
-  if (failure == NULL)
-    {
-      g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
-      return;
-    }
-  imago_error_take (&error, img_error_copy (failure));
-  g_task_return_error (task, error);
+  if (end_run (g_task_get_source_object (task), &error))
+    g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+  else
+    g_task_return_error (task, error);
 }
 
 /* TRUE if @task was taken and will be answered. */
@@ -585,9 +689,33 @@ run_inline (ImagoBatch *self, GTask *task)
 }
 
 static void
-batch_arrived (GTask *task)
+run_cb (GObject *object, GAsyncResult *result, gpointer data)
 {
-  end_run (g_task_get_source_object (task));
+  GTask *task = data;
+  GError *failure = NULL;
+  GError *error = NULL;
+  Items *done = g_task_propagate_pointer (G_TASK (result), &failure);
+
+  if (settle_run (IMAGO_BATCH (object), done, failure, &error))
+    g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
+  else
+    g_task_return_error (task, error);
+  g_object_unref (task);
+}
+
+/* Takes @task. */
+static void
+run_on_workers (ImagoBatch *self, GTask *task)
+{
+  GCancellable *cancellable = g_task_get_cancellable (task);
+  GTask *inner = g_task_new (self, cancellable, run_cb, task);
+  ImagoRequestFlags flags;
+  const ImagoImageCall call = { .data = prepare_items (self, cancellable, &flags) };
+
+  g_task_set_source_tag (inner, run_on_workers);
+  g_task_set_priority (inner, g_task_get_priority (task));
+  g_task_set_check_cancellable (inner, FALSE);
+  imago_image_call_async (self->image, inner, run_batch, &call, items_unref, items_unref, flags);
 }
 
 /**
@@ -602,7 +730,8 @@ batch_arrived (GTask *task)
  * others at the same time on the library's workers. @callback runs later, in the thread-default main context of the
  * caller.
  *
- * Cancelling stops what has not begun; the callback comes when the rest has ended.
+ * Cancelling stops what has not begun; the callback comes when the rest has ended, but for what an #ImagoStorage of the
+ * application or a stream has yet to answer.
  *
  * Since: 1.0
  */
@@ -613,7 +742,6 @@ imago_batch_run_async (ImagoBatch *self,
                        GAsyncReadyCallback callback,
                        gpointer user_data)
 {
-  ImagoImageCall call = { .arrived = batch_arrived };
   ImgError *core_error = NULL;
   GError *error = NULL;
   GTask *task;
@@ -633,11 +761,8 @@ imago_batch_run_async (ImagoBatch *self,
       imago_request_answer_error (task, error);
       return;
     }
-  if (run_inline (self, task))
-    return;
-  call.data = self->items;
-  g_atomic_int_inc (&self->items->ref_count);
-  imago_image_call_async (self->image, task, run_batch, &call, items_unref, NULL, IMAGO_REQUEST_NONE);
+  if (!run_inline (self, task))
+    run_on_workers (self, task);
 }
 
 /**

@@ -39,7 +39,7 @@ make_work (ImagoConversion *conversion)
     .data = conversion,
     .free_data = imago_conversion_free,
     .free_result = g_object_unref,
-    .flags = IMAGO_REQUEST_ABANDON,
+    .flags = IMAGO_REQUEST_ABANDON | IMAGO_REQUEST_MAY_HANG,
   };
 }
 
@@ -79,7 +79,7 @@ imago_convert_job_plan (ImagoConvertJob *self, GCancellable *cancellable, GError
       return NULL;
     }
   work = make_work (conversion);
-  return imago_request_run_apart (&work, cancellable, error);
+  return imago_request_run_work (&work, cancellable, error);
 }
 
 /**

@@ -243,19 +243,13 @@ imago_format_lookup (const char *name)
 static gpointer
 run_probe (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  return img_drivers_probe (data, error);
+  return img_drivers_probe (((ImagoStorageCall *) data)->core, error);
 }
 
 static void
 free_drivers (gpointer drivers)
 {
   g_ptr_array_unref (drivers);
-}
-
-static void
-free_storage (gpointer storage)
-{
-  img_storage_unref (storage);
 }
 
 /**
@@ -282,13 +276,14 @@ free_storage (gpointer storage)
 GListModel *
 imago_format_probe (ImagoStorage *storage, GCancellable *cancellable, GError **error)
 {
+  const ImagoStorageCall call = { 0 };
   g_autoptr (GPtrArray) drivers = NULL;
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (storage), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  drivers = imago_request_run (run_probe, imago_storage_get_core (storage), cancellable, error);
+  drivers = imago_storage_call (storage, run_probe, &call, free_drivers, cancellable, error);
   return drivers != NULL ? imago_format_list_from_drivers (drivers) : NULL;
 }
 
@@ -313,12 +308,7 @@ imago_format_probe_async (ImagoStorage *storage,
                           GAsyncReadyCallback callback,
                           gpointer user_data)
 {
-  ImagoRequestWork work = {
-    .run = run_probe,
-    .free_data = free_storage,
-    .free_result = free_drivers,
-    .flags = IMAGO_REQUEST_ABANDON,
-  };
+  const ImagoStorageCall call = { 0 };
   GTask *task;
 
   g_return_if_fail (IMAGO_IS_STORAGE (storage));
@@ -327,10 +317,8 @@ imago_format_probe_async (ImagoStorage *storage,
   task = g_task_new (NULL, cancellable, callback, user_data);
   g_task_set_source_tag (task, imago_format_probe_async);
   g_task_set_priority (task, io_priority);
-  if (imago_request_is_cancelled (task))
-    return;
-  work.data = imago_storage_dup_core (storage);
-  imago_request_start (task, &work);
+  if (!imago_request_is_cancelled (task))
+    imago_storage_call_async (storage, task, run_probe, &call, free_drivers, IMAGO_REQUEST_ABANDON);
 }
 
 /**

@@ -40,6 +40,28 @@ run_create (gpointer data, ImgCancel *cancel, ImgError **error)
   return created;
 }
 
+static gboolean
+may_hang (const ImgCreation *creation)
+{
+  return (creation->storage != NULL && creation->storage->may_hang) ||
+         (creation->data_storage != NULL && creation->data_storage->may_hang) ||
+         (creation->backing_image != NULL && img_image_may_hang (creation->backing_image)) ||
+         (creation->policy != NULL && creation->policy->may_hang);
+}
+
+/* Takes @creation. */
+static ImagoRequestWork
+make_work (ImagoCreation *creation)
+{
+  return (ImagoRequestWork) {
+    .run = run_create,
+    .data = creation,
+    .free_data = imago_creation_free,
+    .free_result = created_free,
+    .flags = may_hang (&creation->creation) ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE,
+  };
+}
+
 /* The objects of the application that the new image keeps. */
 typedef struct
 {
@@ -95,7 +117,7 @@ create (GFile *file,
   g_autoptr (Kept) kept = kept_new (storage, options);
   ImagoCreation *creation;
   ImgError *core_error = NULL;
-  Created *created;
+  ImagoRequestWork work;
 
   creation = imago_create_options_to_core (options, file, storage, &core_error);
   if (creation == NULL)
@@ -103,9 +125,8 @@ create (GFile *file,
       imago_error_take (error, core_error);
       return NULL;
     }
-  created = imago_request_run (run_create, creation, cancellable, error);
-  imago_creation_free (creation);
-  return make_image (created, kept);
+  work = make_work (creation);
+  return make_image (imago_request_run_work (&work, cancellable, error), kept);
 }
 
 /* Takes @task. */
@@ -114,19 +135,16 @@ start_create (GTask *task, GFile *file, ImagoStorage *storage, ImagoCreateOption
 {
   ImgError *core_error = NULL;
   GError *error = NULL;
-  ImagoRequestWork work = {
-    .run = run_create,
-    .free_data = imago_creation_free,
-    .free_result = created_free,
-    .flags = IMAGO_REQUEST_NONE,
-  };
+  ImagoCreation *creation;
+  ImagoRequestWork work;
 
   /* The image is there when the answer comes: cancelling late does not hide that. */
   g_task_set_check_cancellable (task, FALSE);
   g_task_set_task_data (task, kept_new (storage, options), kept_free);
-  work.data = imago_create_options_to_core (options, file, storage, &core_error);
-  if (work.data != NULL)
+  creation = imago_create_options_to_core (options, file, storage, &core_error);
+  if (creation != NULL)
     {
+      work = make_work (creation);
       imago_request_start (task, &work);
       return;
     }
@@ -243,7 +261,8 @@ imago_image_create_finish (GAsyncResult *result, GError **error)
  * Creates a disk image in a storage and opens it for writing, as imago_image_create() does in a file.
  *
  * The storage must be writable, and empty unless #ImagoCreateOptions:overwrite is set. It is written in place and
- * flushed at the end: a call that fails or is cancelled leaves something that is no image. A storage whose size
+ * flushed at the end: a call that fails or is cancelled leaves something that is no image. Cancelling does not wait for the
+ * hook of a storage or for a stream, which may write what they have been asked for later. A storage whose size
  * is fixed, such as an #ImagoWindowStorage, must have room for what the format writes first.
  *
  * Nothing lies beside a storage that is not a file: a relative name of a backing file cannot be checked there. Give

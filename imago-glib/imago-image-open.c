@@ -21,7 +21,7 @@ typedef struct
   char *path;          /* this, or one of the next two */
   GFile *remote;       /* owned; without a local path. GFiles may be used on any thread. */
   ImgStorage *storage; /* owned */
-  GCancellable *cancellable; /* of a blocking call, in whose thread we are then; nullable */
+  GCancellable *cancellable; /* owned; nullable: of a blocking call, for GIO. May be used on any thread, too. */
   ImgFileFlags file_flags;
   char *format_name;
   char *snapshot;
@@ -45,6 +45,7 @@ opening_free (gpointer data)
 
   g_free (opening->path);
   g_clear_object (&opening->remote);
+  g_clear_object (&opening->cancellable);
   img_storage_unref (opening->storage);
   g_free (opening->format_name);
   g_free (opening->snapshot);
@@ -233,18 +234,36 @@ opening_new_for_file (GFile *file, ImagoOpenOptions *options)
   return opening;
 }
 
-static void
-start_open (GTask *task, Opening *opening)
+/* Takes @opening. */
+static ImagoRequestWork
+make_work (Opening *opening)
 {
-  const ImagoRequestWork work = {
+  gboolean may_hang = opening->remote != NULL || opening->policy->may_hang ||
+                      (opening->storage != NULL && opening->storage->may_hang);
+
+  return (ImagoRequestWork) {
     .run = run_open,
     .data = opening,
     .free_data = opening_free,
     .free_result = opened_free,
-    .flags = IMAGO_REQUEST_ABANDON,
+    .flags = IMAGO_REQUEST_ABANDON | (may_hang ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE),
   };
+}
+
+static void
+start_open (GTask *task, Opening *opening)
+{
+  const ImagoRequestWork work = make_work (opening);
 
   imago_request_start (task, &work);
+}
+
+static Opened *
+open_and_wait (Opening *opening, GCancellable *cancellable, GError **error)
+{
+  const ImagoRequestWork work = make_work (opening);
+
+  return imago_request_run_work (&work, cancellable, error);
 }
 
 /**
@@ -280,7 +299,6 @@ ImagoImage *
 imago_image_open (GFile *file, ImagoOpenOptions *options, GCancellable *cancellable, GError **error)
 {
   Opening *opening;
-  Opened *opened;
 
   g_return_val_if_fail (G_IS_FILE (file), NULL);
   g_return_val_if_fail (options == NULL || IMAGO_IS_OPEN_OPTIONS (options), NULL);
@@ -288,10 +306,8 @@ imago_image_open (GFile *file, ImagoOpenOptions *options, GCancellable *cancella
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   opening = opening_new_for_file (file, options);
-  opening->cancellable = cancellable;
-  opened = imago_request_run (run_open, opening, cancellable, error);
-  opening_free (opening);
-  return make_image (opened, NULL);
+  g_set_object (&opening->cancellable, cancellable);
+  return make_image (open_and_wait (opening, cancellable, error), NULL);
 }
 
 /**
@@ -368,9 +384,7 @@ imago_image_open_storage (ImagoStorage *storage,
                           GCancellable *cancellable,
                           GError **error)
 {
-  ImagoRequestWork work = { .run = run_open, .free_data = opening_free, .free_result = opened_free };
   Opening *opening;
-  Opened *opened;
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (storage), NULL);
   g_return_val_if_fail (options == NULL || IMAGO_IS_OPEN_OPTIONS (options), NULL);
@@ -379,15 +393,7 @@ imago_image_open_storage (ImagoStorage *storage,
 
   opening = opening_new (options);
   opening->storage = imago_storage_dup_core (storage);
-  work.data = opening;
-  if (opening->storage->may_hang)
-    opened = imago_request_run_apart (&work, cancellable, error);
-  else
-    {
-      opened = imago_request_run (run_open, opening, cancellable, error);
-      opening_free (opening);
-    }
-  return make_image (opened, g_object_ref (storage));
+  return make_image (open_and_wait (opening, cancellable, error), g_object_ref (storage));
 }
 
 /**
@@ -549,7 +555,7 @@ imago_image_set_backing (ImagoImage *self, ImagoImage *backing, GError **error)
           return FALSE;
         }
     }
-  success = imago_image_call (self, run_set_backing, &call, NULL, error) != NULL;
+  success = imago_image_call (self, run_set_backing, &call, NULL, NULL, IMAGO_REQUEST_BORROWS, NULL, error) != NULL;
   if (backing != NULL)
     imago_image_state_leave (backing->state, ticket);
   if (success)
@@ -573,8 +579,9 @@ references_opening_free (gpointer data)
   g_free (opening);
 }
 
+/* @flags: of the call. */
 static ReferencesOpening *
-references_opening_new (ImagoImage *self)
+references_opening_new (ImagoImage *self, ImagoRequestFlags *flags)
 {
   ReferencesOpening *opening = g_new (ReferencesOpening, 1);
 
@@ -583,6 +590,7 @@ references_opening_new (ImagoImage *self)
   img_mutex_lock (&self->mutex);
   opening->backing_is_set = self->backing_is_set;
   img_mutex_unlock (&self->mutex);
+  *flags = opening->policy->may_hang ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE;
   return opening;
 }
 
@@ -607,7 +615,9 @@ run_open_references (gpointer data, ImgCancel *cancel, ImgError **error)
  *
  * Opens the files that the image refers to, and those they refer to, as far as the policy that the
  * image was opened with grants them. Until then reads fail with %IMAGO_ERROR_REFERENCES_PENDING.
- * After a failure this may be tried again. If the references are open already, nothing happens.
+ * After a failure this may be tried again. If the references are open already, nothing happens. A call that was cancelled
+ * while a policy, an #ImagoStorage of the application or a stream had not answered goes on until they have: another one
+ * fails with %IMAGO_ERROR_FAILED before that.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *
@@ -617,16 +627,15 @@ gboolean
 imago_image_open_references (ImagoImage *self, GCancellable *cancellable, GError **error)
 {
   ImagoImageCall call = { 0 };
-  gboolean success;
+  ImagoRequestFlags flags;
 
   g_return_val_if_fail (IMAGO_IS_IMAGE (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  call.data = references_opening_new (self);
-  success = imago_image_call (self, run_open_references, &call, cancellable, error) != NULL;
-  references_opening_free (call.data);
-  return success;
+  call.data = references_opening_new (self, &flags);
+  return imago_image_call (self, run_open_references, &call, references_opening_free, NULL, flags, cancellable,
+                           error) != NULL;
 }
 
 /**
@@ -649,6 +658,7 @@ imago_image_open_references_async (ImagoImage *self,
                                    gpointer user_data)
 {
   ImagoImageCall call = { 0 };
+  ImagoRequestFlags flags;
   GTask *task;
 
   g_return_if_fail (IMAGO_IS_IMAGE (self));
@@ -658,9 +668,8 @@ imago_image_open_references_async (ImagoImage *self,
                                cancellable, callback, user_data);
   /* The image has changed when the answer comes: cancelling late does not hide that. */
   g_task_set_check_cancellable (task, FALSE);
-  call.data = references_opening_new (self);
-  imago_image_call_async (self, task, run_open_references, &call, references_opening_free, NULL,
-                          IMAGO_REQUEST_NONE);
+  call.data = references_opening_new (self, &flags);
+  imago_image_call_async (self, task, run_open_references, &call, references_opening_free, NULL, flags);
 }
 
 /**

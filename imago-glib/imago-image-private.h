@@ -38,7 +38,7 @@ typedef struct
   gboolean closed;
   ImgError *close_error; /* owned; constant once it is closed */
   ImgWaitList waiters;
-  GSList *closers; /* of Closer, to be answered */
+  GSList *closers; /* of ImagoRequest, to be answered */
 } ImagoImageState;
 
 /* Takes @core, which may be NULL: then it is closed from the start. */
@@ -94,31 +94,25 @@ typedef struct
   void (*arrived) (GTask *task); /* nullable; called in the task's context, before it is returned */
 } ImagoImageCall;
 
-/* @run gets an ImagoImageCall. In the caller's thread: */
+/* @run gets an ImagoImageCall. All of these take call->data, which @free_data (nullable) releases, unless @run has made
+ * NULL of it.
+ *
+ * If a storage of the image may never answer (img_image_may_hang ()), a call that is cancelled is left behind: its
+ * caller is told so at once, and a worker goes on with it. Therefore it owns all that it works on, or says that it
+ * BORROWS. What changes the image is then for the image what it would have been with its caller there: the range is
+ * claimed before the caller can go, and later changes of it come behind; the gate stays closed; a failed flush poisons.
+ *
+ * Elsewhere a blocking call runs in the caller's thread, and it and an asynchronous one without ABANDON end when @run
+ * does. */
 gpointer imago_image_call (ImagoImage *self,
                            ImagoRequestFunc run,
                            ImagoImageCall *call,
+                           GDestroyNotify free_data,
+                           GDestroyNotify free_result,
+                           ImagoRequestFlags flags,
                            GCancellable *cancellable,
                            GError **error);
-/* The same for a call that changes nothing: if a storage of the image may never answer, it can be cancelled
- * nevertheless. @run writes to no memory but its result. */
-gpointer imago_image_call_to_read (ImagoImage *self,
-                                   ImagoRequestFunc run,
-                                   ImagoImageCall *call,
-                                   GDestroyNotify free_result,
-                                   GCancellable *cancellable,
-                                   GError **error);
-/* The same for a write or a flush. It goes on when its caller has gone, and what comes of it then is for the image what
- * it would have been: only a failed flush poisons it. @bytes (nullable) become call->data, and are kept. */
-gpointer imago_image_call_to_write (ImagoImage *self,
-                                    ImagoRequestFunc run,
-                                    ImagoImageCall *call,
-                                    GBytes *bytes,
-                                    GCancellable *cancellable,
-                                    GError **error);
-/* Whether that is so. */
-gboolean imago_image_may_hang (ImagoImage *self);
-/* On a worker; takes @task. @free_data, if there is one, is given call->data. */
+/* On a worker; takes @task. */
 void imago_image_call_async (ImagoImage *self,
                              GTask *task,
                              ImagoRequestFunc run,
@@ -126,6 +120,8 @@ void imago_image_call_async (ImagoImage *self,
                              GDestroyNotify free_data,
                              GDestroyNotify free_result,
                              ImagoRequestFlags flags);
+/* Whether a call may be left behind: what would borrow memory of the caller's goes by way of its own then. */
+gboolean imago_image_may_hang (ImagoImage *self);
 /* For a starter. */
 GTask *imago_image_task_new (ImagoImage *self,
                              gpointer source_tag,

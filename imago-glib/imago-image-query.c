@@ -52,7 +52,7 @@ imago_image_query_info (ImagoImage *self, GCancellable *cancellable, GError **er
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return imago_image_call_to_read (self, run_query_info, &call, g_object_unref, cancellable, error);
+  return imago_image_call (self, run_query_info, &call, NULL, g_object_unref, IMAGO_REQUEST_ABANDON, cancellable, error);
 }
 
 /**
@@ -146,7 +146,7 @@ imago_image_list_snapshots (ImagoImage *self, GCancellable *cancellable, GError 
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return imago_image_call_to_read (self, run_list_snapshots, &call, g_object_unref, cancellable, error);
+  return imago_image_call (self, run_list_snapshots, &call, NULL, g_object_unref, IMAGO_REQUEST_ABANDON, cancellable, error);
 }
 
 /**
@@ -257,8 +257,8 @@ imago_image_map (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return imago_image_call_to_read (self, run_map, &call, (GDestroyNotify) imago_extent_free, cancellable,
-                                   error);
+  return imago_image_call (self, run_map, &call, NULL, (GDestroyNotify) imago_extent_free,
+                           IMAGO_REQUEST_ABANDON, cancellable, error);
 }
 
 static void
@@ -481,8 +481,8 @@ imago_image_map_extents (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return imago_image_call_to_read (self, run_map_extents, &call, (GDestroyNotify) imago_extent_array_unref, cancellable,
-                                   error);
+  return imago_image_call (self, run_map_extents, &call, NULL, (GDestroyNotify) imago_extent_array_unref,
+                           IMAGO_REQUEST_ABANDON, cancellable, error);
 }
 
 /**

@@ -101,29 +101,68 @@ find_run (ImgImage *core,
   return TRUE;
 }
 
-/* One visit to the disk. */
+/* One visit to the disk, which owns its memory: it may outlive the splice. */
+typedef struct
+{
+  guint64 offset;
+  guint64 left;
+  guint8 *buffer; /* owned; nullable */
+  gboolean is_hole;
+  guint64 length; /* what came of it */
+} Fetch;
+
+static void
+fetch_free (gpointer data)
+{
+  Fetch *fetch = data;
+
+  img_free (fetch->buffer);
+  g_free (fetch);
+}
+
+static Fetch *
+fetch_new (Splice *splice)
+{
+  Fetch *fetch = g_new0 (Fetch, 1);
+
+  fetch->offset = splice->offset;
+  fetch->left = splice->left;
+  fetch->buffer = g_steal_pointer (&splice->buffer);
+  return fetch;
+}
+
+/* Takes @fetch; FALSE if it is NULL. */
+static gboolean
+take_fetch (Splice *splice, Fetch *fetch)
+{
+  if (fetch == NULL)
+    return FALSE;
+  splice->buffer = g_steal_pointer (&fetch->buffer);
+  if (fetch->is_hole)
+    splice->hole = fetch->length;
+  else
+    splice->n_data = (gsize) fetch->length;
+  fetch_free (fetch);
+  return TRUE;
+}
+
+/* The result is the Fetch itself. */
 static gpointer
 run_fetch (gpointer data, ImgCancel *cancel, ImgError **error)
 {
   ImagoImageCall *call = data;
-  Splice *splice = call->data;
-  gboolean is_hole = FALSE;
-  guint64 length;
+  Fetch *fetch = call->data;
 
-  if (!find_run (call->core, splice->offset, splice->left, &is_hole, &length, cancel, error))
+  if (!find_run (call->core, fetch->offset, fetch->left, &fetch->is_hole, &fetch->length, cancel, error))
     return NULL;
-  if (is_hole)
-    {
-      splice->hole = length;
-      return IMAGO_REQUEST_DONE;
-    }
-  if (splice->buffer == NULL)
-    splice->buffer = img_try_alloc (PIECE, error);
-  if (splice->buffer == NULL ||
-      !img_image_read (call->core, splice->offset, splice->buffer, (gsize) length, cancel, error))
+  if (fetch->is_hole)
+    return g_steal_pointer (&call->data);
+  if (fetch->buffer == NULL)
+    fetch->buffer = img_try_alloc (PIECE, error);
+  if (fetch->buffer == NULL ||
+      !img_image_read (call->core, fetch->offset, fetch->buffer, (gsize) fetch->length, cancel, error))
     return NULL;
-  splice->n_data = (gsize) length;
-  return IMAGO_REQUEST_DONE;
+  return g_steal_pointer (&call->data);
 }
 
 /* ---- the stream ---- */
@@ -258,7 +297,7 @@ data_written (Splice *splice, gsize length)
 static gboolean
 make_step (Splice *splice, Step step, GCancellable *cancellable, GError **error)
 {
-  ImagoImageCall call = { .data = splice };
+  ImagoImageCall call = { 0 };
   guint64 hole = splice->hole;
 
   switch (step)
@@ -279,7 +318,9 @@ make_step (Splice *splice, Step step, GCancellable *cancellable, GError **error)
       advance (splice, hole - splice->hole);
       return TRUE;
     default:
-      return imago_image_call (splice->image, run_fetch, &call, cancellable, error) != NULL;
+      call.data = fetch_new (splice);
+      return take_fetch (splice, imago_image_call (splice->image, run_fetch, &call, fetch_free, fetch_free,
+                                                   IMAGO_REQUEST_ABANDON, cancellable, error));
     }
 }
 
@@ -362,6 +403,18 @@ step_cb (GObject *object, GAsyncResult *result, gpointer data)
 }
 
 static void
+fetched_cb (GObject *object, GAsyncResult *result, gpointer data)
+{
+  GTask *task = data;
+  GError *error = NULL;
+
+  if (take_fetch (g_task_get_task_data (task), g_task_propagate_pointer (G_TASK (result), &error)))
+    next (task);
+  else
+    fail (task, error);
+}
+
+static void
 written_cb (GObject *object, GAsyncResult *result, gpointer data)
 {
   GTask *task = data;
@@ -418,9 +471,9 @@ run_extend (gpointer data, ImgCancel *cancel, ImgError **error)
 }
 
 static GTask *
-make_inner_task (GTask *task, gpointer source_tag)
+make_inner_task (GTask *task, gpointer source_tag, GAsyncReadyCallback callback)
 {
-  GTask *inner = g_task_new (g_task_get_source_object (task), g_task_get_cancellable (task), step_cb, task);
+  GTask *inner = g_task_new (g_task_get_source_object (task), g_task_get_cancellable (task), callback, task);
 
   g_task_set_source_tag (inner, source_tag);
   g_task_set_priority (inner, g_task_get_priority (task));
@@ -441,7 +494,7 @@ start_extend (GTask *task)
       extension = g_new (Extension, 1);
       *extension = (Extension) { splice, g_task_get_cancellable (task) };
       work.data = extension;
-      imago_request_start (make_inner_task (task, start_extend), &work);
+      imago_request_start (make_inner_task (task, start_extend, step_cb), &work);
     }
   else if (make_step (splice, STEP_EXTEND, g_task_get_cancellable (task), &error))
     next (task);
@@ -490,7 +543,7 @@ static void
 next (GTask *task)
 {
   Splice *splice = g_task_get_task_data (task);
-  const ImagoImageCall call = { .data = splice };
+  ImagoImageCall call = { 0 };
 
   switch (next_step (splice))
     {
@@ -504,8 +557,9 @@ next (GTask *task)
       start_extend (task);
       break;
     case STEP_FETCH:
-      imago_image_call_async (splice->image, make_inner_task (task, next), run_fetch, &call, NULL, NULL,
-                              IMAGO_REQUEST_NONE);
+      call.data = fetch_new (splice);
+      imago_image_call_async (splice->image, make_inner_task (task, next, fetched_cb), run_fetch, &call, fetch_free,
+                              fetch_free, IMAGO_REQUEST_ABANDON);
       break;
     case STEP_END:
     default:

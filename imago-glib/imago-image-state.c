@@ -10,12 +10,6 @@
 #include "imago-image-private.h"
 #include "imago-storage-hook.h"
 
-typedef struct
-{
-  GTask *task;
-  ImagoCompletion *completion;
-} Closer;
-
 ImagoImageState *
 imago_image_state_new (ImgImage *core)
 {
@@ -82,6 +76,16 @@ imago_image_state_unref (ImagoImageState *self)
   g_free (self);
 }
 
+/* For somebody who is inside: whatever closes the image has to wait for that first. */
+static void
+hold_from_inside (ImagoImageState *self)
+{
+  g_atomic_int_inc (&self->ref_count);
+  img_mutex_lock (&self->mutex);
+  self->n_holds++;
+  img_mutex_unlock (&self->mutex);
+}
+
 gboolean
 imago_image_state_hold (ImagoImageState *self)
 {
@@ -89,42 +93,18 @@ imago_image_state_hold (ImagoImageState *self)
 
   if (imago_image_state_enter (self, &ticket) == NULL)
     return FALSE;
-  g_atomic_int_inc (&self->ref_count);
-  img_mutex_lock (&self->mutex);
-  self->n_holds++;
-  img_mutex_unlock (&self->mutex);
+  hold_from_inside (self);
   imago_image_state_leave (self, ticket);
   return TRUE;
 }
 
 /* ---- closing ---- */
 
-/* @data: an ImgError that this takes, or NULL. */
-static void
-deliver_closed (GTask *task, gpointer data)
-{
-  GError *error = NULL;
-
-  if (data == NULL)
-    {
-      g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
-      return;
-    }
-  imago_error_take (&error, data);
-  g_task_return_error (task, error);
-}
-
 static void
 answer_closers (ImagoImageState *self, GSList *closers)
 {
   for (GSList *link = closers; link != NULL; link = link->next)
-    {
-      Closer *closer = link->data;
-
-      imago_completion_push (closer->completion, closer->task, deliver_closed,
-                             self->close_error != NULL ? img_error_copy (self->close_error) : NULL);
-      g_free (closer);
-    }
+    imago_request_end (link->data, self->close_error != NULL ? img_error_copy (self->close_error) : NULL);
   g_slist_free (closers);
 }
 
@@ -214,43 +194,6 @@ may_wait_to_close (ImagoImageState *self, ImgError **error)
   return may_wait;
 }
 
-gboolean
-imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **error)
-{
-  gboolean closed;
-
-  if (!may_wait_to_close (self, error))
-    return FALSE;
-  imago_image_state_begin_closing (self);
-  img_cancel_watch (cancel);
-  img_mutex_lock (&self->mutex);
-  while (!self->closed && !img_cancel_is_set (cancel))
-    img_wait_list_wait (&self->waiters, &self->mutex);
-  closed = self->closed;
-  img_mutex_unlock (&self->mutex);
-  img_cancel_unwatch (cancel);
-  if (!closed)
-    return !img_cancel_check (cancel, error);
-  if (self->close_error != NULL)
-    img_error_propagate (error, img_error_copy (self->close_error));
-  return self->close_error == NULL;
-}
-
-static void
-add_closer (ImagoImageState *self, GTask *task)
-{
-  Closer *closer = g_new (Closer, 1);
-  GSList *closers = NULL;
-
-  *closer = (Closer) { task, imago_completion_hold (task) };
-  img_mutex_lock (&self->mutex);
-  self->closers = g_slist_prepend (self->closers, closer);
-  if (self->closed)
-    closers = g_steal_pointer (&self->closers);
-  img_mutex_unlock (&self->mutex);
-  answer_closers (self, closers);
-}
-
 typedef struct
 {
   ImgTask pool_task;
@@ -267,27 +210,91 @@ run_closing (ImgTask *pool_task)
   g_free (closing);
 }
 
-void
-imago_image_state_close_async (ImagoImageState *self, GTask *task)
+/* On a worker, which waits for whoever is inside, and perhaps for a flush. */
+static gboolean
+push_closing (ImagoImageState *self, int priority, ImgError **error)
 {
   Closing *closing = g_new0 (Closing, 1);
-  ImgError *core_error = NULL;
-  GError *error = NULL;
 
   closing->pool_task.run = run_closing;
   closing->pool_task.kind = IMG_TASK_IO;
-  closing->pool_task.priority = g_task_get_priority (task);
+  closing->pool_task.priority = priority;
   closing->state = self;
   g_atomic_int_inc (&self->ref_count);
-  if (img_pool_push (img_pool_get_default (), &closing->pool_task, &core_error))
-    {
-      add_closer (self, task);
-      return;
-    }
+  if (img_pool_push (img_pool_get_default (), &closing->pool_task, error))
+    return TRUE;
   imago_image_state_unref (self);
   g_free (closing);
-  imago_error_take (&error, core_error);
-  imago_request_answer_error (task, error);
+  return FALSE;
+}
+
+/* Whether closing may wait for somebody who never answers. */
+static gboolean
+closing_may_hang (ImagoImageState *self)
+{
+  ImgEpochTicket ticket;
+  ImgImage *core = imago_image_state_enter (self, &ticket);
+  gboolean may_hang;
+
+  if (core == NULL)
+    return TRUE; /* somebody else is about it: there is no way to tell */
+  may_hang = img_image_may_hang (core);
+  imago_image_state_leave (self, ticket);
+  return may_hang;
+}
+
+gboolean
+imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **error)
+{
+  gboolean closed;
+
+  if (!may_wait_to_close (self, error))
+    return FALSE;
+  if (cancel == NULL || img_pool_is_here () || !closing_may_hang (self))
+    imago_image_state_begin_closing (self);
+  else if (!push_closing (self, G_PRIORITY_DEFAULT, error))
+    return FALSE;
+  img_cancel_watch (cancel);
+  img_mutex_lock (&self->mutex);
+  while (!self->closed && !img_cancel_is_set (cancel))
+    img_wait_list_wait (&self->waiters, &self->mutex);
+  closed = self->closed;
+  img_mutex_unlock (&self->mutex);
+  img_cancel_unwatch (cancel);
+  if (!closed)
+    return !img_cancel_check (cancel, error);
+  if (self->close_error != NULL)
+    img_error_propagate (error, img_error_copy (self->close_error));
+  return self->close_error == NULL;
+}
+
+static void
+add_closer (ImagoImageState *self, ImagoRequest *closer)
+{
+  GSList *closers = NULL;
+
+  img_mutex_lock (&self->mutex);
+  self->closers = g_slist_prepend (self->closers, closer);
+  if (self->closed)
+    closers = g_steal_pointer (&self->closers);
+  img_mutex_unlock (&self->mutex);
+  answer_closers (self, closers);
+}
+
+void
+imago_image_state_close_async (ImagoImageState *self, GTask *task)
+{
+  const ImagoRequestWork work = {
+    .flags = closing_may_hang (self) ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE,
+  };
+  int priority = g_task_get_priority (task);
+  ImagoRequest *closer = imago_request_begin (task, &work);
+  ImgError *error = NULL;
+
+  if (push_closing (self, priority, &error))
+    add_closer (self, closer);
+  else
+    imago_request_end (closer, error);
 }
 
 /* ---- calls ---- */
@@ -314,46 +321,6 @@ imago_image_state_enter_to_wait (ImagoImageState *self, ImgEpochTicket *ticket, 
   return NULL;
 }
 
-gpointer
-imago_image_call (ImagoImage *self,
-                  ImagoRequestFunc run,
-                  ImagoImageCall *call,
-                  GCancellable *cancellable,
-                  GError **error)
-{
-  ImgError *core_error = NULL;
-  ImgEpochTicket ticket;
-  gpointer result;
-
-  call->state = self->state;
-  call->core = imago_image_state_enter_to_wait (self->state, &ticket, &core_error);
-  if (call->core == NULL)
-    {
-      imago_error_take (error, core_error);
-      return NULL;
-    }
-  result = imago_request_run (run, call, cancellable, error);
-  imago_image_state_leave (self->state, ticket);
-  return result;
-}
-
-typedef struct
-{
-  ImagoImageCall call;
-  GDestroyNotify free_data;
-} QueuedCall;
-
-static void
-queued_call_free (gpointer data)
-{
-  QueuedCall *queued = data;
-
-  if (queued->free_data != NULL)
-    queued->free_data (queued->call.data);
-  imago_image_state_release (queued->call.state);
-  g_free (queued);
-}
-
 gboolean
 imago_image_may_hang (ImagoImage *self)
 {
@@ -368,80 +335,104 @@ imago_image_may_hang (ImagoImage *self)
   return may_hang;
 }
 
+/* Whether a caller who cancels leaves the work behind. */
+static inline gboolean
+may_leave (ImgImage *core, ImagoRequestFlags flags, GCancellable *cancellable)
+{
+  return cancellable != NULL && !(flags & IMAGO_REQUEST_BORROWS) &&
+         ((flags & IMAGO_REQUEST_MAY_HANG) || img_image_may_hang (core));
+}
+
+typedef struct
+{
+  ImagoImageCall call;
+  GDestroyNotify free_data;
+  gboolean is_apart; /* what it changes may be left behind */
+} QueuedCall;
+
 static void
-write_free (gpointer data)
+release_call_data (ImagoImageCall *call, GDestroyNotify free_data)
+{
+  if (free_data != NULL && call->data != NULL)
+    free_data (call->data);
+}
+
+static void
+queued_call_free (gpointer data)
 {
   QueuedCall *queued = data;
 
-  img_image_end_apart (queued->call.core);
-  queued_call_free (queued);
+  release_call_data (&queued->call, queued->free_data);
+  if (queued->is_apart)
+    img_image_end_apart (queued->call.core);
+  imago_image_state_release (queued->call.state);
+  g_free (queued);
 }
 
-/* With a hold on the image, for as long as the work takes. @bytes: nullable; of a write. */
-static gpointer
-call_apart (ImagoImage *self,
-            const ImagoRequestWork *kind,
+/* Takes the hold on the image that the work needs to go on without its caller; whoever cancels comes after this. */
+static ImagoRequestWork
+queue_call (ImagoImageState *state,
+            ImagoRequestFunc run,
             const ImagoImageCall *call,
-            GBytes *bytes,
-            GCancellable *cancellable,
-            GError **error)
+            GDestroyNotify free_data,
+            GDestroyNotify free_result,
+            ImagoRequestFlags flags,
+            GCancellable *cancellable)
 {
-  ImagoRequestWork work = *kind;
-  ImgError *core_error = NULL;
-  ImgEpochTicket ticket;
-  QueuedCall *queued;
+  QueuedCall *queued = g_new (QueuedCall, 1);
+  gboolean may_be_left = may_leave (state->core, flags, cancellable);
 
-  if (imago_image_state_enter_to_wait (self->state, &ticket, &core_error) == NULL)
+  *queued = (QueuedCall) { *call, free_data, may_be_left && !(flags & IMAGO_REQUEST_ABANDON) };
+  queued->call.state = state;
+  queued->call.core = state->core;
+  if (queued->is_apart)
+    img_image_begin_apart (state->core);
+  return (ImagoRequestWork) {
+    .run = run,
+    .data = queued,
+    .release_data = queued_call_free,
+    .free_result = free_result,
+    .arrived = call->arrived,
+    .flags = flags | (may_be_left ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE),
+    .key = state->key,
+    .gate = img_image_get_epoch (state->core),
+  };
+}
+
+gpointer
+imago_image_call (ImagoImage *self,
+                  ImagoRequestFunc run,
+                  ImagoImageCall *call,
+                  GDestroyNotify free_data,
+                  GDestroyNotify free_result,
+                  ImagoRequestFlags flags,
+                  GCancellable *cancellable,
+                  GError **error)
+{
+  ImgError *core_error = NULL;
+  ImagoRequestWork work;
+  ImgEpochTicket ticket;
+  gpointer result;
+
+  call->state = self->state;
+  call->core = imago_image_state_enter_to_wait (self->state, &ticket, &core_error);
+  if (call->core == NULL)
     {
+      release_call_data (call, free_data);
       imago_error_take (error, core_error);
       return NULL;
     }
-  imago_image_state_hold (self->state); /* it is not closed as long as somebody is inside */
-  queued = g_new (QueuedCall, 1);
-  *queued = (QueuedCall) { *call, NULL };
-  queued->call.state = self->state;
-  queued->call.core = self->state->core;
-  if (bytes != NULL)
+  if (G_UNLIKELY (may_leave (call->core, flags, cancellable)))
     {
-      queued->call.data = g_bytes_ref (bytes);
-      queued->free_data = (GDestroyNotify) g_bytes_unref;
+      hold_from_inside (self->state);
+      work = queue_call (self->state, run, call, free_data, free_result, flags, cancellable);
+      imago_image_state_leave (self->state, ticket);
+      return imago_request_run_work (&work, cancellable, error);
     }
-  if (work.free_data == write_free)
-    img_image_begin_apart (queued->call.core); /* before the caller can cancel */
+  result = imago_request_run (run, call, cancellable, error);
   imago_image_state_leave (self->state, ticket);
-  work.data = queued;
-  return imago_request_run_apart (&work, cancellable, error);
-}
-
-gpointer
-imago_image_call_to_read (ImagoImage *self,
-                          ImagoRequestFunc run,
-                          ImagoImageCall *call,
-                          GDestroyNotify free_result,
-                          GCancellable *cancellable,
-                          GError **error)
-{
-  const ImagoRequestWork work = { .run = run, .free_data = queued_call_free, .free_result = free_result };
-
-  if (G_LIKELY (cancellable == NULL) || !imago_image_may_hang (self))
-    return imago_image_call (self, run, call, cancellable, error);
-  return call_apart (self, &work, call, NULL, cancellable, error);
-}
-
-gpointer
-imago_image_call_to_write (ImagoImage *self,
-                           ImagoRequestFunc run,
-                           ImagoImageCall *call,
-                           GBytes *bytes,
-                           GCancellable *cancellable,
-                           GError **error)
-{
-  const ImagoRequestWork work = { .run = run, .free_data = bytes != NULL ? write_free : queued_call_free };
-
-  if (G_UNLIKELY (cancellable != NULL && imago_image_may_hang (self)))
-    return call_apart (self, &work, call, bytes, cancellable, error);
-  call->data = bytes;
-  return imago_image_call (self, run, call, cancellable, error);
+  release_call_data (call, free_data);
+  return result;
 }
 
 void
@@ -453,34 +444,21 @@ imago_image_call_async (ImagoImage *self,
                         GDestroyNotify free_result,
                         ImagoRequestFlags flags)
 {
-  ImagoRequestWork work = {
-    .run = run,
-    .release_data = queued_call_free,
-    .free_result = free_result,
-    .arrived = call->arrived,
-    .flags = flags,
-  };
-  QueuedCall *queued;
+  ImagoImageCall refused = *call;
   ImgError *core_error = NULL;
   GError *error = NULL;
+  ImagoRequestWork work;
 
-  if (!imago_image_state_hold (self->state))
+  if (imago_image_state_hold (self->state))
     {
-      if (free_data != NULL)
-        free_data (call->data);
-      imago_image_set_closed_error (&core_error);
-      imago_error_take (&error, core_error);
-      imago_request_answer_error (task, error);
+      work = queue_call (self->state, run, call, free_data, free_result, flags, g_task_get_cancellable (task));
+      imago_request_start (task, &work);
       return;
     }
-  queued = g_new (QueuedCall, 1);
-  *queued = (QueuedCall) { *call, free_data };
-  queued->call.state = self->state;
-  queued->call.core = self->state->core;
-  work.data = queued;
-  work.key = self->state->key;
-  work.gate = img_image_get_epoch (queued->call.core);
-  imago_request_start (task, &work);
+  release_call_data (&refused, free_data);
+  imago_image_set_closed_error (&core_error);
+  imago_error_take (&error, core_error);
+  imago_request_answer_error (task, error);
 }
 
 GTask *

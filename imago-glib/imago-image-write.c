@@ -36,6 +36,18 @@ start_change (ImagoImage *self,
   imago_image_call_async (self, task, run, call, free_data, NULL, IMAGO_REQUEST_NONE);
 }
 
+/* The same in the caller's thread, or behind its back. */
+static gboolean
+make_change (ImagoImage *self,
+             ImagoRequestFunc run,
+             ImagoImageCall *call,
+             GDestroyNotify free_data,
+             GCancellable *cancellable,
+             GError **error)
+{
+  return imago_image_call (self, run, call, free_data, NULL, IMAGO_REQUEST_NONE, cancellable, error) != NULL;
+}
+
 static gpointer
 to_result (gboolean success)
 {
@@ -82,9 +94,11 @@ run_write_bytes (gpointer data, ImgCancel *cancel, ImgError **error)
  * that was not opened for writing refuses with %IMAGO_ERROR_READ_ONLY; nothing has been written then.
  *
  * After any other failure, and when cancelled, each sector of the range holds what it held before or what
- * was to be written. Cancelling does not wait for an #ImagoStorage of the application or a stream: what these have been
- * asked to write they may still write later, until imago_image_close() returns; what is written to the same sectors
- * after the cancelled call has returned comes behind it, whatever order the storage would have liked. Other writes to the same bytes at the same time leave one of both in each sector.
+ * was to be written. Other writes to the same bytes at the same time leave one of both in each sector.
+ *
+ * Cancelling does not wait for an #ImagoStorage of the application or a stream: what these have been asked to write they
+ * may still write later, until imago_image_close() returns; what is written to the same sectors after the cancelled call
+ * has returned comes behind it, whatever order the storage would have liked.
  *
  * What was written can be read at once, but is not durable before imago_image_flush() or
  * imago_image_close() has returned %TRUE.
@@ -100,14 +114,15 @@ imago_image_write_bytes (ImagoImage *self,
                          GCancellable *cancellable,
                          GError **error)
 {
-  ImagoImageCall call = { .offset = offset };
+  ImagoImageCall call = { .offset = offset, .data = bytes };
 
   g_return_val_if_fail (IMAGO_IS_IMAGE (self), FALSE);
   g_return_val_if_fail (bytes != NULL, FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call_to_write (self, run_write_bytes, &call, bytes, cancellable, error) != NULL;
+  g_bytes_ref (bytes);
+  return make_change (self, run_write_bytes, &call, bytes_unref_cb, cancellable, error);
 }
 
 static void
@@ -175,7 +190,7 @@ write_inline (ImagoImage *self, GTask *task, guint64 offset, GBytes *bytes)
  * and they may end in any order: to have one follow another, start it when that has ended.
  *
  * Cancelling stops a write that has not begun, or the rest of one that has. Once all is written, the result
- * is %TRUE however late it was cancelled.
+ * is %TRUE however late it was cancelled; but an #ImagoStorage of the application or a stream is not waited for.
  *
  * Since: 1.0
  */
@@ -255,25 +270,19 @@ write_at (ImagoImage *self, guint64 offset, gconstpointer buffer, gsize count, G
   return success;
 }
 
-/* From memory of the caller's, by way of memory that nobody has to wait for. */
-static gboolean
-write_by_way (ImagoImage *self,
-              guint64 offset,
-              const struct iovec *vectors,
-              guint n_vectors,
-              GCancellable *cancellable,
-              GError **error)
+/* Memory that nobody has to wait for, in place of the caller's. */
+static GBytes *
+gather (const struct iovec *vectors, guint n_vectors, GError **error)
 {
   gsize length = img_iov_size (vectors, n_vectors);
   ImgError *core_error = NULL;
   guint8 *buffer = imago_buffer_new (length, &core_error);
   ImgIovCursor cursor = img_iov_cursor (vectors, n_vectors);
-  g_autoptr (GBytes) bytes = NULL;
 
   if (buffer == NULL)
     {
       imago_error_take (error, core_error);
-      return FALSE;
+      return NULL;
     }
   for (gsize n_done = 0; n_done < length;)
     {
@@ -282,8 +291,20 @@ write_by_way (ImagoImage *self,
       memcpy (buffer + n_done, piece.iov_base, piece.iov_len);
       n_done += piece.iov_len;
     }
-  bytes = imago_buffer_to_bytes (buffer, length);
-  return imago_image_write_bytes (self, offset, bytes, cancellable, error);
+  return imago_buffer_to_bytes (buffer, length);
+}
+
+static gboolean
+write_by_way (ImagoImage *self,
+              guint64 offset,
+              const struct iovec *vectors,
+              guint n_vectors,
+              GCancellable *cancellable,
+              GError **error)
+{
+  g_autoptr (GBytes) bytes = gather (vectors, n_vectors, error);
+
+  return bytes != NULL && imago_image_write_bytes (self, offset, bytes, cancellable, error);
 }
 
 /**
@@ -358,7 +379,20 @@ imago_image_writev_at (ImagoImage *self,
 
   if (cancellable != NULL && imago_image_may_hang (self))
     return write_by_way (self, offset, vectors, (guint) n_vectors, cancellable, error);
-  return imago_image_call (self, run_writev_at, &call, cancellable, error) != NULL;
+  return imago_image_call (self, run_writev_at, &call, NULL, NULL, IMAGO_REQUEST_BORROWS, cancellable, error) != NULL;
+}
+
+/* Takes @task. */
+static void
+write_task_by_way (ImagoImage *self, GTask *task, guint64 offset, const struct iovec *vectors, guint n_vectors)
+{
+  GError *error = NULL;
+  ImagoImageCall call = { .offset = offset, .data = gather (vectors, n_vectors, &error) };
+
+  if (call.data != NULL)
+    start_change (self, task, run_write_bytes, &call, bytes_unref_cb);
+  else
+    imago_request_answer_error (task, error);
 }
 
 void
@@ -374,7 +408,11 @@ imago_image_writev_task (ImagoImage *self,
     .data = (gpointer) vectors,
   };
 
-  start_change (self, task, run_writev_at, &call, NULL);
+  g_task_set_check_cancellable (task, FALSE);
+  if (g_task_get_cancellable (task) != NULL && imago_image_may_hang (self))
+    write_task_by_way (self, task, offset, vectors, n_vectors);
+  else
+    imago_image_call_async (self, task, run_writev_at, &call, NULL, NULL, IMAGO_REQUEST_BORROWS);
 }
 
 static gpointer
@@ -419,7 +457,8 @@ imago_image_write_compressed (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call (self, run_write_compressed, &call, cancellable, error) != NULL;
+  g_bytes_ref (bytes);
+  return make_change (self, run_write_compressed, &call, bytes_unref_cb, cancellable, error);
 }
 
 /**
@@ -518,7 +557,7 @@ imago_image_write_zeroes (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call (self, run_write_zeroes, &call, cancellable, error) != NULL;
+  return make_change (self, run_write_zeroes, &call, NULL, cancellable, error);
 }
 
 /**
@@ -630,7 +669,7 @@ imago_image_discard (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call (self, run_discard, &call, cancellable, error) != NULL;
+  return make_change (self, run_discard, &call, NULL, cancellable, error);
 }
 
 /**
@@ -727,7 +766,7 @@ imago_image_flush (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return imago_image_call_to_write (self, run_flush, &call, NULL, cancellable, error) != NULL;
+  return make_change (self, run_flush, &call, NULL, cancellable, error);
 }
 
 /**
@@ -825,7 +864,8 @@ resize_arrived (GTask *task)
  * A disk that would become smaller without %IMAGO_RESIZE_MAY_SHRINK is %IMAGO_ERROR_FAILED; a
  * @preallocation that the format does not have, or that makes no sense then, %IMAGO_ERROR_INVALID_OPTION.
  * The new size is durable when this returns %TRUE. After another failure the disk has its old or its new
- * size, and all that is inside both sizes is as it was.
+ * size, and all that is inside both sizes is as it was. Cancelling does not wait for an #ImagoStorage of the application or
+ * a stream; other calls on the image do, and #ImagoImage:size may change when these have answered, without being notified.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *
@@ -847,7 +887,7 @@ imago_image_resize (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  success = imago_image_call (self, run_resize, &call, cancellable, error) != NULL;
+  success = make_change (self, run_resize, &call, NULL, cancellable, error);
   imago_image_notify_size (self);
   return success;
 }

@@ -352,7 +352,8 @@ imago_image_dup_backing (ImagoImage *self)
  *
  * An image that is the backing image of another one goes on serving that. If @cancellable is
  * cancelled before the closing has begun, the image stays open; later, only the waiting ends and the
- * image is closed as soon as nothing uses it. A flush that has begun runs to its end.
+ * image is closed as soon as nothing uses it. A flush that has begun runs to its end; that of an #ImagoStorage of the
+ * application or a stream is not waited for.
  *
  * Do not call this where what it waits for needs the calling thread: from a reference policy that is
  * asked by a call on the same image, or while such a policy has yet to answer in this thread's main
@@ -392,7 +393,8 @@ imago_image_close (ImagoImage *self, GCancellable *cancellable, GError **error)
  * @callback: (nullable) (scope async): called when the image is closed
  * @user_data: data for @callback
  *
- * Starts to close the image; see imago_image_close(). Requests that are in flight are answered.
+ * Starts to close the image; see imago_image_close(). Requests that are in flight are answered. Cancelling hides the result
+ * only if the image lies in an #ImagoStorage of the application or in a stream, which is not waited for.
  *
  * Since: 1.0
  */
@@ -425,8 +427,8 @@ imago_image_close_async (ImagoImage *self,
  *
  * Ends what imago_image_close_async() began.
  *
- * Returns: %TRUE, or %FALSE with @error set. The image is still open only if the error is
- *   %G_IO_ERROR_CANCELLED
+ * Returns: %TRUE, or %FALSE with @error set. Only if the error is %G_IO_ERROR_CANCELLED the image may still be open: it is
+ *   if it was cancelled before the call, else it is closed as soon as nothing uses it
  *
  * Since: 1.0
  */
@@ -504,7 +506,8 @@ read_by_way (ImagoImage *self,
   ImgIovCursor cursor = img_iov_cursor (vectors, n_vectors);
   g_autoptr (GBytes) bytes = NULL;
 
-  bytes = imago_image_call_to_read (self, run_read_bytes, &call, (GDestroyNotify) g_bytes_unref, cancellable, error);
+  bytes = imago_image_call (self, run_read_bytes, &call, NULL, (GDestroyNotify) g_bytes_unref,
+                           IMAGO_REQUEST_ABANDON, cancellable, error);
   if (bytes == NULL)
     return FALSE;
   if (call.length > 0)
@@ -540,7 +543,7 @@ read_cancellable (ImagoImage *self,
     return TRUE;
   if (imago_image_may_hang (self))
     return read_by_way (self, offset, &(struct iovec) { buffer, count }, 1, cancellable, error);
-  return imago_image_call (self, run_read_at, &call, cancellable, error) != NULL;
+  return imago_image_call (self, run_read_at, &call, NULL, NULL, IMAGO_REQUEST_BORROWS, cancellable, error) != NULL;
 }
 
 gboolean
@@ -635,7 +638,7 @@ imago_image_readv_at (ImagoImage *self,
 
   if (cancellable != NULL && imago_image_may_hang (self))
     return read_by_way (self, offset, vectors, (guint) n_vectors, cancellable, error);
-  return imago_image_call (self, run_readv, &vector.call, cancellable, error) != NULL;
+  return imago_image_call (self, run_readv, &vector.call, NULL, NULL, IMAGO_REQUEST_BORROWS, cancellable, error) != NULL;
 }
 
 /**
@@ -665,8 +668,8 @@ imago_image_read_bytes (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return imago_image_call_to_read (self, run_read_bytes, &call, (GDestroyNotify) g_bytes_unref, cancellable,
-                                   error);
+  return imago_image_call (self, run_read_bytes, &call, NULL, (GDestroyNotify) g_bytes_unref,
+                           IMAGO_REQUEST_ABANDON, cancellable, error);
 }
 
 static void
@@ -803,7 +806,46 @@ deliver_done (GTask *task, gpointer data)
   g_task_return_pointer (task, IMAGO_REQUEST_DONE, NULL);
 }
 
-/* Into memory of the caller, so nothing is answered before the I/O has ended. */
+/* A read into memory of the caller's, by way of memory that nobody has to wait for. */
+typedef struct
+{
+  GTask *task; /* owned, to be answered */
+  gpointer buffer;
+} Landing;
+
+static void
+landed_cb (GObject *object, GAsyncResult *result, gpointer data)
+{
+  Landing *landing = data;
+  GError *error = NULL;
+  g_autoptr (GBytes) bytes = imago_image_read_bytes_finish (IMAGO_IMAGE (object), result, &error);
+  gsize count;
+  gconstpointer memory;
+
+  if (bytes == NULL)
+    g_task_return_error (landing->task, error);
+  else
+    {
+      memory = g_bytes_get_data (bytes, &count);
+      if (count > 0)
+        memcpy (landing->buffer, memory, count);
+      g_task_return_pointer (landing->task, IMAGO_REQUEST_DONE, NULL);
+    }
+  g_object_unref (landing->task);
+  g_free (landing);
+}
+
+static void
+read_task_by_way (ImagoImage *self, GTask *task, guint64 offset, gpointer buffer, gsize count)
+{
+  Landing *landing = g_new (Landing, 1);
+
+  *landing = (Landing) { task, buffer };
+  imago_image_read_bytes_async (self, offset, count, g_task_get_priority (task), g_task_get_cancellable (task),
+                                landed_cb, landing);
+}
+
+/* Into memory of the caller: unless it goes by way of other memory, nothing is answered before the I/O has ended. */
 void
 imago_image_read_task (ImagoImage *self, GTask *task, guint64 offset, gpointer buffer, gsize count)
 {
@@ -813,8 +855,10 @@ imago_image_read_task (ImagoImage *self, GTask *task, guint64 offset, gpointer b
   if (imago_lane_may_inline (lane, count) &&
       try_read (self, lane, offset, buffer, count, NULL) == IMG_TRY_DONE)
     imago_lane_push (lane, task, deliver_done, NULL);
+  else if (g_task_get_cancellable (task) != NULL && imago_image_may_hang (self))
+    read_task_by_way (self, task, offset, buffer, count);
   else
-    imago_image_call_async (self, task, run_read_at, &call, NULL, NULL, IMAGO_REQUEST_NONE);
+    imago_image_call_async (self, task, run_read_at, &call, NULL, NULL, IMAGO_REQUEST_BORROWS);
 }
 
 /**

@@ -261,7 +261,7 @@ typedef struct
 {
   char *path;
   GFile *remote;             /* owned; if there is no path. GFiles may be used on any thread. */
-  GCancellable *cancellable; /* of a blocking call, in whose thread we are then; nullable */
+  GCancellable *cancellable; /* owned; nullable: of a blocking call, for GIO. May be used on any thread, too. */
 } Subject;
 
 static Subject *
@@ -272,7 +272,7 @@ subject_new (GFile *file, GCancellable *cancellable)
   subject->path = g_file_get_path (file);
   if (subject->path == NULL)
     subject->remote = g_object_ref (file);
-  subject->cancellable = cancellable;
+  g_set_object (&subject->cancellable, cancellable);
   return subject;
 }
 
@@ -283,6 +283,7 @@ subject_free (gpointer data)
 
   g_free (subject->path);
   g_clear_object (&subject->remote);
+  g_clear_object (&subject->cancellable);
   g_free (subject);
 }
 
@@ -370,6 +371,19 @@ inspection_new (Report *report)
   return self;
 }
 
+/* Takes @subject. */
+static ImagoRequestWork
+make_work (Subject *subject)
+{
+  return (ImagoRequestWork) {
+    .run = run_inspect,
+    .data = subject,
+    .free_data = subject_free,
+    .free_result = report_free,
+    .flags = IMAGO_REQUEST_ABANDON | (subject->remote != NULL ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE),
+  };
+}
+
 /**
  * imago_inspect:
  * @file: a file
@@ -395,15 +409,14 @@ ImagoInspection *
 imago_inspect (GFile *file, GCancellable *cancellable, GError **error)
 {
   g_autoptr (Report) report = NULL;
-  Subject *subject;
+  ImagoRequestWork work;
 
   g_return_val_if_fail (G_IS_FILE (file), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  subject = subject_new (file, cancellable);
-  report = imago_request_run (run_inspect, subject, cancellable, error);
-  subject_free (subject);
+  work = make_work (subject_new (file, cancellable));
+  report = imago_request_run_work (&work, cancellable, error);
   return report != NULL ? inspection_new (report) : NULL;
 }
 
@@ -428,12 +441,7 @@ imago_inspect_async (GFile *file,
                      GAsyncReadyCallback callback,
                      gpointer user_data)
 {
-  ImagoRequestWork work = {
-    .run = run_inspect,
-    .free_data = subject_free,
-    .free_result = report_free,
-    .flags = IMAGO_REQUEST_ABANDON,
-  };
+  ImagoRequestWork work;
   GTask *task;
 
   g_return_if_fail (G_IS_FILE (file));
@@ -444,7 +452,7 @@ imago_inspect_async (GFile *file,
   g_task_set_priority (task, io_priority);
   if (imago_request_is_cancelled (task))
     return;
-  work.data = subject_new (file, NULL);
+  work = make_work (subject_new (file, NULL));
   imago_request_start (task, &work);
 }
 

@@ -203,6 +203,7 @@ owned_policy_new (ImagoReferencePolicy *policy)
   OwnedPolicy *self = g_new0 (OwnedPolicy, 1);
 
   img_policy_init (&self->parent, &owned_policy_class);
+  self->parent.may_hang = TRUE;
   self->policy = g_object_ref (policy);
   self->queue = owner_queue_of (policy);
   return &self->parent;
@@ -459,6 +460,7 @@ imago_map_policy_init (ImagoMapPolicy *self)
 {
   self->core = g_new0 (MapCore, 1);
   img_policy_init (&self->core->parent, &map_core_class);
+  self->core->parent.may_hang = TRUE;
   img_mutex_init (&self->core->mutex);
   self->core->entries = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, map_entry_free);
 }

@@ -9,7 +9,7 @@
 
 /* References: one for the pool (then for the answer on its way) and one for the handler of the
  * cancellable. */
-typedef struct
+struct _ImagoRequest
 {
   ImgTask pool_task;
   gint ref_count;              /* atomic */
@@ -22,10 +22,10 @@ typedef struct
   gint answered; /* atomic: set by whoever answers */
   gpointer result;
   GError *error;
-} Request;
+};
 
-static Request *
-request_ref (Request *request)
+static ImagoRequest *
+request_ref (ImagoRequest *request)
 {
   g_atomic_int_inc (&request->ref_count);
   return request;
@@ -34,7 +34,7 @@ request_ref (Request *request)
 static void
 request_unref (gpointer data)
 {
-  Request *request = data;
+  ImagoRequest *request = data;
 
   if (!g_atomic_int_dec_and_test (&request->ref_count))
     return;
@@ -43,7 +43,7 @@ request_unref (gpointer data)
 }
 
 static void
-free_data (Request *request)
+free_data (ImagoRequest *request)
 {
   gpointer data = g_steal_pointer (&request->work.data);
 
@@ -62,7 +62,7 @@ deliver_error (GTask *task, gpointer data)
 static void
 deliver_request (GTask *task, gpointer data)
 {
-  Request *request = data;
+  ImagoRequest *request = data;
 
   if (request->work.arrived != NULL)
     request->work.arrived (task);
@@ -75,7 +75,7 @@ deliver_request (GTask *task, gpointer data)
 
 /* TRUE for the one caller that may answer. */
 static gboolean
-claim_answer (Request *request)
+claim_answer (ImagoRequest *request)
 {
   return g_atomic_int_compare_and_exchange (&request->answered, FALSE, TRUE);
 }
@@ -115,10 +115,11 @@ imago_request_is_cancelled (GTask *task)
 static void
 cancelled_cb (GCancellable *cancellable, gpointer data)
 {
-  Request *request = data;
+  ImagoRequest *request = data;
 
   img_cancel_trigger (request->cancel);
-  if (!(request->work.flags & IMAGO_REQUEST_ABANDON) || !claim_answer (request))
+  if (!(request->work.flags & (IMAGO_REQUEST_ABANDON | IMAGO_REQUEST_MAY_HANG)) ||
+      !claim_answer (request))
     return;
   g_signal_handlers_disconnect_by_data (cancellable, request);
   g_object_unref (request->cancellable);
@@ -126,7 +127,7 @@ cancelled_cb (GCancellable *cancellable, gpointer data)
 }
 
 static void
-connect_cancellable (Request *request, GCancellable *cancellable)
+connect_cancellable (ImagoRequest *request, GCancellable *cancellable)
 {
   if (cancellable == NULL)
     return;
@@ -140,7 +141,7 @@ connect_cancellable (Request *request, GCancellable *cancellable)
 /* g_cancellable_disconnect () would wait for handlers that run in other threads; ours need not be
  * waited for, the closure holds the request. */
 static void
-disconnect_cancellable (Request *request)
+disconnect_cancellable (ImagoRequest *request)
 {
   if (request->cancellable == NULL)
     return;
@@ -152,7 +153,7 @@ disconnect_cancellable (Request *request)
 /* ---- on a worker ---- */
 
 static void
-drop_answer (Request *request, ImgError *core_error)
+drop_answer (ImagoRequest *request, ImgError *core_error)
 {
   if (request->result != NULL && request->work.free_result != NULL)
     request->work.free_result (request->result);
@@ -161,7 +162,7 @@ drop_answer (Request *request, ImgError *core_error)
 }
 
 static void
-push_answer (Request *request, ImgError *core_error)
+push_answer (ImagoRequest *request, ImgError *core_error)
 {
   disconnect_cancellable (request);
   if (core_error != NULL)
@@ -171,7 +172,7 @@ push_answer (Request *request, ImgError *core_error)
 
 /* The hold on an image goes last: it may let a closing end, which is told behind this answer. */
 static void
-answer (Request *request, ImgError *core_error)
+answer (ImagoRequest *request, ImgError *core_error)
 {
   GDestroyNotify release_data = request->work.release_data;
   gpointer data = request->work.data;
@@ -188,7 +189,7 @@ answer (Request *request, ImgError *core_error)
 static void
 run_request (ImgTask *pool_task)
 {
-  Request *request = (Request *) pool_task;
+  ImagoRequest *request = (ImagoRequest *) pool_task;
   ImgError *core_error = NULL;
 
   if (!g_atomic_int_get (&request->answered) && !img_cancel_check (request->cancel, &core_error))
@@ -196,22 +197,39 @@ run_request (ImgTask *pool_task)
   answer (request, core_error);
 }
 
-void
-imago_request_start (GTask *task, const ImagoRequestWork *work)
+ImagoRequest *
+imago_request_begin (GTask *task, const ImagoRequestWork *work)
 {
-  Request *request = g_new0 (Request, 1);
-  ImgError *core_error = NULL;
+  ImagoRequest *request = g_new0 (ImagoRequest, 1);
 
   request->ref_count = 1;
-  request->pool_task.run = run_request;
-  request->pool_task.kind = IMG_TASK_IO;
-  request->pool_task.priority = g_task_get_priority (task);
-  request->pool_task.key = work->key;
-  request->pool_task.gate = work->gate;
   request->work = *work;
   request->completion = imago_completion_hold (task);
   request->task = task;
   connect_cancellable (request, g_task_get_cancellable (task));
+  return request;
+}
+
+void
+imago_request_end (ImagoRequest *request, ImgError *core_error)
+{
+  if (core_error == NULL)
+    request->result = IMAGO_REQUEST_DONE;
+  answer (request, core_error);
+}
+
+void
+imago_request_start (GTask *task, const ImagoRequestWork *work)
+{
+  int priority = g_task_get_priority (task);
+  ImagoRequest *request = imago_request_begin (task, work); /* it may be answered already */
+  ImgError *core_error = NULL;
+
+  request->pool_task.run = run_request;
+  request->pool_task.kind = IMG_TASK_IO;
+  request->pool_task.priority = priority;
+  request->pool_task.key = work->key;
+  request->pool_task.gate = work->gate;
   if (!img_pool_push (img_pool_get_default (), &request->pool_task, &core_error))
     answer (request, core_error);
 }
@@ -295,6 +313,15 @@ errand_unref (Errand *errand)
 }
 
 static void
+release_work (const ImagoRequestWork *work)
+{
+  if (work->free_data != NULL)
+    work->free_data (work->data);
+  if (work->release_data != NULL)
+    work->release_data (work->data);
+}
+
+static void
 run_errand (ImgTask *pool_task)
 {
   Errand *errand = (Errand *) pool_task;
@@ -303,7 +330,7 @@ run_errand (ImgTask *pool_task)
 
   if (!img_cancel_check (errand->cancel, &error))
     result = errand->work.run (errand->work.data, errand->cancel, &error);
-  errand->work.free_data (errand->work.data);
+  release_work (&errand->work);
   img_mutex_lock (&errand->mutex);
   errand->is_done = TRUE;
   errand->result = result;
@@ -324,11 +351,13 @@ errand_start (const ImagoRequestWork *work, ImgCancel *cancel, ImgError **error)
   errand->pool_task.run = run_errand;
   errand->pool_task.kind = IMG_TASK_IO;
   errand->pool_task.priority = G_PRIORITY_DEFAULT;
+  errand->pool_task.key = work->key;
+  errand->pool_task.gate = work->gate;
   errand->work = *work;
   errand->cancel = img_cancel_ref (cancel);
   if (img_pool_push (img_pool_get_default (), &errand->pool_task, error))
     return errand;
-  work->free_data (work->data);
+  release_work (work);
   errand_unref (errand);
   errand_unref (errand);
   return NULL;
@@ -356,7 +385,7 @@ errand_wait (Errand *errand, ImgCancel *cancel, ImgError **error)
 }
 
 gpointer
-imago_request_run_apart (const ImagoRequestWork *work, GCancellable *cancellable, GError **error)
+imago_request_run_work (const ImagoRequestWork *work, GCancellable *cancellable, GError **error)
 {
   ImagoCancelBridge bridge;
   ImgError *core_error = NULL;
@@ -364,10 +393,10 @@ imago_request_run_apart (const ImagoRequestWork *work, GCancellable *cancellable
   ImgCancel *cancel;
   Errand *errand;
 
-  if (cancellable == NULL || img_pool_is_here ())
+  if (cancellable == NULL || !(work->flags & IMAGO_REQUEST_MAY_HANG) || img_pool_is_here ())
     {
       result = imago_request_run (work->run, work->data, cancellable, error);
-      work->free_data (work->data);
+      release_work (work);
       return result;
     }
   cancel = imago_cancel_bridge_begin (&bridge, cancellable);

@@ -29,6 +29,11 @@ typedef enum
   /* Changes nothing, so that its caller need not wait for it: a cancelled one is answered at once,
    * and the result is dropped when it comes. */
   IMAGO_REQUEST_ABANDON = 1 << 0,
+  /* May wait for somebody who never answers, a stream or a hook: its caller can go as well, in a blocking call too. A
+   * change may still be made then. */
+  IMAGO_REQUEST_MAY_HANG = 1 << 1,
+  /* Works on memory of the caller's, who waits in any case: no MAY_HANG is added to it. */
+  IMAGO_REQUEST_BORROWS = 1 << 2,
 } ImagoRequestFlags;
 
 typedef struct
@@ -44,6 +49,8 @@ typedef struct
   ImgEpoch *gate;             /* nullable */
 } ImagoRequestWork;
 
+typedef struct _ImagoRequest ImagoRequest;
+
 /* Takes @task and @work->data. Never waits, never runs the callback. The matching _finish function
  * calls g_task_propagate_pointer (). */
 void     imago_request_start        (GTask *task, const ImagoRequestWork *work);
@@ -52,15 +59,21 @@ void     imago_request_answer_error (GTask *task, GError *error);
 /* If @task's cancellable is cancelled, takes @task, answers it and returns TRUE. */
 gboolean imago_request_is_cancelled (GTask *task);
 
+/* For what no worker has to do: takes @task, which imago_request_end () answers, once, from whatever thread; of @work only the
+ * flags count. */
+ImagoRequest *imago_request_begin   (GTask *task, const ImagoRequestWork *work) G_GNUC_WARN_UNUSED_RESULT;
+/* Takes both; without an error it is IMAGO_REQUEST_DONE. */
+void     imago_request_end          (ImagoRequest *request, ImgError *core_error);
+
 /* The same work in the caller's thread. */
 gpointer imago_request_run          (ImagoRequestFunc run, gpointer data,
                                      GCancellable *cancellable, GError **error);
 
-/* The same for work that may wait for somebody who never answers: a stream, or a hook. It is left to a worker, so that the
- * caller can go when it cancels, and is told so; a change may still be made then. The memory that is used belongs to @work, which lives until
- * the worker is done with it. Takes @work->data; of the others free_data and free_result count. Without a @cancellable,
- * and on a worker, which must not wait for another, it runs here. */
-gpointer imago_request_run_apart    (const ImagoRequestWork *work, GCancellable *cancellable,
+/* The same for work that owns all it needs. If it MAY_HANG, it is left to a worker, so that the caller can go when it
+ * cancels, and is told so; the worker goes on with it. Takes @work->data, which is released before this returns unless
+ * the caller has gone; arrived is not called. Without a @cancellable, and on a worker, which must not wait for another,
+ * it runs here all the same. */
+gpointer imago_request_run_work     (const ImagoRequestWork *work, GCancellable *cancellable,
                                      GError **error);
 
 /* An ImgCancel for the time of a blocking call; NULL if @cancellable is. */

@@ -14,10 +14,12 @@
  * submit () of any other thread only queues, and img_io_wait () waits. A worker makes sure beforehand that
  * the pool can spare it (img_pool_begin_wait ()), and fails otherwise.
  *
- * Who need not wait. A blocking call that changes nothing and has a cancellable is left to a worker
- * (imago_request_run_apart ()), so that its caller can go at once; the request stays with the worker and is answered into
- * memory of the worker's, never into the caller's. Changes are waited for: what they write is the caller's, and
- * metadata of which nobody knows whether it was written would poison the image.
+ * Who need not wait. A call with a cancellable, blocking or not, is made by a worker (IMAGO_REQUEST_MAY_HANG), so that its
+ * caller can go at once when it cancels. The worker stays until the hook has answered and has memory of its own: what a
+ * call would read into or write from the caller's memory is copied. A change that was left behind is still one for the
+ * image: it has claimed its range, or closed the gate, before its caller could go, so that later changes come
+ * behind it (img_image_begin_apart ()); between its claims it looks whether it was cancelled and ends; and if it fails the
+ * image is told what any other failure would tell it, up to the poison of a failed flush. Jobs are waited for.
  *
  * What would wait for ever is refused with WOULD_DEADLOCK: a blocking call inside of a hook on anything that
  * lies in the hook's own storage; and one on the owner's thread while a hook has taken a request and means

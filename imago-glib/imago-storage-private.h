@@ -5,6 +5,7 @@
 #pragma once
 
 #include "imago-core.h"
+#include "imago-request.h"
 #include "imago-storage.h"
 
 G_BEGIN_DECLS
@@ -28,5 +29,26 @@ ImgStorage   *imago_storage_dup_core      (ImagoStorage *self) G_GNUC_WARN_UNUSE
 ImgPoolKey   *imago_storage_get_key       (ImagoStorage *self);
 /* The object of a storage with a hook, else a new object for a storage that the core opened by itself. */
 ImagoStorage *imago_storage_new_from_core (ImgStorage *core) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- calls ---- */
+
+/* One call of the core on behalf of a method. */
+typedef struct
+{
+  ImgStorage *core; /* set by the functions below */
+  guint64 offset;
+  guint64 length;
+  ImgIoFlags flags;
+  GBytes *bytes;    /* nullable: what is to be written */
+} ImagoStorageCall;
+
+/* @run gets an ImagoStorageCall of its own, which it may change: it keeps all that it works on, so that a caller who
+ * cancels need not wait for a storage that may never answer. */
+gpointer      imago_storage_call          (ImagoStorage *self, ImagoRequestFunc run, const ImagoStorageCall *call,
+                                           GDestroyNotify free_result, GCancellable *cancellable, GError **error);
+/* On a worker; takes @task. */
+void          imago_storage_call_async    (ImagoStorage *self, GTask *task, ImagoRequestFunc run,
+                                           const ImagoStorageCall *call, GDestroyNotify free_result,
+                                           ImagoRequestFlags flags);
 
 G_END_DECLS

@@ -9,27 +9,7 @@
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
 
-#include "imago-request.h"
 #include "imago-storage-private.h"
-
-typedef struct
-{
-  ImgStorage *core; /* owned in a request, borrowed in a blocking call */
-  guint64 offset;
-  guint64 length;
-  ImgIoFlags flags;
-  GBytes *bytes; /* owned in a request, borrowed in a blocking call; NULL: none */
-} Change;
-
-static void
-change_free (gpointer data)
-{
-  Change *change = data;
-
-  img_storage_unref (change->core);
-  g_clear_pointer (&change->bytes, g_bytes_unref);
-  g_free (change);
-}
 
 static gpointer
 to_result (gboolean success)
@@ -38,7 +18,7 @@ to_result (gboolean success)
 }
 
 static gboolean
-check_range (const Change *change, ImgError **error)
+check_range (const ImagoStorageCall *change, ImgError **error)
 {
   if (G_LIKELY (img_range_fits (change->offset, change->length, IMG_MAX_SIZE)))
     return TRUE;
@@ -50,20 +30,19 @@ check_range (const Change *change, ImgError **error)
 
 /* A core storage takes no request of no bytes. */
 static gboolean
-is_nothing (const Change *change)
+is_nothing (const ImagoStorageCall *change)
 {
   return change->length == 0;
 }
 
 static gboolean
-run_change (ImagoStorage *self,
-            ImagoRequestFunc run,
-            Change *change,
-            GCancellable *cancellable,
-            GError **error)
+make_change (ImagoStorage *self,
+             ImagoRequestFunc run,
+             const ImagoStorageCall *change,
+             GCancellable *cancellable,
+             GError **error)
 {
-  change->core = imago_storage_get_core (self);
-  return imago_request_run (run, change, cancellable, error) != NULL;
+  return imago_storage_call (self, run, change, NULL, cancellable, error) != NULL;
 }
 
 /* The storage may have changed by the time it is cancelled, so the task does not look by itself. */
@@ -72,31 +51,20 @@ start_change (ImagoStorage *self,
               gpointer source_tag,
               const char *name,
               ImagoRequestFunc run,
-              const Change *what,
+              const ImagoStorageCall *change,
               int io_priority,
               GCancellable *cancellable,
               GAsyncReadyCallback callback,
               gpointer user_data)
 {
   GTask *task = g_task_new (self, cancellable, callback, user_data);
-  Change *change = g_new (Change, 1);
-  const ImagoRequestWork work = {
-    .run = run,
-    .data = change,
-    .free_data = change_free,
-    .key = imago_storage_get_key (self),
-  };
 
   /* The macro would name the task after this variable. */
   (g_task_set_source_tag) (task, source_tag);
   g_task_set_name (task, name);
   g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
-  *change = *what;
-  change->core = imago_storage_dup_core (self);
-  if (change->bytes != NULL)
-    g_bytes_ref (change->bytes);
-  imago_request_start (task, &work);
+  imago_storage_call_async (self, task, run, change, NULL, IMAGO_REQUEST_NONE);
 }
 
 static gboolean
@@ -112,7 +80,7 @@ finish_change (ImagoStorage *self, GAsyncResult *result, GError **error)
 static gpointer
 run_write_bytes (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  Change *change = data;
+  ImagoStorageCall *change = data;
 
   if (!check_range (change, error))
     return NULL;
@@ -146,7 +114,7 @@ imago_storage_write_bytes (ImagoStorage *self,
                            GCancellable *cancellable,
                            GError **error)
 {
-  Change change = { .offset = offset, .bytes = bytes };
+  ImagoStorageCall change = { .offset = offset, .bytes = bytes };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
   g_return_val_if_fail (bytes != NULL, FALSE);
@@ -154,7 +122,7 @@ imago_storage_write_bytes (ImagoStorage *self,
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
   change.length = g_bytes_get_size (bytes);
-  return run_change (self, run_write_bytes, &change, cancellable, error);
+  return make_change (self, run_write_bytes, &change, cancellable, error);
 }
 
 /**
@@ -168,7 +136,7 @@ imago_storage_write_bytes (ImagoStorage *self,
  * @user_data: data for @callback
  *
  * Starts to write bytes to the storage; see imago_storage_write_bytes(). A change that has begun runs to its
- * end, and its result is told, whether cancelled or not.
+ * end, and its result is told, whether cancelled or not; but the hook of a subclass and a stream are not waited for.
  *
  * Since: 1.0
  */
@@ -181,7 +149,7 @@ imago_storage_write_bytes_async (ImagoStorage *self,
                                  GAsyncReadyCallback callback,
                                  gpointer user_data)
 {
-  Change change = { .offset = offset, .bytes = bytes };
+  ImagoStorageCall change = { .offset = offset, .bytes = bytes };
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));
   g_return_if_fail (bytes != NULL);
@@ -215,7 +183,7 @@ imago_storage_write_bytes_finish (ImagoStorage *self,
 static gpointer
 run_write_zeroes (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  Change *change = data;
+  ImagoStorageCall *change = data;
 
   if (!check_range (change, error))
     return NULL;
@@ -259,7 +227,7 @@ imago_storage_write_zeroes (ImagoStorage *self,
                             GCancellable *cancellable,
                             GError **error)
 {
-  Change change = {
+  ImagoStorageCall change = {
     .offset = offset,
     .length = length,
     .flags = to_io_flags (flags),
@@ -269,7 +237,7 @@ imago_storage_write_zeroes (ImagoStorage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return run_change (self, run_write_zeroes, &change, cancellable, error);
+  return make_change (self, run_write_zeroes, &change, cancellable, error);
 }
 
 /**
@@ -298,7 +266,7 @@ imago_storage_write_zeroes_async (ImagoStorage *self,
                                   GAsyncReadyCallback callback,
                                   gpointer user_data)
 {
-  Change change = {
+  ImagoStorageCall change = {
     .offset = offset,
     .length = length,
     .flags = to_io_flags (flags),
@@ -334,7 +302,7 @@ imago_storage_write_zeroes_finish (ImagoStorage *self,
 static gpointer
 run_discard (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  Change *change = data;
+  ImagoStorageCall *change = data;
 
   if (!check_range (change, error))
     return NULL;
@@ -364,13 +332,13 @@ imago_storage_discard (ImagoStorage *self,
                        GCancellable *cancellable,
                        GError **error)
 {
-  Change change = { .offset = offset, .length = length };
+  ImagoStorageCall change = { .offset = offset, .length = length };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return run_change (self, run_discard, &change, cancellable, error);
+  return make_change (self, run_discard, &change, cancellable, error);
 }
 
 /**
@@ -397,7 +365,7 @@ imago_storage_discard_async (ImagoStorage *self,
                              GAsyncReadyCallback callback,
                              gpointer user_data)
 {
-  Change change = { .offset = offset, .length = length };
+  ImagoStorageCall change = { .offset = offset, .length = length };
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
@@ -429,7 +397,7 @@ imago_storage_discard_finish (ImagoStorage *self,
 static gpointer
 run_truncate (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  Change *change = data;
+  ImagoStorageCall *change = data;
 
   if (!check_range (change, error))
     return NULL;
@@ -456,13 +424,13 @@ imago_storage_truncate (ImagoStorage *self,
                         GCancellable *cancellable,
                         GError **error)
 {
-  Change change = { .offset = size };
+  ImagoStorageCall change = { .offset = size };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return run_change (self, run_truncate, &change, cancellable, error);
+  return make_change (self, run_truncate, &change, cancellable, error);
 }
 
 /**
@@ -487,7 +455,7 @@ imago_storage_truncate_async (ImagoStorage *self,
                               GAsyncReadyCallback callback,
                               gpointer user_data)
 {
-  Change change = { .offset = size };
+  ImagoStorageCall change = { .offset = size };
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
@@ -519,7 +487,7 @@ imago_storage_truncate_finish (ImagoStorage *self,
 static gpointer
 run_flush (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  return to_result (img_storage_flush (((Change *) data)->core, error));
+  return to_result (img_storage_flush (((ImagoStorageCall *) data)->core, error));
 }
 
 /**
@@ -540,13 +508,13 @@ imago_storage_flush (ImagoStorage *self,
                      GCancellable *cancellable,
                      GError **error)
 {
-  Change change = { 0 };
+  ImagoStorageCall change = { 0 };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return run_change (self, run_flush, &change, cancellable, error);
+  return make_change (self, run_flush, &change, cancellable, error);
 }
 
 /**
@@ -568,7 +536,7 @@ imago_storage_flush_async (ImagoStorage *self,
                            GAsyncReadyCallback callback,
                            gpointer user_data)
 {
-  Change change = { 0 };
+  ImagoStorageCall change = { 0 };
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));

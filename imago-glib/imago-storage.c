@@ -38,6 +38,9 @@
  *
  * A storage may be used from any thread, and from several at once. Requests that overlap may mix.
  *
+ * A call that is cancelled does not wait for the hook of a subclass or for a stream: these may still do what they were
+ * asked for, and nobody is told.
+ *
  * Since: 1.0
  */
 
@@ -320,40 +323,97 @@ imago_storage_get_writable (ImagoStorage *self)
   return core != NULL && core->can_write;
 }
 
-typedef struct
-{
-  ImgStorage *core; /* owned in a request, borrowed in a blocking call */
-  guint64 *size;
-} SizeQuery;
+/* ---- calls ---- */
 
-static gpointer
-run_query_size (gpointer data, ImgCancel *cancel, ImgError **error)
+static void
+storage_call_free (gpointer data)
 {
-  SizeQuery *query = data;
+  ImagoStorageCall *call = data;
 
-  return img_storage_get_size (query->core, query->size, error) ? IMAGO_REQUEST_DONE : NULL;
+  img_storage_unref (call->core);
+  g_clear_pointer (&call->bytes, g_bytes_unref);
+  g_free (call);
 }
+
+static ImagoRequestWork
+make_work (ImagoStorage *self,
+           ImagoRequestFunc run,
+           const ImagoStorageCall *what,
+           GDestroyNotify free_result,
+           ImagoRequestFlags flags)
+{
+  ImagoStorageCall *call = g_new (ImagoStorageCall, 1);
+
+  *call = *what;
+  call->core = imago_storage_dup_core (self);
+  if (call->bytes != NULL)
+    g_bytes_ref (call->bytes);
+  return (ImagoRequestWork) {
+    .run = run,
+    .data = call,
+    .free_data = storage_call_free,
+    .free_result = free_result,
+    .flags = flags | (call->core->may_hang ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE),
+    .key = imago_storage_get_key (self),
+  };
+}
+
+/* A hook that this thread is inside of, or has yet to answer a request of, is not asked behind its back. */
+gpointer
+imago_storage_call (ImagoStorage *self,
+                    ImagoRequestFunc run,
+                    const ImagoStorageCall *what,
+                    GDestroyNotify free_result,
+                    GCancellable *cancellable,
+                    GError **error)
+{
+  ImgStorage *core = imago_storage_get_core (self);
+  ImagoStorageCall call = *what;
+  ImagoRequestWork work;
+
+  if (G_UNLIKELY (cancellable != NULL && core->may_hang && img_storage_may_wait (core, NULL)))
+    {
+      work = make_work (self, run, what, free_result, IMAGO_REQUEST_NONE);
+      return imago_request_run_work (&work, cancellable, error);
+    }
+  call.core = core;
+  return imago_request_run (run, &call, cancellable, error);
+}
+
+void
+imago_storage_call_async (ImagoStorage *self,
+                          GTask *task,
+                          ImagoRequestFunc run,
+                          const ImagoStorageCall *what,
+                          GDestroyNotify free_result,
+                          ImagoRequestFlags flags)
+{
+  const ImagoRequestWork work = make_work (self, run, what, free_result, flags);
+
+  imago_request_start (task, &work);
+}
+
+/* ---- the size ---- */
 
 /* The result of a request is one pointer. */
 static gpointer
-run_query_size_boxed (gpointer data, ImgCancel *cancel, ImgError **error)
+run_query_size (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  SizeQuery *query = data;
+  ImagoStorageCall *call = data;
   g_autofree guint64 *size = g_new (guint64, 1);
 
-  query->size = size;
-  if (run_query_size (query, cancel, error) == NULL)
-    return NULL;
-  return g_steal_pointer (&size);
+  return img_storage_get_size (call->core, size, error) ? g_steal_pointer (&size) : NULL;
 }
 
-static void
-size_query_free (gpointer data)
+/* Takes @found, nullable. */
+static gboolean
+tell_size (guint64 *found, guint64 *size)
 {
-  SizeQuery *query = data;
-
-  img_storage_unref (query->core);
-  g_free (query);
+  if (found == NULL)
+    return FALSE;
+  *size = *found;
+  g_free (found);
+  return TRUE;
 }
 
 /**
@@ -375,19 +435,14 @@ imago_storage_query_size (ImagoStorage *self,
                           GCancellable *cancellable,
                           GError **error)
 {
-  guint64 result = 0;
-  SizeQuery query = { NULL, &result };
+  const ImagoStorageCall call = { 0 };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
   g_return_val_if_fail (size != NULL, FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  query.core = imago_storage_get_core (self);
-  if (imago_request_run (run_query_size, &query, cancellable, error) == NULL)
-    return FALSE;
-  *size = result;
-  return TRUE;
+  return tell_size (imago_storage_call (self, run_query_size, &call, g_free, cancellable, error), size);
 }
 
 /**
@@ -410,13 +465,7 @@ imago_storage_query_size_async (ImagoStorage *self,
                                 GAsyncReadyCallback callback,
                                 gpointer user_data)
 {
-  ImagoRequestWork work = {
-    .run = run_query_size_boxed,
-    .free_data = size_query_free,
-    .free_result = g_free,
-    .flags = IMAGO_REQUEST_ABANDON,
-  };
-  SizeQuery *query;
+  const ImagoStorageCall call = { 0 };
   GTask *task;
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));
@@ -425,13 +474,8 @@ imago_storage_query_size_async (ImagoStorage *self,
   task = g_task_new (self, cancellable, callback, user_data);
   g_task_set_source_tag (task, imago_storage_query_size_async);
   g_task_set_priority (task, io_priority);
-  if (imago_request_is_cancelled (task))
-    return;
-  query = g_new0 (SizeQuery, 1);
-  query->core = imago_storage_dup_core (self);
-  work.data = query;
-  work.key = imago_storage_get_key (self);
-  imago_request_start (task, &work);
+  if (!imago_request_is_cancelled (task))
+    imago_storage_call_async (self, task, run_query_size, &call, g_free, IMAGO_REQUEST_ABANDON);
 }
 
 /**
@@ -453,28 +497,15 @@ imago_storage_query_size_finish (ImagoStorage *self,
                                  guint64 *size,
                                  GError **error)
 {
-  g_autofree guint64 *found = NULL;
-
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), FALSE);
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
   g_return_val_if_fail (size != NULL, FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  found = g_task_propagate_pointer (G_TASK (result), error);
-  if (found == NULL)
-    return FALSE;
-  *size = *found;
-  return TRUE;
+  return tell_size (g_task_propagate_pointer (G_TASK (result), error), size);
 }
 
 /* ---- reading ---- */
-
-typedef struct
-{
-  ImgStorage *core; /* owned in a request, borrowed in a blocking call */
-  guint64 offset;
-  gsize count;
-} StorageRead;
 
 static gboolean
 check_range (guint64 offset, gsize count, ImgError **error)
@@ -490,27 +521,19 @@ check_range (guint64 offset, gsize count, ImgError **error)
 static gpointer
 run_read (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  StorageRead *read = data;
+  ImagoStorageCall *call = data;
+  gsize count = (gsize) call->length;
   guint8 *buffer;
 
-  if (!check_range (read->offset, read->count, error))
+  if (!check_range (call->offset, count, error))
     return NULL;
-  buffer = imago_buffer_new (read->count, error);
+  buffer = imago_buffer_new (count, error);
   if (buffer == NULL)
     return NULL;
-  if (img_storage_read (read->core, read->offset, buffer, read->count, error))
-    return imago_buffer_to_bytes (buffer, read->count);
-  imago_buffer_free (buffer, read->count);
+  if (img_storage_read (call->core, call->offset, buffer, count, error))
+    return imago_buffer_to_bytes (buffer, count);
+  imago_buffer_free (buffer, count);
   return NULL;
-}
-
-static void
-storage_read_free (gpointer data)
-{
-  StorageRead *read = data;
-
-  img_storage_unref (read->core);
-  g_free (read);
 }
 
 /**
@@ -534,14 +557,13 @@ imago_storage_read_bytes (ImagoStorage *self,
                           GCancellable *cancellable,
                           GError **error)
 {
-  StorageRead read = { NULL, offset, count };
+  const ImagoStorageCall call = { .offset = offset, .length = count };
 
   g_return_val_if_fail (IMAGO_IS_STORAGE (self), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  read.core = imago_storage_get_core (self);
-  return imago_request_run (run_read, &read, cancellable, error);
+  return imago_storage_call (self, run_read, &call, (GDestroyNotify) g_bytes_unref, cancellable, error);
 }
 
 static ImgTryResult
@@ -604,23 +626,6 @@ read_inline (ImgStorage *core, GTask *task, guint64 offset, gsize count)
   return TRUE;
 }
 
-static void
-read_on_worker (ImagoStorage *self, GTask *task, guint64 offset, gsize count)
-{
-  StorageRead *read = g_new (StorageRead, 1);
-  const ImagoRequestWork work = {
-    .run = run_read,
-    .data = read,
-    .free_data = storage_read_free,
-    .free_result = (GDestroyNotify) g_bytes_unref,
-    .flags = IMAGO_REQUEST_ABANDON,
-    .key = imago_storage_get_key (self),
-  };
-
-  *read = (StorageRead) { imago_storage_dup_core (self), offset, count };
-  imago_request_start (task, &work);
-}
-
 /**
  * imago_storage_read_bytes_async:
  * @self: an #ImagoStorage
@@ -646,6 +651,7 @@ imago_storage_read_bytes_async (ImagoStorage *self,
                                 GAsyncReadyCallback callback,
                                 gpointer user_data)
 {
+  const ImagoStorageCall call = { .offset = offset, .length = count };
   GTask *task;
 
   g_return_if_fail (IMAGO_IS_STORAGE (self));
@@ -657,7 +663,7 @@ imago_storage_read_bytes_async (ImagoStorage *self,
   if (imago_request_is_cancelled (task))
     return;
   if (!read_inline (imago_storage_get_core (self), task, offset, count))
-    read_on_worker (self, task, offset, count);
+    imago_storage_call_async (self, task, run_read, &call, (GDestroyNotify) g_bytes_unref, IMAGO_REQUEST_ABANDON);
 }
 
 /**

@@ -34,8 +34,12 @@ img_change_end (ImgChange *request)
     g_free (request->vectors);
 }
 
-void
-img_change_claim (ImgChange *request, guint64 offset, guint64 length)
+gboolean
+img_change_claim (ImgChange *request,
+                  guint64 offset,
+                  guint64 length,
+                  ImgCancel *cancel,
+                  ImgError **error)
 {
   guint64 granularity = request->layout->write_granularity;
   guint64 start = img_align_down (offset, granularity);
@@ -49,6 +53,7 @@ img_change_claim (ImgChange *request, guint64 offset, guint64 length)
     }
   img_claim_take (&request->image->claims, &request->claim, start, length);
   request->is_claimed = TRUE;
+  return !img_cancel_check (cancel, error);
 }
 
 /* ---- one plan ---- */

@@ -35,8 +35,10 @@ typedef enum
 /* Inside the epoch of the image from here on. @iov: what is to be written; 0 vectors if nothing is. */
 void     img_change_begin         (ImgChange *request, ImgImage *image, const struct iovec *iov, guint n_iov);
 void     img_change_end           (ImgChange *request);
-/* No more than one claim a request: it is the last thing that it waits for. */
-void     img_change_claim         (ImgChange *request, guint64 offset, guint64 length);
+/* No more than one claim a request: it is the last thing that it waits for. FALSE when cancelled, perhaps while it
+ * waited: the caller may have gone then, and written something else here since. */
+gboolean img_change_claim         (ImgChange *request, guint64 offset, guint64 length, ImgCancel *cancel,
+                                   ImgError **error);
 
 /* One request of a storage, made and waited for. */
 gboolean img_change_submit        (ImgStorage *storage, ImgIo *io, ImgError **error);

@@ -34,7 +34,7 @@ struct _ImgImage
   gint n_above;             /* atomic: images that read through this one */
   gint has_left;            /* atomic: it reads through its own backing image no more */
   gint is_frozen;           /* atomic: changes fail; set and cleared behind the closed gate */
-  gint n_apart;             /* atomic: writes that their callers may leave behind */
+  gint n_apart;             /* atomic: changes that their callers may leave behind */
 
   gint state;               /* atomic; ImgState. The fields below change only before READY */
   ImgMutex mutex;           /* for the changes */
@@ -48,6 +48,13 @@ static inline gboolean
 img_image_check_ready (ImgImage *image)
 {
   return __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_READY;
+}
+
+/* Whether every change has to claim its range; see img_image_begin_apart (). */
+static inline gboolean
+img_image_is_apart (ImgImage *image)
+{
+  return g_atomic_int_get (&image->n_apart) > 0;
 }
 
 /* Down a chain with every layer's epoch entered on the way; one per transfer, on the stack. */

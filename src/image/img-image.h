@@ -113,8 +113,9 @@ gboolean         img_image_writev          (ImgImage *image, guint64 offset,
                                             ImgError **error);
 gboolean         img_image_write           (ImgImage *image, guint64 offset, gconstpointer buffer,
                                             gsize length, ImgCancel *cancel, ImgError **error);
-/* Around a write whose caller goes when it cancels, though the storage has not answered. As long as there is one, every
- * write claims its range: one that comes after the cancelled one waits for it, and is not overwritten by it. */
+/* Around a change whose caller goes when it cancels, though the storage has not answered. As long as there is one, every
+ * change claims its range and looks then whether it is cancelled: one that comes after the cancelled one waits for it,
+ * and is not overwritten by it. */
 void             img_image_begin_apart     (ImgImage *image);
 void             img_image_end_apart       (ImgImage *image);
 

@@ -42,6 +42,8 @@ struct _ImgPolicy
   ImgRefCount ref_count;
   /* A reference without a declared format may be probed. Only the permissive policy allows that. */
   gboolean may_probe;
+  /* It asks the application, or grants what the application made: nobody here can tell whether there is an answer. */
+  gboolean may_hang;
 };
 
 void       img_policy_init  (ImgPolicy *policy, const ImgPolicyClass *klass);

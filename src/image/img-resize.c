@@ -282,7 +282,9 @@ img_image_resize (ImgImage *image,
   if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&
       size > image->layout->size)
     preallocate_mode = IMG_PREALLOCATE_METADATA;
-  success = check_resize (image, size, may_shrink, preallocate_mode, error);
+  /* The caller may have gone while this waited, and written something since. */
+  success = !img_cancel_check (cancel, error) &&
+            check_resize (image, size, may_shrink, preallocate_mode, error);
   if (success && size > image->layout->size)
     success = grow (image, size, preallocate_mode, progress, cancel, error);
   else if (success && size < image->layout->size)

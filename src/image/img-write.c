@@ -61,7 +61,7 @@ plan_in_place (ImgImage *image,
 
   if (G_UNLIKELY (!img_check_change (image, offset, length, error)))
     return IMG_PREPARE_ERROR;
-  if (G_UNLIKELY (g_atomic_int_get (&image->n_apart) > 0))
+  if (G_UNLIKELY (img_image_is_apart (image)))
     return IMG_PREPARE_CLAIM;
   result = layout->klass->prepare_write (layout, offset, length, mode, plan, error);
   if (result == IMG_PREPARE_OK && (plan->length < length || plan->needs_commit))
@@ -178,9 +178,9 @@ img_image_writev (ImgImage *image,
   if (G_LIKELY (result != IMG_PREPARE_CLAIM))
     return result == IMG_PREPARE_OK;
   img_change_begin (&request, image, iov, n_iov);
-  img_change_claim (&request, offset, length); /* it has been looked whether it could do without */
-  /* The caller may have gone while this waited, and written something else here since. */
-  success = !img_cancel_check (cancel, error) && img_check_change (image, offset, length, error) &&
+  /* It has been looked whether it could do without. */
+  success = img_change_claim (&request, offset, length, cancel, error) &&
+            img_check_change (image, offset, length, error) &&
             write_all (&request, offset, length, cancel, error);
   img_change_end (&request);
   return success;
@@ -234,8 +234,8 @@ write_encoded (ImgImage *image,
   ImgPlan plan;
 
   img_change_begin (&request, image, &iov, 1);
-  img_change_claim (&request, offset, length);
-  success = img_check_change (image, offset, length, error) &&
+  success = img_change_claim (&request, offset, length, cancel, error) &&
+            img_check_change (image, offset, length, error) &&
             prepare_compressed (&request, offset, length, stored_length, &plan, error);
   if (success)
     {

@@ -166,8 +166,8 @@ punch_edge (ImgChange *request,
     return IMG_PREPARE_ERROR;
   if (is_zero)
     return IMG_PREPARE_OK;
-  img_change_claim (request, offset, length);
-  if (!is_unwritten (request, start, &is_free, error) ||
+  if (!img_change_claim (request, offset, length, cancel, error) ||
+      !is_unwritten (request, start, &is_free, error) ||
       (is_free && !img_change_reads_as_zero (request, start, offset - start, IMG_ZERO_BY_HOST,
                                              &is_free, error)) ||
       (is_free && !img_change_reads_as_zero (request, offset + length, end - offset - length,
@@ -232,8 +232,9 @@ punch_run (ImgImage *image,
     result = IMG_PREPARE_ERROR;
   else
     n_whole = whole_clusters (image->layout, offset, length, how);
-  if (image->layout->write_granularity > 1)
-    img_change_claim (&request, offset, length);
+  if ((image->layout->write_granularity > 1 || img_image_is_apart (image)) &&
+      !img_change_claim (&request, offset, length, cancel, result == IMG_PREPARE_OK ? error : NULL))
+    result = IMG_PREPARE_ERROR;
   while (*n_done < n_whole && result == IMG_PREPARE_OK)
     {
       if (img_cancel_check (cancel, error))

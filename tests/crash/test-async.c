@@ -54,6 +54,7 @@ typedef struct
   guint64 seed;
   guint n_left;
   guint n_in_flight;
+  guint n_left_behind; /* changes that have been answered and may go on */
   gboolean drains;   /* something is to run alone */
   guint n_cancelled;
   GPtrArray *steps;  /* of Step; none is freed before the end, so that a second answer is seen */
@@ -67,6 +68,7 @@ typedef struct
   guint64 n_sectors;
   guint64 change;      /* or when the flush began */
   gboolean shrinks;
+  gboolean is_left;    /* behind, and not ended for the model */
   CrashMoment moment;  /* of a read */
   GCancellable *cancellable;
   guint n_calls;
@@ -125,11 +127,20 @@ finish_read (Step *step, GAsyncResult *result, GError **error)
   return TRUE;
 }
 
+/* Cancelled where a storage may never answer. */
 static gboolean
-finish_resize (Step *step, GAsyncResult *result, GError **error)
+is_left_behind (Step *step, const GError *error)
+{
+  step->is_left =
+    step->run->carriage != CARRIED_BY_NOTHING && g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  step->run->n_left_behind += step->is_left;
+  return step->is_left;
+}
+
+static void
+end_resize (Step *step, gboolean success)
 {
   CrashWork *work = &step->run->work;
-  gboolean success = imago_image_resize_finish (step->run->image, result, error);
 
   crash_model_end (work->model, step->change, success);
   if (step->shrinks && !success) /* what is written from now on must not be cut off by it */
@@ -137,6 +148,15 @@ finish_resize (Step *step, GAsyncResult *result, GError **error)
                      crash_model_begin_resize (work->model, img_image_get_size (work->image) / CRASH_SECTOR),
                      TRUE);
   crash_work_follow_size (work);
+}
+
+static gboolean
+finish_resize (Step *step, GAsyncResult *result, GError **error)
+{
+  gboolean success = imago_image_resize_finish (step->run->image, result, error);
+
+  if (success || !is_left_behind (step, *error))
+    end_resize (step, success);
   return success;
 }
 
@@ -182,7 +202,8 @@ finish_change (Step *step, GAsyncResult *result, GError **error)
       success = imago_image_discard_finish (image, result, error);
       break;
     }
-  crash_model_end (step->run->work.model, step->change, success);
+  if (success || !is_left_behind (step, *error))
+    crash_model_end (step->run->work.model, step->change, success);
   return success;
 }
 
@@ -440,6 +461,27 @@ wait_quiet (Run *run)
   while (n_holds > 0);
 }
 
+/* What was left behind comes to its end, and fails for all that anybody knows. */
+static void
+settle (Run *run)
+{
+  if (run->n_left_behind > 0)
+    wait_quiet (run);
+  for (guint i = 0; i < run->steps->len && run->n_left_behind > 0; i++)
+    {
+      Step *step = run->steps->pdata[i];
+
+      if (!step->is_left)
+        continue;
+      if (step->op == CRASH_OP_RESIZE || step->op == CRASH_OP_SHRINK)
+        end_resize (step, FALSE);
+      else
+        crash_model_end (run->work.model, step->change, FALSE);
+      step->is_left = FALSE;
+      run->n_left_behind--;
+    }
+}
+
 /* ---- the image ---- */
 
 static void
@@ -490,9 +532,12 @@ start_step (Run *run)
 {
   gboolean alone = run->n_in_flight == 0;
   guint64 first, n_sectors;
-  CrashOp op = crash_work_pick (&run->work, &run->random, alone, &first, &n_sectors);
+  CrashOp op;
   Step *step;
 
+  if (alone)
+    settle (run);
+  op = crash_work_pick (&run->work, &run->random, alone, &first, &n_sectors);
   run->n_left--;
   run->drains = crash_random_one_in (&run->random, 12);
   if (op == CRASH_OP_REOPEN)
@@ -507,7 +552,10 @@ start_step (Run *run)
     step->cancellable = g_cancellable_new ();
   submit (step);
   if (op == CRASH_OP_RESIZE || op == CRASH_OP_SHRINK)
-    wait_answers (run);
+    {
+      wait_answers (run);
+      settle (run);
+    }
 }
 
 static void
@@ -539,6 +587,7 @@ run_steps (Run *run)
       if (run->n_in_flight > 0)
         g_main_context_iteration (NULL, TRUE);
     }
+  settle (run);
 }
 
 /* ---- the verdicts ---- */

@@ -15,6 +15,7 @@ typedef struct
   guint32 values[MAX_VALUES];
   guint8 n_values;
   gboolean is_changed;
+  gboolean is_unsettled; /* a change was left behind */
   guint n_readers;
 } Sector;
 
@@ -104,9 +105,26 @@ stress_model_end_change (StressModel *model, guint64 first, guint64 n, guint32 v
       sector->is_changed = FALSE;
       if (sure)
         sector->n_values = 0;
+      if (sure)
+        sector->is_unsettled = FALSE;
       if (!may_hold (sector, its_value))
         sector->values[sector->n_values++] = its_value;
     }
+}
+
+void
+stress_model_leave_change (StressModel *model, guint64 first, guint64 n, guint32 value)
+{
+  stress_model_end_change (model, first, n, value, FALSE);
+  for (guint64 i = first; i < first + n; i++)
+    model->sectors[i].is_unsettled = TRUE;
+}
+
+void
+stress_model_settle (StressModel *model)
+{
+  for (guint64 i = 0; i < model->n_sectors; i++)
+    model->sectors[i].is_unsettled = FALSE;
 }
 
 gboolean
@@ -114,7 +132,7 @@ stress_model_begin_read (StressModel *model, guint64 first, guint64 n)
 {
   g_assert (first + n <= model->n_sectors);
   for (guint64 i = first; i < first + n; i++)
-    if (model->sectors[i].is_changed)
+    if (model->sectors[i].is_changed || model->sectors[i].is_unsettled)
       return FALSE;
   for (guint64 i = first; i < first + n; i++)
     model->sectors[i].n_readers++;

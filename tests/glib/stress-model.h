@@ -30,6 +30,11 @@ gboolean     stress_model_begin_change (StressModel *model, guint64 first, guint
 void         stress_model_end_change  (StressModel *model, guint64 first, guint64 n, guint32 value,
                                        gboolean sure);
 
+/* Its caller has gone, and it may go on: nobody can tell what it holds before the next change that is sure. */
+void         stress_model_leave_change (StressModel *model, guint64 first, guint64 n, guint32 value);
+/* All that was left behind has come to an end. */
+void         stress_model_settle      (StressModel *model);
+
 /* FALSE: a part is being changed, what comes cannot be checked; there is nothing to end then. */
 gboolean     stress_model_begin_read  (StressModel *model, guint64 first, guint64 n);
 /* @bytes: what was read, which is what it holds from now on; NULL: the read failed. Aborts if that is impossible. */

@@ -13,6 +13,8 @@ struct _TestCarrier
   ImagoStorage *base;
   GThread *owner;
   guint n_requests;
+  guint hold_at;             /* this request is held; 0: none is */
+  ImagoStorageRequest *held; /* owned */
 };
 
 G_DEFINE_TYPE (TestCarrier, test_carrier, IMAGO_TYPE_STORAGE)
@@ -84,16 +86,13 @@ changed_cb (GObject *object, GAsyncResult *result, gpointer data)
 
 /* ---- the hook ---- */
 
-static gboolean
-test_carrier_submit (ImagoStorage *storage, ImagoStorageRequest *request, GError **error)
+static void
+carry (TestCarrier *self, ImagoStorageRequest *request)
 {
-  TestCarrier *self = TEST_CARRIER (storage);
   guint64 offset = imago_storage_request_get_offset (request);
   guint64 length = imago_storage_request_get_length (request);
   g_autoptr (GBytes) bytes = imago_storage_request_dup_bytes (request);
 
-  g_assert_true (g_thread_self () == self->owner);
-  self->n_requests++;
   g_object_ref (request);
   switch (imago_storage_request_get_operation (request))
     {
@@ -123,12 +122,25 @@ test_carrier_submit (ImagoStorage *storage, ImagoStorageRequest *request, GError
     default:
       g_assert_not_reached ();
     }
+}
+
+static gboolean
+test_carrier_submit (ImagoStorage *storage, ImagoStorageRequest *request, GError **error)
+{
+  TestCarrier *self = TEST_CARRIER (storage);
+
+  g_assert_true (g_thread_self () == self->owner);
+  if (++self->n_requests == self->hold_at)
+    self->held = g_object_ref (request);
+  else
+    carry (self, request);
   return TRUE;
 }
 
 static void
 test_carrier_finalize (GObject *object)
 {
+  g_assert_null (TEST_CARRIER (object)->held);
   g_object_unref (TEST_CARRIER (object)->base);
   G_OBJECT_CLASS (test_carrier_parent_class)->finalize (object);
 }
@@ -159,4 +171,30 @@ guint
 test_carrier_get_n_requests (TestCarrier *self)
 {
   return self->n_requests;
+}
+
+void
+test_carrier_hold (TestCarrier *self, guint n)
+{
+  self->hold_at = self->n_requests + 1 + n;
+}
+
+gboolean
+test_carrier_is_holding (TestCarrier *self)
+{
+  return self->held != NULL;
+}
+
+void
+test_carrier_let_go (TestCarrier *self, const GError *error)
+{
+  g_autoptr (ImagoStorageRequest) request = g_steal_pointer (&self->held);
+
+  self->hold_at = 0;
+  if (request == NULL)
+    return;
+  if (error != NULL)
+    imago_storage_request_return_error (request, error);
+  else
+    carry (self, request);
 }

@@ -15,3 +15,9 @@ G_DECLARE_FINAL_TYPE (TestCarrier, test_carrier, TEST, CARRIER, ImagoStorage)
 ImagoStorage *test_carrier_new            (ImagoStorage *base);
 /* How many requests the hook has been given. */
 guint         test_carrier_get_n_requests (TestCarrier *self);
+
+/* The hook takes the request that comes after @n others, and does not answer it before it lets go: with @error, or, if that is
+ * NULL, by carrying it out. All on the thread that made the storage. */
+void          test_carrier_hold           (TestCarrier *self, guint n);
+gboolean      test_carrier_is_holding     (TestCarrier *self);
+void          test_carrier_let_go         (TestCarrier *self, const GError *error);

@@ -616,8 +616,8 @@ test_never_iterated (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (hook.n_calls, ==, 0);
   g_clear_error (&opening.error);
   g_object_unref (opening.policy);
-  while (hook.freed_on == NULL)
-    g_assert_true (g_main_context_iteration (context, FALSE));
+  while (hook.freed_on == NULL) /* whoever was left behind with it lets go of it soon */
+    g_main_context_iteration (context, TRUE);
   g_object_unref (hook.storage);
 }
 

@@ -84,6 +84,7 @@ static const DiskType disk_types[] = {
 #define N_DISKS G_N_ELEMENTS (disk_types)
 
 typedef struct _Stress Stress;
+typedef struct _Request Request;
 
 typedef struct
 {
@@ -95,9 +96,10 @@ typedef struct
   guint64 n_sectors;   /* that can be used now */
   gboolean is_closing;
   gboolean is_resizing;
+  Request *left_resize; /* of which nobody knows yet what it has come to */
 } Disk;
 
-typedef struct
+struct _Request
 {
   Stress *stress;
   Disk *disk;           /* NULL: the base */
@@ -109,7 +111,7 @@ typedef struct
   gboolean is_watched;  /* the model was told of it */
   GCancellable *cancellable;
   guint n_calls;
-} Request;
+};
 
 /* Cancels what it is given. */
 typedef struct
@@ -138,6 +140,7 @@ struct _Stress
 };
 
 static void start_open (Disk *disk, Stress *stress);
+static void start_close (Stress *stress, Disk *disk);
 
 static guint64
 below (Stress *stress, guint64 n)
@@ -247,11 +250,17 @@ resized_range (Request *request, guint64 *first)
   return MAX (request->first, request->n) - *first;
 }
 
+/* Cancelled where a storage may never answer, it may go on. */
 static gboolean
-finish_resize (Request *request, GAsyncResult *result, GError **error)
+is_left_behind (const Request *request, const GError *error)
+{
+  return request->disk->type->where != IN_FILE && g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+}
+
+static void
+settle_resize (Request *request, gboolean success)
 {
   Disk *disk = request->disk;
-  gboolean success = imago_image_resize_finish (request->image, result, error);
   guint64 n_sectors = imago_image_get_size (request->image) / STRESS_SECTOR;
   guint64 first, n = resized_range (request, &first);
 
@@ -263,6 +272,18 @@ finish_resize (Request *request, GAsyncResult *result, GError **error)
                            success || n_sectors != request->first);
   disk->n_sectors = n_sectors;
   disk->is_resizing = FALSE;
+}
+
+/* What it has come to is known when the image is closed, if not now. */
+static gboolean
+finish_resize (Request *request, GAsyncResult *result, GError **error)
+{
+  gboolean success = imago_image_resize_finish (request->image, result, error);
+
+  if (!success && is_left_behind (request, *error))
+    request->disk->left_resize = request;
+  else
+    settle_resize (request, success);
   return success;
 }
 
@@ -272,13 +293,20 @@ finish_close (Request *request, GAsyncResult *result, GError **error)
   Disk *disk = request->disk;
   gboolean success = imago_image_close_finish (request->image, result, error);
 
-  if (success)
-    g_assert_false (disk->is_resizing);
-  else
+  if (!success && is_left_behind (request, *error))
+    {
+      start_close (request->stress, disk); /* to hear the end of it */
+      return FALSE;
+    }
+  if (!success)
     {
       disk->is_closing = FALSE;
       return FALSE;
     }
+  if (disk->left_resize != NULL)
+    settle_resize (g_steal_pointer (&disk->left_resize), FALSE);
+  stress_model_settle (disk->model);
+  g_assert_false (disk->is_resizing);
   g_clear_object (&disk->image);
   start_open (disk, request->stress);
   return TRUE;
@@ -327,8 +355,11 @@ finish_change (Request *request, GAsyncResult *result, GError **error)
       success = imago_image_discard_finish (request->image, result, error);
       break;
     }
-  stress_model_end_change (request->disk->model, request->first, request->n, request->value,
-                           success && request->op != OP_DISCARD_ANY);
+  if (!success && is_left_behind (request, *error))
+    stress_model_leave_change (request->disk->model, request->first, request->n, request->value);
+  else
+    stress_model_end_change (request->disk->model, request->first, request->n, request->value,
+                             success && request->op != OP_DISCARD_ANY);
   return success;
 }
 
@@ -627,7 +658,7 @@ start_on (Stress *stress, Disk *disk, Op op)
   gboolean can_end = !disk->is_closing && !disk->is_resizing;
   gboolean started = FALSE;
 
-  if (op == OP_CLOSE && can_end)
+  if (op == OP_CLOSE && (can_end || (!disk->is_closing && disk->left_resize != NULL)))
     {
       start_close (stress, disk);
       return;
@@ -796,6 +827,10 @@ run (Stress *stress)
         cancel_one (stress);
       g_main_context_iteration (NULL, TRUE);
     }
+  for (guint i = 0; i < N_DISKS; i++)
+    start_close (stress, &stress->disks[i]); /* and what was left behind comes to its end */
+  while (stress->n_in_flight > 0)
+    g_main_context_iteration (NULL, TRUE);
   while (g_main_context_iteration (NULL, FALSE))
     ;
 }
