@@ -16,12 +16,17 @@ typedef struct
   gpointer data;
 } Server;
 
+/* A parker that nobody refers to any more is kept for the next thread, so that its memory stays a parker for ever. The
+ * thread is woken when nobody holds a mutex that it would run into; by then it may be awake for another reason, and gone:
+ * its parker, or the thread that has it now, is woken for nothing. */
 struct _ImgParker
 {
   ImgRefCount ref_count;
+  ImgParker *next; /* while it is not used */
   pthread_mutex_t mutex;
   pthread_cond_t cond;
   gboolean token;
+  gboolean is_asleep;
   GMainContext *context; /* borrowed: the one whose poll the thread sleeps in */
   /* Touched by the owning thread only. */
   GArray *servers; /* of Server, innermost last */
@@ -29,6 +34,9 @@ struct _ImgParker
 };
 
 static const ImgParkHooks *hooks;
+
+static ImgMutex unused_mutex = IMG_MUTEX_INIT;
+static ImgParker *unused; /* with the mutex */
 
 static void
 parker_free_cb (gpointer parker)
@@ -39,11 +47,30 @@ parker_free_cb (gpointer parker)
 static GPrivate current_parker = G_PRIVATE_INIT (parker_free_cb);
 
 static ImgParker *
+take_unused (void)
+{
+  ImgParker *parker;
+
+  pthread_mutex_lock (&unused_mutex);
+  parker = unused;
+  if (parker != NULL)
+    unused = parker->next;
+  pthread_mutex_unlock (&unused_mutex);
+  return parker;
+}
+
+static ImgParker *
 parker_new (void)
 {
-  ImgParker *parker = g_new0 (ImgParker, 1);
+  ImgParker *parker = take_unused ();
   pthread_condattr_t attr;
 
+  if (parker != NULL)
+    {
+      img_ref_init (&parker->ref_count);
+      return parker;
+    }
+  parker = g_new0 (ImgParker, 1);
   img_ref_init (&parker->ref_count);
   pthread_mutex_init (&parker->mutex, NULL);
   pthread_condattr_init (&attr);
@@ -78,22 +105,27 @@ img_parker_unref (ImgParker *parker)
 {
   if (!img_ref_dec (&parker->ref_count))
     return;
-  pthread_cond_destroy (&parker->cond);
-  pthread_mutex_destroy (&parker->mutex);
-  if (parker->servers != NULL)
-    g_array_unref (parker->servers);
-  g_free (parker);
+  g_clear_pointer (&parker->servers, g_array_unref);
+  pthread_mutex_lock (&unused_mutex);
+  parker->next = unused;
+  unused = parker;
+  pthread_mutex_unlock (&unused_mutex);
 }
 
 void
 img_unpark (ImgParker *parker)
 {
+  gboolean was_asleep;
+
   pthread_mutex_lock (&parker->mutex);
   parker->token = TRUE;
-  pthread_cond_signal (&parker->cond);
+  was_asleep = parker->is_asleep;
+  parker->is_asleep = FALSE; /* one call wakes it */
   if (parker->context != NULL)
     g_main_context_wakeup (parker->context);
   pthread_mutex_unlock (&parker->mutex);
+  if (was_asleep)
+    pthread_cond_signal (&parker->cond);
   if (hooks != NULL)
     hooks->wake (parker, hooks->data);
 }
@@ -110,8 +142,12 @@ sleep_for_token (ImgParker *parker, gint64 deadline)
     hooks->sleep (parker, deadline, hooks->data);
   pthread_mutex_lock (&parker->mutex);
   while (!parker->token && result != ETIMEDOUT && hooks == NULL)
-    result = deadline == 0 ? pthread_cond_wait (&parker->cond, &parker->mutex)
-                           : pthread_cond_timedwait (&parker->cond, &parker->mutex, &until);
+    {
+      parker->is_asleep = TRUE;
+      result = deadline == 0 ? pthread_cond_wait (&parker->cond, &parker->mutex)
+                             : pthread_cond_timedwait (&parker->cond, &parker->mutex, &until);
+    }
+  parker->is_asleep = FALSE;
   got_token = parker->token;
   parker->token = FALSE;
   pthread_mutex_unlock (&parker->mutex);

@@ -6,7 +6,8 @@
  *
  * Every thread has a parker: a sticky token that any thread may set (unpark) and that img_park ()
  * consumes, sleeping until it is there. Returns may be spurious: callers loop over their condition.
- * Parking is entered with no mutex held.
+ * Parking is entered with no mutex held, and whoever wakes a thread does it, if it can, when it has let go of the mutex
+ * that this thread will want: also where the thread may have gone meanwhile, for a parker is never freed.
  *
  * Servers. A thread that owns a main context may be the only one that can answer what another thread
  * waits for (a storage or a policy written in a language). Such a thread registers a server; while it

@@ -26,6 +26,7 @@ struct _ImgPool
   gboolean closing;
   Worker *idle;    /* the last one first: its memory is still in the caches */
   guint n_seeking; /* workers that have been called and have not looked at the queues since */
+  ImgParker *called; /* nullable: of one that has been called and sleeps until the mutex is released */
   ImgWaitList finished;
 };
 
@@ -78,6 +79,17 @@ guint
 img_pool_get_cpu_limit (ImgPool *pool)
 {
   return pool->limit[IMG_TASK_CPU];
+}
+
+/* A worker that is woken wants the mutex first of all. */
+static void
+unlock (ImgPool *pool)
+{
+  ImgParker *called = g_steal_pointer (&pool->called);
+
+  img_mutex_unlock (&pool->mutex);
+  if (called != NULL)
+    img_unpark (called);
 }
 
 /* ---- queues; all with the mutex held ---- */
@@ -134,7 +146,9 @@ call_worker (ImgPool *pool)
   pool->idle = worker->next_idle;
   pool->n_seeking++;
   worker->is_seeking = TRUE;
-  img_unpark (worker->parker);
+  if (pool->called != NULL)
+    img_unpark (pool->called);
+  pool->called = worker->parker;
 }
 
 /* With the mutex held: calls one more worker. */
@@ -180,7 +194,7 @@ gate_opened_cb (gpointer data)
   enqueue (pool, task);
   invite_worker (pool);
   img_wait_list_wake_all (&pool->finished);
-  img_mutex_unlock (&pool->mutex);
+  unlock (pool);
 }
 
 /* TRUE if @task may start now; otherwise it has been put where it waits. */
@@ -274,7 +288,7 @@ wait_for_call (ImgPool *pool, Worker *worker)
   pool->idle = worker;
   while (!worker->is_seeking && in_time && !pool->closing)
     {
-      img_mutex_unlock (&pool->mutex);
+      unlock (pool);
       in_time = img_park_until (deadline);
       img_mutex_lock (&pool->mutex);
     }
@@ -325,7 +339,7 @@ worker_thread (gpointer data)
 
           timed_out = FALSE;
           worker.kind = task->kind;
-          img_mutex_unlock (&pool->mutex);
+          unlock (pool);
           task->run (task); /* may free the task */
           g_assert (worker.wait_depth == 0);
           img_mutex_lock (&pool->mutex);
@@ -338,7 +352,7 @@ worker_thread (gpointer data)
     }
   pool->n_threads--;
   img_wait_list_wake_all (&pool->finished);
-  img_mutex_unlock (&pool->mutex);
+  unlock (pool);
   current_worker = NULL;
   return NULL;
 }
@@ -356,7 +370,7 @@ img_pool_push (ImgPool *pool, ImgTask *task, ImgError **error)
   taken = invite_worker (pool);
   if (!taken)
     g_queue_unlink (&pool->queue[task->kind], &task->link);
-  img_mutex_unlock (&pool->mutex);
+  unlock (pool);
   if (!taken)
     img_error_set (error, IMG_CODE_FAILED, _("Cannot start a worker thread"));
   return taken;
@@ -371,7 +385,7 @@ img_pool_withdraw (ImgPool *pool, ImgTask *task)
   was_queued = g_queue_index (&pool->queue[task->kind], task) >= 0;
   if (was_queued)
     g_queue_unlink (&pool->queue[task->kind], &task->link);
-  img_mutex_unlock (&pool->mutex);
+  unlock (pool);
   return was_queued;
 }
 
@@ -384,7 +398,7 @@ img_pool_free (ImgPool *pool)
     img_unpark (worker->parker);
   while (pool->n_threads > 0 || pool->n_held > 0)
     img_wait_list_wait (&pool->finished, &pool->mutex);
-  img_mutex_unlock (&pool->mutex);
+  unlock (pool);
   img_mutex_clear (&pool->mutex);
   g_free (pool);
 }
@@ -415,7 +429,7 @@ img_pool_begin_wait (ImgError **error)
       pool->n_running[worker->kind]++;
       worker->wait_depth--;
     }
-  img_mutex_unlock (&pool->mutex);
+  unlock (pool);
   if (!has_spare)
     img_error_set (error, IMG_CODE_FAILED, _("All worker threads are waiting for slow storages"));
   return has_spare;
@@ -431,7 +445,7 @@ img_pool_end_wait (void)
   img_mutex_lock (&worker->pool->mutex);
   worker->pool->n_waiting--;
   worker->pool->n_running[worker->kind]++;
-  img_mutex_unlock (&worker->pool->mutex);
+  unlock (worker->pool);
 }
 
 /* ---- parallel sections ---- */

@@ -82,6 +82,7 @@ img_turn_take (ImgTurn *turn)
 void
 img_turn_give (ImgTurn *turn)
 {
+  ImgParker *parker = NULL;
   Waiter *first;
 
   img_mutex_lock (&turn->mutex);
@@ -89,6 +90,8 @@ img_turn_give (ImgTurn *turn)
   __atomic_store_n (&turn->owner, NULL, __ATOMIC_RELAXED);
   first = g_queue_peek_head (&turn->waiting);
   if (first != NULL)
-    img_unpark (first->parker);
+    parker = first->parker;
   img_mutex_unlock (&turn->mutex);
+  if (parker != NULL)
+    img_unpark (parker);
 }

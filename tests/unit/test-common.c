@@ -145,6 +145,25 @@ test_park (void)
   g_thread_join (thread);
 }
 
+static gpointer
+get_parker_thread (gpointer data)
+{
+  return img_parker_current (); /* borrowed: of a thread that is gone when somebody looks at it */
+}
+
+/* Whoever wakes a thread may come too late for it. */
+static void
+test_park_gone (void)
+{
+  ImgParker *gone = g_thread_join (g_thread_new ("gone", get_parker_thread, NULL));
+  ImgParker *next;
+
+  img_unpark (gone);
+  next = g_thread_join (g_thread_new ("next", get_parker_thread, NULL));
+  g_assert_true (next == gone); /* kept, not freed */
+  img_unpark (gone);
+}
+
 typedef struct
 {
   ImgParker *owner;
@@ -418,6 +437,7 @@ main (int argc, char **argv)
   g_test_add_func ("/common/cursor", test_cursor);
   g_test_add_func ("/common/alloc-fault", test_alloc_fault);
   g_test_add_func ("/park/token", test_park);
+  g_test_add_func ("/park/gone", test_park_gone);
   g_test_add_func ("/park/serves", test_park_serves);
   g_test_add_func ("/park/hooks", test_park_hooks);
   g_test_add_func ("/park/wait-list", test_wait_list);
