@@ -24,6 +24,7 @@
 #include "img-file-storage.h"
 #include "img-file-write.h"
 #include "img-iov.h"
+#include "img-try-record.h"
 
 typedef struct
 {
@@ -31,6 +32,7 @@ typedef struct
   int fd;
   gboolean is_device;
   gint nowait_mode; /* atomic; ImgNowaitMode, of reads */
+  ImgTryRecord tries; /* of reads with the flag */
   /* The last run of data that the file system told of: to find its end it looks at each of its pages. To take for
    * data what has become a hole does no harm. */
   ImgMutex run_mutex;
@@ -139,12 +141,14 @@ read_nowait (FileStorage *file, ImgIo *io)
   ImgNowaitMode mode = (ImgNowaitMode) g_atomic_int_get (&file->nowait_mode);
   ssize_t result;
 
-  if (mode == IMG_NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS)
+  if (mode == IMG_NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS ||
+      (mode == IMG_NOWAIT_FLAG && !img_try_record_is_worth_it (&file->tries)))
     {
       img_io_complete_partly (io, 0);
       return;
     }
   result = read_some (file, io->iov, io->n_iov, io->offset, mode == IMG_NOWAIT_FLAG);
+  img_try_record_add (&file->tries, result >= 0 || errno != EAGAIN);
   if (G_LIKELY (result == (ssize_t) io->length))
     img_io_complete (io, NULL);
   else if (result < 0 && errno == EOPNOTSUPP && mode == IMG_NOWAIT_FLAG)

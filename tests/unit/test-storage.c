@@ -15,6 +15,7 @@
 
 #include "img-file-storage.h"
 #include "img-simple-storages.h"
+#include "img-try-record.h"
 #include "test-storages.h"
 
 typedef struct
@@ -384,6 +385,39 @@ test_errors (void)
 
 #define ADD_FILE_TEST(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
 
+static guint
+count_worth_it (ImgTryRecord *record, guint n_reads)
+{
+  guint n_tries = 0;
+
+  for (guint i = 0; i < n_reads; i++)
+    n_tries += img_try_record_is_worth_it (record);
+  return n_tries;
+}
+
+/* Tries go on while they succeed, are given up while they do not, and come back. */
+static void
+test_try_record (void)
+{
+  ImgTryRecord record = { 0 };
+  guint n_tries = 0;
+
+  for (guint i = 0; i < IMG_TRY_MISSES; i++)
+    {
+      g_assert_true (img_try_record_is_worth_it (&record));
+      img_try_record_add (&record, FALSE);
+    }
+  g_assert_cmpuint (count_worth_it (&record, 100 * IMG_TRY_EVERY), ==, 100);
+  img_try_record_add (&record, TRUE); /* by chance? */
+  while (img_try_record_is_worth_it (&record) && n_tries++ < IMG_TRY_MISSES)
+    img_try_record_add (&record, FALSE);
+  g_assert_cmpuint (n_tries, <, IMG_TRY_MISSES); /* it was */
+  for (guint i = 0; i < 5; i++)
+    img_try_record_add (&record, TRUE);
+  img_try_record_add (&record, FALSE);
+  g_assert_cmpuint (count_worth_it (&record, 100), ==, 100);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -401,5 +435,6 @@ main (int argc, char **argv)
   g_test_add_func ("/storage/window", test_window);
   g_test_add_func ("/storage/later", test_later);
   g_test_add_func ("/storage/errors", test_errors);
+  g_test_add_func ("/storage/try-record", test_try_record);
   return g_test_run ();
 }
