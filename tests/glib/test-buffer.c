@@ -17,6 +17,8 @@ buffer_new (gsize count)
   guint8 *buffer = imago_buffer_new (count, NULL);
 
   g_assert_nonnull (buffer);
+  if (count >= 16 * KIB)
+    g_assert_cmpuint (GPOINTER_TO_SIZE (buffer) % 4096, ==, 0);
   memset (buffer, 0x5a, count);
   return buffer;
 }
