@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #endif
 
+#include "img-bounce.h"
 #include "img-file-storage.h"
 #include "img-file-write.h"
 #include "img-iov.h"
@@ -31,6 +32,7 @@ typedef struct
   ImgStorage parent;
   int fd;
   gboolean is_device;
+  gboolean bounces; /* what lies badly for the processor */
   gint nowait_mode; /* atomic; ImgNowaitMode, of reads */
   ImgTryRecord tries; /* of reads with the flag */
   /* The last run of data that the file system told of: to find its end it looks at each of its pages. To take for
@@ -45,8 +47,8 @@ typedef struct
 
 /* Reads up to IMG_FILE_MAX_VECTORS buffers of the vector at once. Returns as preadv does. Inline, as each return
  * after a system call is mispredicted where the kernel defends itself against speculation. */
-static inline __attribute__ ((always_inline)) ssize_t
-read_some (FileStorage *file, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
+static inline __attribute__ ((always_inline)) gssize
+read_vector (int fd, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
 {
   ssize_t result;
 
@@ -54,16 +56,30 @@ read_some (FileStorage *file, const struct iovec *iov, guint n_iov, guint64 offs
     {
 #ifdef RWF_NOWAIT
       if (nowait)
-        result = preadv2 (file->fd, iov, (int) n_iov, (off_t) offset, RWF_NOWAIT);
+        result = preadv2 (fd, iov, (int) n_iov, (off_t) offset, RWF_NOWAIT);
       else
 #endif
         if (n_iov == 1)
-        result = pread (file->fd, iov->iov_base, iov->iov_len, (off_t) offset);
+        result = pread (fd, iov->iov_base, iov->iov_len, (off_t) offset);
       else
-        result = preadv (file->fd, iov, (int) n_iov, (off_t) offset);
+        result = preadv (fd, iov, (int) n_iov, (off_t) offset);
     }
   while (result < 0 && errno == EINTR);
   return result;
+}
+
+static gssize
+read_piece (int fd, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
+{
+  return read_vector (fd, iov, n_iov, offset, nowait);
+}
+
+static inline __attribute__ ((always_inline)) gssize
+read_some (FileStorage *file, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
+{
+  if (G_UNLIKELY (file->bounces && n_iov == 1 && img_bounce_is_for (iov, offset)))
+    return img_bounce_read (read_piece, file->fd, iov, offset, nowait);
+  return read_vector (file->fd, iov, n_iov, offset, nowait);
 }
 
 static ImgError *
@@ -467,6 +483,7 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
   file = g_new0 (FileStorage, 1);
   img_storage_init (&file->parent, &file_class, name);
   file->fd = fd;
+  file->bounces = img_bounce_is_wanted ();
   file->is_device = is_device;
   img_mutex_init (&file->run_mutex);
   img_file_writer_init (&file->writer, fd, is_device, 0);

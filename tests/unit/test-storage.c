@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "img-alloc.h"
+#include "img-bounce.h"
 #include "img-file-storage.h"
 #include "img-simple-storages.h"
 #include "img-try-record.h"
@@ -385,6 +387,60 @@ test_errors (void)
 
 #define ADD_FILE_TEST(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
 
+/* A file of 100 000 pattern bytes of which the second piece cannot be read. */
+static gssize
+read_pattern (int fd, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
+{
+  gsize length = (gsize) MIN (iov->iov_len, 100000 - MIN (offset, 100000));
+
+  g_assert_cmpuint (n_iov, ==, 1);
+  g_assert_false (img_bounce_is_for (iov, offset));
+  g_assert_cmpint (fd, ==, 7);
+  if (nowait && offset >= 20000)
+    {
+      errno = EAGAIN;
+      return -1;
+    }
+  for (gsize i = 0; i < length; i++)
+    ((guint8 *) iov->iov_base)[i] = (guint8) ((offset + i) * 7 / 5);
+  return (gssize) length;
+}
+
+static void
+check_bounce (guint8 *memory, guint64 offset, gsize length, gboolean nowait, gssize expected)
+{
+  const struct iovec target = { memory, length };
+
+  memset (memory, 0xee, length + 1);
+  g_assert_true (length < 2048 || img_bounce_is_for (&target, offset));
+  g_assert_cmpint (img_bounce_read (read_pattern, 7, &target, offset, nowait), ==, expected);
+  for (gssize i = 0; i < expected; i++)
+    g_assert_cmpuint (memory[i], ==, (guint8) ((offset + (guint64) i) * 7 / 5));
+  g_assert_cmpuint (memory[MAX (expected, 0)], ==, 0xee);
+}
+
+/* Memory to which this processor may copy slowly: the same bytes get there. */
+static void
+test_bounce (void)
+{
+  g_autoptr (ImgBuffer) memory = img_try_alloc (256 * 1024, NULL);
+
+  for (guint ahead = 1; ahead < 32; ahead += 5)
+    {
+      check_bounce (memory + ahead, 0, 100000, FALSE, 100000);
+      check_bounce (memory + 512 + ahead, 4096 + 512, 16 * 1024, FALSE, 16 * 1024);
+      check_bounce (memory + 904 + ahead, 5000, 100000, FALSE, 95000); /* ends with the file */
+      check_bounce (memory + 4096 + ahead, 4096, 90000, TRUE, 16 * 1024); /* what is there */
+      check_bounce (memory + ahead, 20480, 4096, TRUE, -1);
+      g_assert_cmpint (errno, ==, EAGAIN);
+      check_bounce (memory + ahead, 102400, 4096, FALSE, 0);
+    }
+  check_bounce (memory, 3, 1, FALSE, 1);
+  g_assert_false (img_bounce_is_for (&(struct iovec) { memory, 4096 }, 0));
+  g_assert_false (img_bounce_is_for (&(struct iovec) { memory + 32, 4096 }, 0));
+  g_assert_false (img_bounce_is_for (&(struct iovec) { memory + 16, 100 }, 0));
+}
+
 static guint
 count_worth_it (ImgTryRecord *record, guint n_reads)
 {
@@ -436,5 +492,6 @@ main (int argc, char **argv)
   g_test_add_func ("/storage/later", test_later);
   g_test_add_func ("/storage/errors", test_errors);
   g_test_add_func ("/storage/try-record", test_try_record);
+  g_test_add_func ("/storage/bounce", test_bounce);
   return g_test_run ();
 }
