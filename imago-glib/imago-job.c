@@ -31,8 +31,8 @@
  * Long work on images. A job is made, told what to do by its properties, and run once.
  *
  * #ImagoJob:threads and #ImagoJob:rate-limit say how much of the machine it may take. Jobs that go through the data of
- * disks heed them: #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob and #ImagoRebaseJob. The others are about
- * the tables of an image, work in one thread, and are not slowed down.
+ * disks heed them: #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob, #ImagoRebaseJob, and #ImagoCompactJob when it
+ * writes an image anew. The others are about the tables of an image, work in one thread, and are not slowed down.
  *
  * While it runs its properties tell how far it is. They are notified in the main context that was
  * the thread-default one where the job was made, at most ten times a second and once more at the
@@ -666,7 +666,8 @@ install_limits (void)
    * ImagoJob:threads:
    *
    * How many threads do the work at most; 0 leaves that to the library, which then takes one for each processor. What comes
-   * out does not depend on it. Heeded by #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob and #ImagoRebaseJob.
+   * out does not depend on it. Heeded by #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob,
+   * #ImagoRebaseJob, and #ImagoCompactJob with %IMAGO_COMPACT_METHOD_REWRITE.
    *
    * Since: 1.0
    */
@@ -676,7 +677,8 @@ install_limits (void)
    * ImagoJob:rate-limit:
    *
    * How many bytes of data are read or copied a second, in the mean; 0: as many as possible. A comparison counts
-   * the bytes of both disks. Heeded by #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob and #ImagoRebaseJob.
+   * the bytes of both disks. Heeded by #ImagoConvertJob, #ImagoCompareJob, #ImagoCommitJob,
+   * #ImagoRebaseJob, and #ImagoCompactJob with %IMAGO_COMPACT_METHOD_REWRITE.
    *
    * Since: 1.0
    */

@@ -126,10 +126,18 @@ img_quote_name (const char *name)
   return g_string_free (quoted, FALSE);
 }
 
+#define MAX_LIST 1000
+#define ELLIPSIS ", …"
+
 void
 img_quote_append (GString *list, const char *name)
 {
-  g_autofree char *quoted = img_quote_name (name);
+  g_autofree char *quoted = NULL;
 
-  g_string_append_printf (list, "%s%s", list->len > 0 ? ", " : "", quoted);
+  if (list->len < MAX_LIST)
+    quoted = img_quote_name (name);
+  if (quoted != NULL)
+    g_string_append_printf (list, "%s%s", list->len > 0 ? ", " : "", quoted);
+  else if (!g_str_has_suffix (list->str, ELLIPSIS))
+    g_string_append (list, ELLIPSIS);
 }

@@ -61,7 +61,7 @@ gboolean  img_error_matches     (const ImgError *error, ImgCode code);
 
 /* A name out of a file or from a user, quoted for a message: valid UTF-8, control bytes escaped. */
 char     *img_quote_name        (const char *name) G_GNUC_WARN_UNUSED_RESULT;
-/* Appends it so quoted to a list of names. */
+/* Appends it so quoted to a list of names, which ends with "…" when it is long enough for a message. */
 void      img_quote_append      (GString *list, const char *name);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgError, img_error_free)

@@ -58,6 +58,21 @@ test_quote (void)
     }
 }
 
+/* However many there are, it stays a message. */
+static void
+test_quote_list (void)
+{
+  g_autoptr (GString) list = g_string_new (NULL);
+
+  img_quote_append (list, "one");
+  img_quote_append (list, "two");
+  g_assert_cmpstr (list->str, ==, "“one”, “two”");
+  for (guint i = 0; i < 65536; i++)
+    img_quote_append (list, "another");
+  g_assert_cmpuint (list->len, <, 1100);
+  g_assert_true (g_str_has_suffix (list->str, "“another”, …"));
+}
+
 static void
 test_arithmetic (void)
 {
@@ -433,6 +448,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/common/error", test_error);
   g_test_add_func ("/common/quote", test_quote);
+  g_test_add_func ("/common/quote-list", test_quote_list);
   g_test_add_func ("/common/arithmetic", test_arithmetic);
   g_test_add_func ("/common/cursor", test_cursor);
   g_test_add_func ("/common/alloc-fault", test_alloc_fault);
