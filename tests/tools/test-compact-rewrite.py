@@ -12,8 +12,8 @@ import subprocess
 from imagotest import IMAGO, assert_fails, create, equal, good, main, qemu_img, qemu_io, run, same_content, test
 
 MIB = 1024 * 1024
-SHAPES = ['cluster_size=4k', 'cluster_size=2M', 'extended_l2=on', 'compat=0.10', 'lazy_refcounts=on,refcount_bits=1',
-          'refcount_bits=64,cluster_size=512', 'compression_type=zstd', 'preallocation=full']
+SHAPES = ['cluster_size=4k,lazy_refcounts=on,refcount_bits=1', 'cluster_size=2M', 'extended_l2=on,compression_type=zstd',
+          'compat=0.10', 'cluster_size=512,refcount_bits=64', 'preallocation=full']
 
 
 def info(name):
