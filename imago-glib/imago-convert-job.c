@@ -659,9 +659,11 @@ install_bitmaps (void)
    * ImagoConvertJob:copy-bitmaps:
    *
    * Whether the persistent dirty bitmaps of the source image itself, not those of its backing files, are copied with it:
-   * names, granularities, flags and content. That takes one #ImagoConvertJob:source, all of it, and a
-   * #ImagoConvertJob:destination (else %IMAGO_ERROR_INVALID_OPTION), both of a format that can have bitmaps (else
-   * %IMAGO_ERROR_UNSUPPORTED). A bitmap that was not closed by the program that used it says nothing and is
+   * names, granularities, flags and content. That takes one #ImagoConvertJob:source, all of it, and no
+   * pipe (else %IMAGO_ERROR_INVALID_OPTION), both ends of a format that can have bitmaps (else
+   * %IMAGO_ERROR_UNSUPPORTED). A #ImagoConvertJob:target must have the size of the source (else
+   * %IMAGO_ERROR_INVALID_OPTION), no bitmaps of its own (else %IMAGO_ERROR_UNSUPPORTED), and must not be written to by
+   * others until the job ends. A bitmap that was not closed by the program that used it says nothing and is
    * %IMAGO_ERROR_CORRUPT; see #ImagoConvertJob:skip-broken-bitmaps.
    *
    * Since: 1.0

@@ -223,8 +223,8 @@ check_bitmaps_together (const Settings *settings)
     return TRUE;
   if (settings->n_sources > 1)
     return refuse (_("Copying bitmaps only possible with single source"));
-  if (settings->existing || is_standard_stream (settings->target))
-    return refuse (_("Bitmaps can be copied to a new file only"));
+  if (is_standard_stream (settings->target))
+    return refuse (_("Bitmaps can be copied to a file only"));
   if (reads_stream (settings))
     return refuse (_("Source lacks bitmap support"));
   return TRUE;
@@ -472,33 +472,106 @@ check_broken (const Settings *settings, GListModel *bitmaps)
   return TRUE;
 }
 
+/* Whether what is written to can have bitmaps. */
+static gboolean
+check_target_format (ImagoConvertJob *job, const char *format, ImagoImageInfo *target)
+{
+  g_autoptr (ImagoCreateOptions) create = NULL;
+  gboolean is_old;
+  guint version = 0;
+
+  g_object_get (job, "create-options", &create, NULL);
+  if (create != NULL)
+    g_object_get (create, "version", &version, NULL);
+  is_old = target != NULL ? g_strcmp0 (imago_image_info_get_compat (target), "1.1") != 0 : version == 2;
+  if (g_str_equal (format, "qcow2") && !is_old)
+    return TRUE;
+  tool_error (_("Format driver '%s' does not support bitmaps"), format);
+  return FALSE;
+}
+
+static gboolean
+has_bitmap (ImagoImageInfo *info, const char *name)
+{
+  GListModel *bitmaps = imago_image_info_get_bitmaps (info);
+
+  for (guint i = 0; i < g_list_model_get_n_items (bitmaps); i++)
+    {
+      g_autoptr (ImagoBitmap) bitmap = g_list_model_get_item (bitmaps, i);
+
+      if (g_strcmp0 (imago_bitmap_get_name (bitmap), name) == 0)
+        return TRUE;
+    }
+  return FALSE;
+}
+
+/* What qemu-img finds when all but the bitmaps has been copied, the last bitmap first, is found before. */
+static gboolean
+check_fits (ImagoImageInfo *source, ImagoImageInfo *target)
+{
+  guint64 source_size = imago_image_info_get_virtual_size (source);
+  guint64 target_size = imago_image_info_get_virtual_size (target);
+  GListModel *bitmaps = imago_image_info_get_bitmaps (source);
+
+  for (guint i = g_list_model_get_n_items (bitmaps); i > 0; i--)
+    {
+      g_autoptr (ImagoBitmap) bitmap = g_list_model_get_item (bitmaps, i - 1);
+      const char *name = imago_bitmap_get_name (bitmap);
+      g_autofree char *printable = tool_printable (name);
+
+      if (imago_bitmap_get_in_use (bitmap))
+        continue;
+      if (has_bitmap (target, name))
+        tool_error (_("Failed to create bitmap %s: Bitmap already exists: %s"), printable, printable);
+      else if (source_size != target_size)
+        tool_error (_("Failed to populate bitmap %s: Bitmaps are of different sizes (destination size is %" PRIu64
+                      ", source size is %" PRIu64 ") and can't be merged"),
+                    printable, target_size, source_size);
+      else
+        continue;
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static ImagoImageInfo *
+query_info (const char *filename, ImagoImage *image)
+{
+  g_autoptr (GError) error = NULL;
+  ImagoImageInfo *info = imago_image_query_info (image, NULL, &error);
+
+  if (info == NULL)
+    tool_open_print_error (filename, error);
+  return info;
+}
+
 static gboolean
 check_bitmaps (const Settings *settings, ImagoImage *source, ImagoConvertJob *job)
 {
-  g_autoptr (GError) error = NULL;
   g_autoptr (ImagoImageInfo) info = NULL;
-  g_autoptr (ImagoCreateOptions) create = NULL;
-  guint version = 0;
+  g_autoptr (ImagoImageInfo) target_info = NULL;
+  g_autoptr (ImagoImage) target = NULL;
   const char *format = settings->output_format != NULL ? settings->output_format : "raw";
 
   if (!settings->bitmaps)
     return TRUE;
-  info = imago_image_query_info (source, NULL, &error);
+  info = query_info (settings->sources[0], source);
   if (info == NULL)
-    {
-      tool_open_print_error (settings->sources[0], error);
-      return FALSE;
-    }
+    return FALSE;
   if (g_strcmp0 (imago_image_info_get_compat (info), "1.1") != 0)
     return refuse (_("Source lacks bitmap support"));
-  g_object_get (job, "create-options", &create, NULL);
-  g_object_get (create, "version", &version, NULL);
-  if (!g_str_equal (format, "qcow2") || version == 2)
+
+  g_object_get (job, "target", &target, NULL);
+  if (target != NULL)
     {
-      tool_error (_("Format driver '%s' does not support bitmaps"), format);
-      return FALSE;
+      target_info = query_info (settings->target, target);
+      if (target_info == NULL)
+        return FALSE;
+      format = imago_image_info_get_format_name (target_info);
     }
-  return check_broken (settings, imago_image_info_get_bitmaps (info));
+  return check_target_format (job, format, target_info) &&
+         check_broken (settings, imago_image_info_get_bitmaps (info)) &&
+         (target_info == NULL || check_fits (info, target_info));
 }
 
 static GInputStream *

@@ -346,8 +346,8 @@ struct _ImgLayoutClass
    * new one, with its format. Alone behind the closed gate; the references need not be open. */
   gboolean     (*set_backing_name) (ImgLayout *layout, const char *name, const char *format,
                                     ImgError **error);
-  /* Optional. Copies the persistent bitmaps of @source, a layout of the same driver, to an image that has none and
-   * that nobody else changes. One that was not closed is CORRUPT or, with @skip_broken, left out. After an error
+  /* Optional. Copies the persistent bitmaps of @source, a layout of the same driver, to an image that has none that
+   * are valid, alone behind the closed gate. One that was not closed is CORRUPT or, with @skip_broken, left out. After an error
    * the image has no bitmaps; the next change makes those that were copied invalid. */
   gboolean         (*copy_bitmaps)  (ImgLayout *layout, ImgLayout *source, gboolean skip_broken,
                                      ImgCancel *cancel, ImgError **error);

@@ -89,6 +89,11 @@ gboolean         img_image_read            (ImgImage *image, guint64 offset, gpo
 guint64          img_image_copy_range      (ImgImage *image, guint64 offset, guint64 length,
                                             ImgStorage *to, guint64 to_offset);
 
+/* The persistent bitmaps of @source, another image of the same format and size that is not below it, become those of
+ * @image, which has none: see ImgLayoutClass.copy_bitmaps. */
+gboolean         img_image_copy_bitmaps    (ImgImage *image, ImgImage *source, gboolean skip_broken,
+                                            ImgCancel *cancel, ImgError **error);
+
 typedef enum
 {
   IMG_TRY_DONE,

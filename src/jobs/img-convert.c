@@ -304,8 +304,8 @@ check_verify (const ImgConvertOptions *options, ImgError **error)
 static gboolean
 check_places (const ImgConvertOptions *options, ImgError **error)
 {
-  if (options->creation == NULL || options->sink != NULL)
-    img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("Bitmaps can be copied to a new file only"));
+  if (options->sink != NULL)
+    img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("Bitmaps can be copied to a file only"));
   else if (options->n_sources != 1)
     img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("Bitmaps can be copied of a single source only"));
   else if (options->offset > 0 || options->length > 0)
@@ -357,6 +357,36 @@ check_new_image (const ImgConvertOptions *options, ImgError **error)
   return FALSE;
 }
 
+/* Those of its own would not be valid any more when it is written to. */
+static gboolean
+check_old_image (const ImgConvertOptions *options, ImgError **error)
+{
+  const ImgLayout *source = img_image_get_layout (options->sources[0]);
+  ImgEpoch *epoch = img_image_get_epoch (options->target);
+  ImgEpochTicket ticket = img_epoch_enter (epoch);
+  ImgLayout *target = img_image_get_layout (options->target);
+  ImgDescription description = { 0 };
+  gboolean success;
+
+  success = target->klass->describe == NULL || target->klass->describe (target, &description, error);
+  if (success)
+    {
+      success = FALSE;
+      if (target->driver != source->driver || !description.may_have_bitmaps)
+        img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The target cannot have bitmaps"));
+      else if (description.bitmaps != NULL)
+        img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The target has bitmaps of its own"));
+      else if (target->size != source->size)
+        img_error_set (error, IMG_CODE_INVALID_OPTION,
+                       _ ("Bitmaps can be copied to a disk of the same size only"));
+      else
+        success = TRUE;
+    }
+  img_epoch_leave (epoch, ticket);
+  img_description_clear (&description);
+  return success;
+}
+
 /* Before anything is written; whether their content is sound is found when it is copied. */
 static gboolean
 check_bitmaps (const ImgConvertOptions *options, ImgError **error)
@@ -375,7 +405,7 @@ check_bitmaps (const ImgConvertOptions *options, ImgError **error)
   success = source->klass->describe == NULL || source->klass->describe (source, &description, error);
   img_epoch_leave (img_image_get_epoch (options->sources[0]), ticket);
   success = success && check_description (options, &description, error) &&
-            check_new_image (options, error);
+            (options->target != NULL ? check_old_image (options, error) : check_new_image (options, error));
   img_description_clear (&description);
   return success;
 }
@@ -384,17 +414,10 @@ static gboolean
 copy_bitmaps (Conversion *conversion, ImgCancel *cancel, ImgError **error)
 {
   const ImgConvertOptions *options = conversion->options;
-  ImgLayout *layout = img_image_get_layout (conversion->image);
-  ImgEpochTicket ticket;
-  gboolean success;
 
-  if (!options->copy_bitmaps)
-    return TRUE;
-  ticket = img_epoch_enter (img_image_get_epoch (options->sources[0]));
-  success = layout->klass->copy_bitmaps (layout, img_image_get_layout (options->sources[0]),
-                                         options->skip_broken_bitmaps, cancel, error);
-  img_epoch_leave (img_image_get_epoch (options->sources[0]), ticket);
-  return success;
+  return !options->copy_bitmaps ||
+         img_image_copy_bitmaps (conversion->image, options->sources[0], options->skip_broken_bitmaps,
+                                 cancel, error);
 }
 
 /* ---- the end ---- */
@@ -424,9 +447,11 @@ static gboolean
 finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
 {
   img_progress_set_phase (progress, IMG_PHASE_FLUSH);
+  if (!copy_bitmaps (conversion, cancel, error))
+    return FALSE;
   if (conversion->staged == NULL)
     return !conversion->options->durable || img_image_flush (conversion->image, cancel, error);
-  return copy_bitmaps (conversion, cancel, error) && img_image_close (conversion->image, error) &&
+  return img_image_close (conversion->image, error) &&
          (!conversion->options->verify || verify (conversion, cancel, error)) &&
          img_staged_image_publish (conversion->staged, conversion->options->durable, error);
 }

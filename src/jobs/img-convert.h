@@ -37,7 +37,7 @@ typedef struct
   gboolean allocate_all;   /* holes and zeroes are stored as well */
   gboolean compress;
   int level;               /* 0: the usual one */
-  gboolean copy_bitmaps;   /* the persistent ones of the source's top layer, to a new file */
+  gboolean copy_bitmaps;   /* the persistent ones of the source's top layer */
   gboolean skip_broken_bitmaps; /* those that were not closed are left out, not an error */
   gboolean salvage;        /* what cannot be read becomes zero */
   ImgSalvageFunc salvaged; /* nullable; on any thread, one call at a time */

@@ -852,6 +852,36 @@ tap.test('convert-to-qcow2', () => withFolder(folder => {
     equal(digestOfFile(`${folder}/half.raw`), FACTS['disk.qcow2'].sha256);
 }));
 
+tap.test('convert-with-bitmaps', () => withFolder(folder => {
+    const make = properties => new Imago.ConvertJob({
+        source: openDisk(),
+        create_options: new Imago.CreateOptions({format_name: 'qcow2'}),
+        copy_bitmaps: true,
+        durable: false,
+        ...properties,
+    });
+    const names = image => [...image.query_info(null).get_bitmaps()].map(bitmap => bitmap.name);
+    const path = Gio.File.new_for_path(`${folder}/new.qcow2`);
+    const job = make({destination: path});
+    equal([job.copy_bitmaps, job.skip_broken_bitmaps], [true, false]);
+    job.skip_broken_bitmaps = true;
+    equal(job.run(null), true);
+    const copied = names(Imago.Image.open(path, options(), null));
+    equal(copied.length > 0, true);
+    const target = Imago.Image.create(Gio.File.new_for_path(`${folder}/there.qcow2`),
+        new Imago.CreateOptions({format_name: 'qcow2', size: openDisk().get_size()}), null);
+    const into = Imago.ConvertJob.new_for_image(openDisk(), target);
+    into.copy_bitmaps = true;
+    into.skip_broken_bitmaps = true;
+    equal(into.run(null), true);
+    equal(names(target), copied);
+    target.close(null);
+    fails(Imago.Error, Imago.Error.UNSUPPORTED, () => {
+        const raw = make({destination: Gio.File.new_for_path(`${folder}/raw`), create_options: null});
+        raw.run(null);
+    });
+}));
+
 tap.test('convert-planned', () => withFolder(folder => {
     const job = Imago.ConvertJob.new(openDisk(), Gio.File.new_for_path(`${folder}/disk.raw`));
     const plan = job.plan(null);

@@ -107,8 +107,21 @@ def content(data, name):
     raise KeyError(name)
 
 
-def make_dirty(options='', name='a.qcow2', size='64M', **more):
+dirty = {}
+
+
+def make_dirty(options='', name='a.qcow2', **more):
     """Bitmaps with bits in them, one that stopped recording in between, one without any."""
+    if options not in dirty or more or 'data_file' in options:
+        make_dirty_anew(options, name, **more)
+        if not more:
+            dirty[options] = open(name, 'rb').read()
+        return
+    with open(name, 'wb') as file:
+        file.write(dirty[options])
+
+
+def make_dirty_anew(options, name, size='64M', **more):
     create(name, size, options=options, **more)
     add(name, 'fine', '-g', '512')
     add(name, 'coarse', '-g', '1M')
@@ -161,6 +174,91 @@ def test_copy_backing():
     for cluster_size in ['512', '64k']:
         copy_bitmaps('-B', 'base.qcow2', '-F', 'qcow2', '-o', 'cluster_size=' + cluster_size)
         equal(good('qemu-img', 'info', '--output=json', 'mine.qcow2').json()['backing-filename'], 'base.qcow2')
+
+
+def copy_to_existing(*options, source='a.qcow2'):
+    """Both programs copy into the same target; what they come to."""
+    good('cp', 'target.qcow2', 'theirs.qcow2')
+    good('mv', 'target.qcow2', 'mine.qcow2')
+    argv = ['convert', '-n', '--bitmaps', '-O', 'qcow2', *options, source]
+    mine, theirs = run(IMAGO, *argv, 'mine.qcow2'), run('qemu-img', *argv, 'theirs.qcow2')
+    equal((mine.status, mine.err.replace('imago:', 'qemu-img:')), (theirs.status, theirs.err))
+    return theirs.status
+
+
+@test
+def test_copy_existing():
+    """bitmaps copied into an image that is there, whatever it is like, as qemu-img does it"""
+    make_dirty()
+    create('base.raw', '1M', 'raw')
+    for options, backing in [('cluster_size=512', ('base.raw', 'raw')), ('cluster_size=2M', None),
+                             ('extended_l2=on', ('base.raw', 'raw')), ('lazy_refcounts=on,refcount_bits=1', None), ('data_file=d.raw', None)]:
+        create('target.qcow2', '64M', options=options, backing=backing)
+        qemu_io('target.qcow2', ['write -q -P 8 0 1M', 'write -q -P 9 32M 3M'])
+        equal(copy_to_existing(), 0)
+        equal(bits('mine.qcow2'), bits('a.qcow2'))
+        if options != 'data_file=d.raw':
+            equal(bits('theirs.qcow2'), bits('a.qcow2'))
+        assert_clean('mine.qcow2')
+        good('qemu-img', 'compare', 'a.qcow2', 'mine.qcow2')
+    before = bits('mine.qcow2')
+    qemu_io('mine.qcow2', ['write -P 5 20M 1M'])
+    assert bits('mine.qcow2')['fine'] != before['fine']
+    assert_clean('mine.qcow2')
+
+
+@test
+def test_copy_existing_stale():
+    """where a target's bitmaps are not valid any more, those that are copied take their place"""
+    make_dirty()
+    for backing in [None, ('base.raw', 'raw')]:
+        create('base.raw', '1M', 'raw')
+        create('mine.qcow2', '64M', options='cluster_size=512', backing=backing)
+        add('mine.qcow2', 'fine')
+        good(IMAGO, 'io', '-c', 'write -q -P 9 0 64k', 'mine.qcow2')
+        equal(bits('mine.qcow2'), {})
+        good('qemu-img', 'check', '-q', '-r', 'leaks', 'mine.qcow2')
+        good(IMAGO, 'convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'mine.qcow2')
+        equal(bits('mine.qcow2'), bits('a.qcow2'))
+        assert_clean('mine.qcow2')
+        good('qemu-img', 'compare', 'a.qcow2', 'mine.qcow2')
+
+
+@test
+def test_copy_existing_refused():
+    """targets that cannot take the bitmaps, in the words of qemu-img, and without a change where there is no need"""
+    make_dirty()
+    for size, options, names in [('64M', '', ['merged', 'fine']), ('65M', '', []), ('63M', '', []), ('64M', 'compat=0.10', [])]:
+        create('target.qcow2', size, options=options)
+        for name in names:
+            add('target.qcow2', name)
+        before = open('target.qcow2', 'rb').read()
+        equal(copy_to_existing(), 1)
+        equal(open('mine.qcow2', 'rb').read() == before, True)
+    create('mine.qcow2', '64M')
+    add('mine.qcow2', 'another')
+    before = bits('mine.qcow2')
+    assert_fails(imago('convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'mine.qcow2'), 'bitmaps of its own')
+    equal(bits('mine.qcow2'), before)
+    create('flat.raw', '64M', 'raw')
+    argv = ['convert', '-n', '--bitmaps', '-O', 'raw', 'a.qcow2', 'flat.raw']
+    mine, theirs = run(IMAGO, *argv), run('qemu-img', *argv)
+    equal((mine.status, mine.err.replace('imago:', 'qemu-img:')), (theirs.status, theirs.err))
+
+
+@test
+def test_copy_of_snapshot():
+    """the bitmaps of the image come with the disk of a snapshot, as with qemu-img"""
+    make_dirty()
+    good('qemu-img', 'snapshot', '-c', 'before', 'a.qcow2')
+    qemu_io('a.qcow2', ['write -q -P 7 50M 1M'])
+    create('target.qcow2', '64M')
+    equal(copy_to_existing('-l', 'before'), 0)
+    good(IMAGO, 'convert', '--bitmaps', '-l', 'before', '-O', 'qcow2', 'a.qcow2', 'new.qcow2')
+    for name in ['new.qcow2', 'mine.qcow2', 'theirs.qcow2']:
+        equal(bits(name), bits('a.qcow2'))
+        good('qemu-img', 'compare', 'theirs.qcow2', name)
+        assert_clean(name)
 
 
 @test
@@ -227,6 +325,14 @@ def test_copy_hostile():
         poke('bad.qcow2', at, value)
         mine = run(IMAGO, 'convert', '--bitmaps', '-O', 'qcow2', 'bad.qcow2', 'mine.qcow2')
         assert mine.status == 1 and mine.err.count('\n') == 1, (at, value, mine)
+        assert not os.path.exists('mine.qcow2')
+    # Two bitmaps with one table, and two tables with one cluster, could say very much in a small file.
+    second = directory + 24 + 8  # 'fine', aligned
+    other, = struct.unpack_from('>Q', data, second)
+    for at, value in [(second, data[directory:directory + 8]), (other, data[table:table + 8]), (table, data[directory:directory + 8])]:
+        good('cp', 'a.qcow2', 'bad.qcow2')
+        poke('bad.qcow2', at, value)
+        assert_fails(imago('convert', '--bitmaps', '-O', 'qcow2', 'bad.qcow2', 'mine.qcow2'), 'found already')
         assert not os.path.exists('mine.qcow2')
 
 

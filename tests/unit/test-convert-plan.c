@@ -371,6 +371,49 @@ test_size (Fixture *fixture, gconstpointer user_data)
                "The size is rounded up to whole sectors, by 424 bytes of zeroes");
 }
 
+/* Two bitmaps, the second of which was not closed. */
+static ImgStorage *
+build_with_bitmaps (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 16, IMG_MIB, 0);
+  g_autoptr (GByteArray) directory = g_byte_array_new ();
+  g_autoptr (GByteArray) extension = g_byte_array_new ();
+  guint64 at = qcow2_builder_alloc (builder, 1);
+
+  for (guint32 flags = 0; flags < 2; flags++)
+    {
+      qcow2_put_be64 (directory, qcow2_builder_alloc (builder, 1));
+      qcow2_put_be32 (directory, 1);
+      qcow2_put_be32 (directory, flags);
+      /* Of dirty clusters of 64 KiB, with a name of eight bytes. */
+      qcow2_put_be64 (directory, G_GUINT64_CONSTANT (0x0110000800000000));
+      g_byte_array_append (directory, (const guint8 *) (flags == 0 ? "finished" : "in-use!!"), 8);
+    }
+  qcow2_builder_write (builder, at, directory->data, directory->len);
+  qcow2_put_be32 (extension, 2);
+  qcow2_put_be32 (extension, 0);
+  qcow2_put_be64 (extension, directory->len);
+  qcow2_put_be64 (extension, at);
+  builder->autoclear = 1;
+  qcow2_builder_add_extension (builder, QCOW2_EXTENSION_BITMAPS, extension->data, extension->len);
+  return qcow2_builder_finish_storage (builder);
+}
+
+static void
+test_bitmaps (Fixture *fixture, gconstpointer user_data)
+{
+  g_autoptr (ImgStorage) storage = build_with_bitmaps ();
+  g_autoptr (ImgImage) image = open_memory (storage, "qcow2");
+
+  fixture->options.sources = &image;
+  assert_loss (fixture, IMG_CONVERT_LOSS_BITMAPS, "2 persistent bitmaps are not copied");
+  fixture->creation.driver = img_driver_find ("qcow2");
+  assert_loss (fixture, IMG_CONVERT_LOSS_BITMAPS, "2 persistent bitmaps are not copied");
+  fixture->options.copy_bitmaps = TRUE;
+  fixture->options.skip_broken_bitmaps = TRUE;
+  assert_loss (fixture, IMG_CONVERT_LOSS_BITMAPS, "1 persistent bitmap is not copied");
+}
+
 /* Also when the table cannot be read. */
 static void
 test_snapshots (Fixture *fixture, gconstpointer user_data)
@@ -413,6 +456,7 @@ main (int argc, char *argv[])
   g_test_add ("/convert-plan/no-memory", Fixture, NULL, set_up, test_no_memory, tear_down);
   g_test_add ("/convert-plan/cancelled", Fixture, NULL, set_up, test_cancelled, tear_down);
   g_test_add ("/convert-plan/size", Fixture, NULL, set_up, test_size, tear_down);
+  g_test_add ("/convert-plan/bitmaps", Fixture, NULL, set_up, test_bitmaps, tear_down);
   g_test_add ("/convert-plan/snapshots", Fixture, NULL, set_up, test_snapshots, tear_down);
   return g_test_run ();
 }

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Copying persistent bitmaps into an image that has none.
+/* Copying persistent bitmaps into an image that has none, or none that are valid any more.
  *
  * Order of a copy
  * ---------------
@@ -13,13 +13,20 @@
  *      behind the first eight bytes of the extension is put behind the old end marker, where nobody looks. Those
  *      eight bytes then replace the marker in one piece, but are ignored as the autoclear bit is not set.
  *   4. The autoclear bit says that the bitmaps are valid.
+ * An image whose bitmaps lost the bit has an extension already: then 3. is to write the place of the new directory
+ * into it, with what it said before being ignored as well. What it pointed to remains as it is: it was lost, and
+ * maybe somebody else's, when the bit was cleared, and only a check can say.
+ *
  * Each step is durable before the next begins, so a crash leaves leaked clusters at worst. An error gives the
  * clusters back, unless the header may have been changed: then the image is poisoned.
  *
  * Afterwards the image counts as not begun: the next change clears the bit again (img-qcow2-marks.c). The caller
  * keeps other changes away; the turn is held as the allocator asks for it, never while data is copied.
  *
- * Memory: a cluster, and a table, of no more bytes than MAX_DATA needs with clusters of 512 bytes. */
+ * Every cluster of the source is one of a single table or of the data of a single bitmap. Where that is not so the
+ * directory is damaged, and is refused: else a small file could say very much.
+ *
+ * Memory: a bit for each cluster of the source's bitmaps, a cluster, and a table, of no more bytes than MAX_DATA needs with clusters of 512 bytes. */
 
 #include "config.h"
 
@@ -47,6 +54,7 @@ typedef struct
 {
   ImgQcow2 *image;
   const ImgQcow2Bitmap *bitmap;
+  ImgClusterSet *seen; /* clusters of the file that bitmaps have been found in */
   guint64 length; /* bytes of bits */
   guint64 window[WINDOW_ENTRIES]; /* of the table */
   guint64 window_start;
@@ -54,12 +62,45 @@ typedef struct
 } Reader;
 
 static gboolean
-reader_init (Reader *reader, ImgQcow2 *image, const ImgQcow2Bitmap *bitmap, ImgError **error)
+is_in_file (Reader *reader, guint64 offset, guint64 length, ImgError **error)
+{
+  g_autofree char *name = NULL;
+
+  if (img_range_fits (offset, length, reader->image->header->file_size))
+    return TRUE;
+  name = img_quote_name (reader->bitmap->info.name);
+  img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap %s lies outside of the file"), name);
+  return FALSE;
+}
+
+/* Nobody else's clusters. */
+static gboolean
+claim (Reader *reader, guint64 offset, guint64 length, ImgError **error)
+{
+  guint64 first = offset >> reader->image->cluster_bits;
+  guint64 count = img_div_round_up (length, img_qcow2_get_cluster_size (reader->image));
+  g_autofree char *name = NULL;
+
+  if (!is_in_file (reader, offset, length, error))
+    return FALSE;
+  if (!img_cluster_set_meets (reader->seen, first, count))
+    return img_cluster_set_add (reader->seen, first, count, error);
+  name = img_quote_name (reader->bitmap->info.name);
+  img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap %s lies where a bitmap has been found already"), name);
+  return FALSE;
+}
+
+static gboolean
+reader_init (Reader *reader,
+             ImgQcow2 *image,
+             const ImgQcow2Bitmap *bitmap,
+             ImgClusterSet *seen,
+             ImgError **error)
 {
   guint64 n_bits = img_div_round_up (image->header->size, bitmap->info.granularity);
   g_autofree char *name = img_quote_name (bitmap->info.name);
 
-  *reader = (Reader) { .image = image, .bitmap = bitmap, .length = img_div_round_up (n_bits, 8) };
+  *reader = (Reader) { image, bitmap, seen, img_div_round_up (n_bits, 8) };
   if (reader->length > MAX_DATA)
     img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("Bitmap %s is too large: %" PRIu64 " bytes"),
                    name, reader->length);
@@ -69,20 +110,15 @@ reader_init (Reader *reader, ImgQcow2 *image, const ImgQcow2Bitmap *bitmap, ImgE
                    _("The table of bitmap %s does not have the size that the disk asks for"),
                    name);
   else
-    return TRUE;
+    return claim (reader, bitmap->table_offset, bitmap->table_entries * sizeof (guint64), error);
   return FALSE;
 }
 
 static gboolean
 read_in_file (Reader *reader, guint64 offset, gpointer buffer, gsize length, ImgError **error)
 {
-  g_autofree char *name = NULL;
-
-  if (img_range_fits (offset, length, reader->image->header->file_size))
-    return img_storage_read (reader->image->parent.storage, offset, buffer, length, error);
-  name = img_quote_name (reader->bitmap->info.name);
-  img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap %s lies outside of the file"), name);
-  return FALSE;
+  return is_in_file (reader, offset, length, error) &&
+         img_storage_read (reader->image->parent.storage, offset, buffer, length, error);
 }
 
 static gboolean
@@ -114,10 +150,11 @@ check_table_entry (Reader *reader, guint64 entry, ImgError **error)
   return FALSE;
 }
 
-/* Bytes of the bitmap; those that one of its clusters holds. */
+/* Bytes of the bitmap; those that one of its clusters holds. From one call to the next the offset rises. */
 static gboolean
 read_part (Reader *reader, guint64 offset, guint8 *buffer, gsize length, ImgError **error)
 {
+  gsize inside = (gsize) img_qcow2_offset_in_cluster (reader->image, offset);
   guint64 entry, host;
 
   if (!find_entry (reader, offset >> reader->image->cluster_bits, &entry, error) ||
@@ -125,8 +162,8 @@ read_part (Reader *reader, guint64 offset, guint8 *buffer, gsize length, ImgErro
     return FALSE;
   host = entry & IMG_QCOW2_OFFSET_MASK;
   if (host != 0)
-    return read_in_file (reader, host + img_qcow2_offset_in_cluster (reader->image, offset), buffer,
-                         length, error);
+    return (inside > 0 || claim (reader, host, length, error)) &&
+           read_in_file (reader, host + inside, buffer, length, error);
   memset (buffer, (entry & ALL_ONES) != 0 ? 0xff : 0, length);
   return TRUE;
 }
@@ -157,6 +194,7 @@ typedef struct
 {
   ImgQcow2 *self;
   ImgCancel *cancel;
+  ImgClusterSet *seen;   /* see Reader */
   GArray *taken;         /* of Run */
   GByteArray *directory;
   guint n_bitmaps;
@@ -273,7 +311,7 @@ copy_bitmap (Copy *copy, ImgQcow2 *source, const ImgQcow2Bitmap *bitmap, ImgErro
   Reader reader;
   guint64 n, host;
 
-  if (buffer == NULL || !reader_init (&reader, source, bitmap, error))
+  if (buffer == NULL || !reader_init (&reader, source, bitmap, copy->seen, error))
     return FALSE;
   n = img_div_round_up (reader.length, size);
   table = img_try_alloc0 (img_align_up (n * sizeof (guint64), size) / sizeof (guint64),
@@ -301,8 +339,15 @@ write_step (ImgQcow2 *self, guint64 at, const void *bytes, gsize length, ImgErro
          img_storage_flush (self->parent.storage, error);
 }
 
+/* Where the extension begins, or shall begin. */
+typedef struct
+{
+  gsize at;
+  gboolean is_there;
+} Place;
+
 static gboolean
-find_end_marker (ImgQcow2 *self, const guint8 *cluster, gsize *marker, ImgError **error)
+find_place (ImgQcow2 *self, const guint8 *cluster, Place *place, ImgError **error)
 {
   gsize size = (gsize) img_qcow2_get_cluster_size (self);
   gsize at = self->header->header_length;
@@ -310,13 +355,15 @@ find_end_marker (ImgQcow2 *self, const guint8 *cluster, gsize *marker, ImgError 
   while (at + EXTENSION_HEADER <= size)
     {
       guint32 type = img_read_be32 (cluster + at);
+      guint32 length = img_read_be32 (cluster + at + 4);
 
-      *marker = at;
-      if (type == IMG_QCOW2_EXTENSION_END && at + 2 * EXTENSION_HEADER + EXTENSION_DATA <= size)
+      *place = (Place) { at, type == IMG_QCOW2_EXTENSION_BITMAPS && length == EXTENSION_DATA };
+      if (place->is_there ? at + EXTENSION_HEADER + EXTENSION_DATA <= size
+                          : type == IMG_QCOW2_EXTENSION_END && at + 2 * EXTENSION_HEADER + EXTENSION_DATA <= size)
         return TRUE;
       if (type == IMG_QCOW2_EXTENSION_END || type == IMG_QCOW2_EXTENSION_BITMAPS)
         break;
-      at += EXTENSION_HEADER + (gsize) img_align_up (img_read_be32 (cluster + at + 4), 8);
+      at += EXTENSION_HEADER + (gsize) img_align_up (length, 8);
     }
   img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("The header of the image has no room for bitmaps"));
   return FALSE;
@@ -345,19 +392,25 @@ move_name (ImgQcow2 *self, const guint8 *cluster, guint64 end, ImgError **error)
   return TRUE;
 }
 
+/* With @cluster, what the header was. */
 static gboolean
-put_extension (Copy *copy, gsize marker, ImgError **error)
+put_extension (Copy *copy, const Place *place, const guint8 *cluster, ImgError **error)
 {
+  ImgQcow2 *self = copy->self;
   guint32 header[] = { GUINT32_TO_BE (IMG_QCOW2_EXTENSION_BITMAPS), GUINT32_TO_BE (EXTENSION_DATA) };
   guint64 rest[] = { GUINT64_TO_BE ((guint64) copy->n_bitmaps << 32),
                      GUINT64_TO_BE (copy->directory->len), GUINT64_TO_BE (copy->directory_offset),
                      0 /* the new end marker */ };
-  guint64 autoclear =
-    GUINT64_TO_BE (copy->self->header->autoclear | IMG_QCOW2_AUTOCLEAR_BITMAPS);
+  guint64 autoclear = GUINT64_TO_BE (self->header->autoclear | IMG_QCOW2_AUTOCLEAR_BITMAPS);
+  gsize data_at = place->at + EXTENSION_HEADER;
 
-  return write_step (copy->self, marker + EXTENSION_HEADER, rest, sizeof rest, error) &&
-         write_step (copy->self, marker, header, sizeof header, error) &&
-         write_step (copy->self, AUTOCLEAR_AT, &autoclear, sizeof autoclear, error);
+  if (place->is_there)
+    return write_step (self, data_at, rest, EXTENSION_DATA, error) &&
+           write_step (self, AUTOCLEAR_AT, &autoclear, sizeof autoclear, error);
+  return move_name (self, cluster, data_at + sizeof rest, error) &&
+         write_step (self, data_at, rest, sizeof rest, error) &&
+         write_step (self, place->at, header, sizeof header, error) &&
+         write_step (self, AUTOCLEAR_AT, &autoclear, sizeof autoclear, error);
 }
 
 static void
@@ -379,16 +432,15 @@ publish (Copy *copy, ImgError **error)
   ImgQcow2 *self = copy->self;
   gsize size = (gsize) img_qcow2_get_cluster_size (self);
   g_autoptr (ImgBuffer) cluster = img_try_alloc (size, error);
-  gsize marker;
+  Place place;
 
   if (cluster == NULL || !img_storage_read (self->parent.storage, 0, cluster, size, error) ||
-      !find_end_marker (self, cluster, &marker, error) ||
+      !find_place (self, cluster, &place, error) ||
       !put (copy, copy->directory->data, copy->directory->len, &copy->directory_offset, error) ||
       /* All refcounts, lazy or not, and all decrements: the image is as if it had just been opened. */
       !img_qcow2_flush_and_release_all (self, error))
     return FALSE;
-  if (move_name (self, cluster, marker + 2 * EXTENSION_HEADER + EXTENSION_DATA, error) &&
-      put_extension (copy, marker, error) && img_qcow2_clear_dirty (self, error))
+  if (put_extension (copy, &place, cluster, error) && img_qcow2_clear_dirty (self, error))
     return TRUE;
   img_qcow2_writer_poison (self);
   return FALSE;
@@ -435,7 +487,7 @@ check_images (ImgQcow2 *self, ImgQcow2 *source, ImgError **error)
     return FALSE;
   if (self->header->version < 3 || source->header->version < 3)
     img_error_set (error, IMG_CODE_UNSUPPORTED, _("An image of version 2 cannot have bitmaps"));
-  else if (self->header->has_bitmaps)
+  else if (self->header->has_bitmaps && (self->header->autoclear & IMG_QCOW2_AUTOCLEAR_BITMAPS) != 0)
     img_error_set (error, IMG_CODE_UNSUPPORTED, _("The target has bitmaps of its own"));
   else if (self->header->size != source->header->size)
     img_error_set (error, IMG_CODE_INVALID_OPTION,
@@ -475,6 +527,7 @@ img_qcow2_copy_bitmaps (ImgLayout *layout,
   ImgQcow2 *self = (ImgQcow2 *) layout;
   ImgQcow2 *from = (ImgQcow2 *) source;
   Copy copy = { .self = self, .cancel = cancel };
+  g_autoptr (ImgClusterSet) seen = NULL;
   g_autoptr (GPtrArray) bitmaps = NULL;
   gboolean success;
 
@@ -484,6 +537,10 @@ img_qcow2_copy_bitmaps (ImgLayout *layout,
   /* Of a source that was written to, they are not valid any more. */
   if (bitmaps == NULL || (from->writer != NULL && g_atomic_int_get (&from->writer->has_begun)))
     return TRUE;
+  seen = img_cluster_set_new ((from->header->file_size >> from->cluster_bits) + 1, error);
+  if (seen == NULL)
+    return FALSE;
+  copy.seen = seen;
   copy.taken = g_array_new (FALSE, FALSE, sizeof (Run));
   copy.directory = g_byte_array_new ();
   success = copy_list (&copy, from, bitmaps, skip_broken, error);
