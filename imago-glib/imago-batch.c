@@ -5,7 +5,6 @@
 #include "config.h"
 
 #include <glib/gi18n-lib.h>
-#include <string.h>
 
 #include "imago-batch.h"
 #include "imago-buffer-private.h"
@@ -303,7 +302,7 @@ take_item (Item *item, Item *done)
   item->is_done = done->is_done;
   item->error = g_steal_pointer (&done->error);
   if (item->is_borrowed && done->buffer != NULL)
-    memcpy (item->buffer, done->buffer, item->count);
+    img_copy (item->buffer, done->buffer, item->count);
   if (item->is_borrowed || item->is_write)
     return;
   if (!item->is_shared)

@@ -8,9 +8,7 @@
 
 #include "imago-buffer-private.h"
 
-/* From here on, memory begins with a page. What malloc () maps for itself begins 16 bytes behind one, and some processors
- * copy four times as slowly to a place that is a few bytes ahead of where the bytes come from, modulo 4096: from a page
- * of the kernel's to memory of malloc ()'s, with every read. */
+/* From here on, memory begins with a page: not where img-copy.h says that nothing should be read to. */
 #define MIN_ALIGNED ((gsize) 16 * 1024)
 
 /* Kept buffers have a size of 2^n, so that one fits for its neighbours. */

@@ -9,6 +9,7 @@
 #include "common/img-alloc.h"
 #include "common/img-cancel.h"
 #include "common/img-common.h"
+#include "common/img-copy.h"
 #include "common/img-iov.h"
 #include "common/img-pool.h"
 #include "common/img-turn.h"

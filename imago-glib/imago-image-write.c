@@ -6,8 +6,6 @@
 
 #include "config.h"
 
-#include <string.h>
-
 #include "imago-buffer-private.h"
 #include "imago-error-private.h"
 #include "imago-image-private.h"
@@ -288,7 +286,7 @@ gather (const struct iovec *vectors, guint n_vectors, GError **error)
     {
       struct iovec piece = img_iov_cursor_next (&cursor, length - n_done);
 
-      memcpy (buffer + n_done, piece.iov_base, piece.iov_len);
+      img_copy (buffer + n_done, piece.iov_base, piece.iov_len);
       n_done += piece.iov_len;
     }
   return imago_buffer_to_bytes (buffer, length);

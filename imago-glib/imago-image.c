@@ -828,7 +828,7 @@ landed_cb (GObject *object, GAsyncResult *result, gpointer data)
     {
       memory = g_bytes_get_data (bytes, &count);
       if (count > 0)
-        memcpy (landing->buffer, memory, count);
+        img_copy (landing->buffer, memory, count);
       g_task_return_pointer (landing->task, IMAGO_REQUEST_DONE, NULL);
     }
   g_object_unref (landing->task);

@@ -356,7 +356,7 @@ copy_vectors (ImagoStorageRequest *self)
   for (gsize done = 0; done < length; done += part.iov_len)
     {
       part = img_iov_cursor_next (&cursor, length - done);
-      memcpy (buffer + done, part.iov_base, part.iov_len);
+      img_copy (buffer + done, part.iov_base, part.iov_len);
     }
   return imago_buffer_to_bytes (buffer, length);
 }

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "img-copy.h"
 #include "img-iov.h"
 
 gsize
@@ -62,7 +63,7 @@ img_iov_cursor_copy (ImgIovCursor *cursor, const guint8 *source, gsize length)
     {
       struct iovec part = img_iov_cursor_next (cursor, length);
 
-      memcpy (part.iov_base, source, part.iov_len);
+      img_copy (part.iov_base, source, part.iov_len);
       source += part.iov_len;
       length -= part.iov_len;
     }

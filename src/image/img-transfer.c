@@ -17,6 +17,7 @@
 #include "config.h"
 
 #include "img-alloc.h"
+#include "img-copy.h"
 #include "img-image-private.h"
 #include "img-iov.h"
 
@@ -545,7 +546,7 @@ try_compressed (const ImgExtent *extent, ImgImage *layer, guint8 *buffer)
 
   if (img_decoded_lookup (layer->decoded, &key, unit_end (extent), FALSE, &entry) != IMG_DECODED_HIT)
     return IMG_TRY_WOULD_BLOCK;
-  memcpy (buffer, img_decoded_get_plain (entry) + (extent->offset - extent->unit_offset),
+  img_copy (buffer, img_decoded_get_plain (entry) + (extent->offset - extent->unit_offset),
           extent->length);
   img_decoded_unpin (layer->decoded, entry);
   return IMG_TRY_DONE;

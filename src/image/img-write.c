@@ -26,6 +26,7 @@
 
 #include "img-alloc.h"
 #include "img-change.h"
+#include "img-copy.h"
 
 /* ---- writing ---- */
 
@@ -334,7 +335,7 @@ img_image_write_compressed (ImgImage *image,
   for (gsize done = 0, part; done < length; done += part)
     {
       part = MIN (unit, length - done);
-      memcpy (plain, (const guint8 *) buffer + done, part);
+      img_copy (plain, (const guint8 *) buffer + done, part);
       memset (plain + part, 0, unit - part);
       if (img_cancel_check (cancel, error) ||
           !write_unit (image, offset + done, part, plain, stored, cancel, error))

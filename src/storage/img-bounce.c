@@ -4,8 +4,6 @@
 
 #include "config.h"
 
-#include <string.h>
-
 #include "img-bounce.h"
 
 #define PAGE 4096

@@ -11,6 +11,7 @@
 #include <glib/gi18n-lib.h>
 
 #include "img-alloc.h"
+#include "img-copy.h"
 #include "img-iov.h"
 #include "img-lock.h"
 #include "img-simple-storages.h"
@@ -81,7 +82,7 @@ read_part (MemoryFile *file, guint64 offset, struct iovec to)
   img_mutex_lock (&file->mutex);
   page = find_page (file, offset / PAGE_SIZE);
   if (page != NULL)
-    memcpy (to.iov_base, page + offset % PAGE_SIZE, to.iov_len);
+    img_copy (to.iov_base, page + offset % PAGE_SIZE, to.iov_len);
   else
     memset (to.iov_base, 0, to.iov_len);
   img_mutex_unlock (&file->mutex);
@@ -96,7 +97,7 @@ write_part (MemoryFile *file, guint64 offset, struct iovec from, ImgError **erro
   page = make_page (file, offset / PAGE_SIZE, error);
   if (page != NULL)
     {
-      memcpy (page + offset % PAGE_SIZE, from.iov_base, from.iov_len);
+      img_copy (page + offset % PAGE_SIZE, from.iov_base, from.iov_len);
       file->size = MAX (file->size, offset + from.iov_len);
     }
   img_mutex_unlock (&file->mutex);

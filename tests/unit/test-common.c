@@ -11,6 +11,7 @@
 #include "img-alloc.h"
 #include "img-cancel.h"
 #include "img-common.h"
+#include "img-copy.h"
 #include "img-epoch.h"
 #include "img-iov.h"
 
@@ -110,6 +111,29 @@ test_cursor (void)
   cursor = img_iov_cursor (iov, G_N_ELEMENTS (iov));
   g_assert_cmpuint (img_iov_cursor_slice (&cursor, 10, slice, 2, &n), ==, 4);
   g_assert_cmpuint (n, ==, 2);
+}
+
+/* Also where it goes by pieces. */
+static void
+test_copy (void)
+{
+  const gsize lengths[] = { 0, 1, IMG_COPY_PIECE, IMG_COPY_PIECE + 1, 2 * IMG_COPY_PIECE, 9000 };
+  g_autoptr (ImgBuffer) memory = img_try_alloc (6 * 4096, NULL);
+  guint8 *source = memory + 3 * 4096;
+  guint n_slow = 0;
+
+  for (guint i = 0; i < 9000; i++)
+    source[i] = (guint8) (i * 7 / 5);
+  for (guint ahead = 0; ahead < 40; ahead++)
+    for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
+      {
+        memset (memory, 0xee, 3 * 4096);
+        n_slow += img_copy_is_slow ((gsize) (memory + ahead), (gsize) source);
+        img_copy (memory + ahead, source, lengths[i]);
+        g_assert_cmpmem (memory + ahead, lengths[i], source, lengths[i]);
+        g_assert_cmpuint (memory[ahead + lengths[i]], ==, 0xee);
+      }
+  g_assert_cmpuint (n_slow, ==, 31 * G_N_ELEMENTS (lengths));
 }
 
 static void
@@ -451,6 +475,7 @@ main (int argc, char **argv)
   g_test_add_func ("/common/quote-list", test_quote_list);
   g_test_add_func ("/common/arithmetic", test_arithmetic);
   g_test_add_func ("/common/cursor", test_cursor);
+  g_test_add_func ("/common/copy", test_copy);
   g_test_add_func ("/common/alloc-fault", test_alloc_fault);
   g_test_add_func ("/park/token", test_park);
   g_test_add_func ("/park/gone", test_park_gone);
