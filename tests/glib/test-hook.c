@@ -194,6 +194,7 @@ misbehave (ImagoStorage *self, ImagoStorageRequest *request)
   g_autofree char *buffer = g_malloc0 (length + 1);
   g_autoptr (GBytes) shorter = g_bytes_new (buffer, length > 0 ? length - 1 : 0);
   g_autoptr (GBytes) longer = g_bytes_new (buffer, length + 1);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   g_autoptr (GError) error = NULL;
   g_autoptr (GBytes) bytes = NULL;
 
@@ -232,6 +233,10 @@ misbehave (ImagoStorage *self, ImagoStorageRequest *request)
     case CALL_IMAGE:
       bytes = imago_image_read_bytes (store->image, 0, 512, NULL, store->seen == NULL ? &store->seen : NULL);
       g_assert_null (bytes);
+      /* With a cancellable it is not left to a worker, which would wait for this hook. */
+      bytes = imago_storage_read_bytes (self, 0, 512, cancellable, &error);
+      g_assert_null (bytes);
+      g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_WOULD_DEADLOCK);
       return FALSE;
     default:
       return FALSE;
@@ -998,6 +1003,7 @@ test_cancellable_unused (void)
   g_autoptr (GBytes) bytes = NULL;
   g_autoptr (GError) error = NULL;
   guint8 memory[4096];
+  guint64 size = 0;
 
   imago_open_options_set_format_name (options, "raw");
   image = imago_image_open_storage (storage, options, cancellable, &error);
@@ -1008,6 +1014,13 @@ test_cancellable_unused (void)
   imago_image_read_at (image, 512, memory, 4096, cancellable, &error);
   g_assert_no_error (error);
   g_assert_cmpmem (memory, 4096, PRIVATE (storage)->bytes->data + 512, 4096);
+  g_clear_pointer (&bytes, g_bytes_unref);
+  bytes = imago_storage_read_bytes (storage, 512, 4096, cancellable, &error);
+  g_assert_no_error (error);
+  g_assert_cmpmem (g_bytes_get_data (bytes, NULL), 4096, PRIVATE (storage)->bytes->data + 512, 4096);
+  imago_storage_query_size (storage, &size, cancellable, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (size, ==, SIZE);
   g_assert_false (imago_image_read_at (image, SIZE - 1, memory, 4096, cancellable, &error));
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_OUT_OF_RANGE);
   g_clear_error (&error);
