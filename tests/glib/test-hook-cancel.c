@@ -11,8 +11,8 @@
  * elsewhere nothing has changed. */
 
 #include <string.h>
+#include <sys/wait.h>
 
-#include <glib/gstdio.h>
 #include <imago-glib/imago-glib.h>
 
 #include "test-carrier.h"
@@ -944,25 +944,21 @@ static const Row rows[] = {
 
 static GHashTable *judged; /* from files to the disks in them, both of GBytes */
 
-/* The exit code; -1 if there is no such program. */
+/* The exit code; -1 if there is no such program. Without a thread of GIO, whose locks ThreadSanitizer does not know. */
 static int
 run_qemu_img (const char *const *arguments)
 {
-  g_autoptr (GSubprocessLauncher) launcher =
-    g_subprocess_launcher_new (G_SUBPROCESS_FLAGS_STDOUT_SILENCE | G_SUBPROCESS_FLAGS_STDERR_SILENCE);
-  g_autoptr (GSubprocess) process = NULL;
+  const GSpawnFlags flags = G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL;
   g_autoptr (GError) error = NULL;
+  int status;
 
-  process = g_subprocess_launcher_spawnv (launcher, arguments, &error);
-  if (process == NULL)
+  if (!g_spawn_sync (NULL, (char **) arguments, NULL, flags, NULL, NULL, NULL, NULL, &status, &error))
     {
       g_assert_error (error, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT);
       return -1;
     }
-  g_subprocess_wait (process, NULL, &error);
-  g_assert_no_error (error);
-  g_assert_true (g_subprocess_get_if_exited (process));
-  return g_subprocess_get_exit_status (process);
+  g_assert_true (WIFEXITED (status));
+  return WEXITSTATUS (status);
 }
 
 static GBytes *
@@ -1429,44 +1425,50 @@ try_case (const Row *row, gboolean in_stream, gboolean is_async, guint n, gboole
 
 /* ---- the matrix ---- */
 
-/* Where the answer comes from is no difference for who waits, nor how it ends badly: a stream is tried once. */
 static void
-try_row (const Row *row, gboolean in_stream, gboolean is_async)
+try_requests (const Row *row, gboolean is_async, gboolean well)
+{
+  guint n = 0;
+
+  while (n < MAX_HELD && try_case (row, FALSE, is_async, n, well))
+    n++;
+  g_assert_cmpuint (n, <, MAX_HELD);
+  g_assert_cmpuint (n, >, 0);
+  g_test_message ("%u requests", n);
+}
+
+static void
+try_row (const Row *row, gboolean is_async)
 {
   if (row->subject == SUBJECT_LISTED && listed == NULL)
     {
       g_test_skip ("qemu-img is not installed");
       return;
     }
-  for (guint well = in_stream ? 1 : 0; well < 2; well++)
-    {
-      guint n = 0;
-
-      while (n < MAX_HELD && try_case (row, in_stream, is_async, n, well))
-        n++;
-      g_assert_cmpuint (n, <, MAX_HELD);
-      g_test_message ("%u requests", n);
-      if (!in_stream)
-        g_assert_cmpuint (n, >, 0);
-    }
+  try_requests (row, is_async, TRUE);
+  try_requests (row, is_async, FALSE);
 }
 
 static void
 test_blocking (gconstpointer row)
 {
-  try_row (row, FALSE, FALSE);
+  try_row (row, FALSE);
 }
 
 static void
 test_async (gconstpointer row)
 {
-  try_row (row, FALSE, TRUE);
+  try_row (row, TRUE);
 }
 
+/* Who waits for the answer does not depend on where it comes from: the first request is enough. */
 static void
-test_stream (gconstpointer row)
+test_stream (gconstpointer data)
 {
-  try_row (row, TRUE, FALSE);
+  const Row *row = data;
+
+  if (row->subject != SUBJECT_LISTED || listed != NULL)
+    try_case (row, TRUE, FALSE, 0, TRUE);
 }
 
 /* Whoever makes a new call writes a row for it. */
