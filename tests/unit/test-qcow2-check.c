@@ -47,7 +47,7 @@ test_counts (gconstpointer data)
   guint64 model[N_COUNTS] = { 0 };
   ImgQcow2Counts counts;
 
-  g_assert_true (img_qcow2_counts_init (&counts, N_COUNTS, NULL));
+  g_assert_true (img_qcow2_counts_init (&counts, N_COUNTS, NULL, NULL));
   for (guint round = 0; round < 60; round++)
     {
       guint64 first = (guint64) g_rand_int_range (random, 0, N_COUNTS - 100);
@@ -71,8 +71,8 @@ test_counts_differ (void)
   ImgQcow2Counts a, b;
   guint64 at = 0;
 
-  g_assert_true (img_qcow2_counts_init (&a, N_COUNTS - 1, NULL));
-  g_assert_true (img_qcow2_counts_init (&b, N_COUNTS, NULL));
+  g_assert_true (img_qcow2_counts_init (&a, N_COUNTS - 1, NULL, NULL));
+  g_assert_true (img_qcow2_counts_init (&b, N_COUNTS, NULL, NULL));
   g_assert_true (img_qcow2_counts_grow (&a, N_COUNTS, NULL));
   g_assert_cmpuint (img_qcow2_counts_find_difference (&a, &b, 0, G_MAXUINT64), ==, N_COUNTS);
   for (guint i = 0; i < G_N_ELEMENTS (places); i++)
@@ -146,6 +146,25 @@ test_cancelled (void)
   img_cancel_trigger (cancel);
   g_assert_false (img_qcow2_check (storage, &result, NULL, cancel, &error));
   g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
+}
+
+/* Numbers that become wider are as they were if that is cancelled. */
+static void
+test_cancelled_counts (void)
+{
+  g_autoptr (ImgCancel) cancel = img_cancel_new ();
+  g_autoptr (ImgError) error = NULL;
+  ImgQcow2Counts counts;
+
+  g_assert_true (img_qcow2_counts_init (&counts, N_COUNTS, cancel, NULL));
+  g_assert_true (img_qcow2_counts_set (&counts, 7, 1, NULL));
+  img_cancel_trigger (cancel);
+  g_assert_true (img_qcow2_counts_set (&counts, 8, 1, NULL));
+  g_assert_false (img_qcow2_counts_set (&counts, 7, 2, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
+  g_assert_cmpuint (img_qcow2_counts_get (&counts, 7), ==, 1);
+  g_assert_cmpuint (counts.order, ==, 0);
+  img_qcow2_counts_clear (&counts);
 }
 
 /* Every allocation fails once: an error, and nothing is lost. */
@@ -719,6 +738,67 @@ assert_same_bytes (ImgStorage *a, ImgStorage *b)
 
 /* Cancelled at the nth change of the progress, for each n: a check has changed nothing, and what an unfinished
  * repair has left is repaired by the next one, with the data and the snapshots as they were. */
+/* An L1 table all of whose entries are damaged, each with an L2 table of its own. */
+#define N_DAMAGED 10000
+
+static ImgStorage *
+build_damaged_l1 (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 9, (guint64) N_DAMAGED * 64 * 512, 0);
+  guint64 tables = qcow2_builder_alloc (builder, N_DAMAGED);
+
+  for (guint64 i = 0; i < N_DAMAGED; i++)
+    qcow2_builder_set_l1 (builder, i, (tables + i * 512) | 2);
+  return qcow2_builder_finish_storage (builder);
+}
+
+/* L1 is read in one piece, but a cancel is seen in its middle, when the list of L2 tables is put in order. */
+static void
+test_cancel_in_l1 (void)
+{
+  g_autoptr (ImgStorage) storage = build_damaged_l1 ();
+  gboolean success = FALSE;
+  gboolean was_inside = FALSE;
+
+  for (guint nth = 1; nth < 16 && !success && !was_inside; nth++)
+    {
+      g_auto (ImgCheckResult) result;
+      g_autoptr (ImgError) error = NULL;
+
+      success = run_watched (storage, IMG_REPAIR_NONE, nth, &result, &error);
+      was_inside = !success && result.corruptions > N_DAMAGED / 10 && result.corruptions < N_DAMAGED;
+      if (!success)
+        g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
+    }
+  g_assert_true (was_inside);
+}
+
+/* More L2 tables than are sorted at once, from the end of the file on; each has a cluster. */
+#define N_TABLES 70000
+
+static void
+test_many_tables (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 9, (guint64) N_TABLES * 64 * 512, 0);
+  g_autoptr (ImgStorage) storage = NULL;
+  g_auto (ImgCheckResult) result;
+  guint64 tables = qcow2_builder_alloc (builder, 2 * N_TABLES);
+
+  for (guint64 i = 0; i < N_TABLES; i++)
+    {
+      guint64 table = tables + (N_TABLES - 1 - i) * 1024;
+      guint64 entry = GUINT64_TO_BE ((table + 512) | QCOW2_COPIED);
+
+      qcow2_builder_set_l1 (builder, i, table | QCOW2_COPIED);
+      qcow2_builder_write (builder, table, &entry, sizeof entry);
+    }
+  storage = qcow2_builder_finish_storage (builder);
+  img_check_result_init (&result);
+  g_assert_true (img_qcow2_check (storage, &result, NULL, NULL, NULL));
+  /* The refcounts are not of interest. */
+  g_assert_cmpuint (result.allocated_clusters, ==, N_TABLES);
+}
+
 static void
 test_cancel_anywhere (gconstpointer data)
 {
@@ -909,6 +989,9 @@ main (int argc, char **argv)
   g_test_add_func ("/qcow2-check/counts/differ", test_counts_differ);
   g_test_add_func ("/qcow2-check/sound", test_sound);
   g_test_add_func ("/qcow2-check/cancelled", test_cancelled);
+  g_test_add_func ("/qcow2-check/cancelled-counts", test_cancelled_counts);
+  g_test_add_func ("/qcow2-check/cancel-in-l1", test_cancel_in_l1);
+  g_test_add_func ("/qcow2-check/many-tables", test_many_tables);
   g_test_add_func ("/qcow2-check/no-memory", test_no_memory);
   g_test_add_func ("/qcow2-check/shared", test_shared);
   g_test_add_func ("/qcow2-check/messages", test_messages);

@@ -30,19 +30,19 @@ store (ImgQcow2Counts *counts, guint64 index, guint64 value)
 }
 
 static gboolean
-alloc (ImgQcow2Counts *counts, guint64 n, guint order, ImgError **error)
+alloc (ImgQcow2Counts *counts, guint64 n, guint order, ImgCancel *cancel, ImgError **error)
 {
   guint64 n_words = MAX (count_words (n, order), 1);
 
-  *counts = (ImgQcow2Counts) { .n = n, .order = order };
+  *counts = (ImgQcow2Counts) { .n = n, .order = order, .cancel = cancel };
   counts->words = img_try_alloc0 (n_words, sizeof (guint64), error);
   return counts->words != NULL;
 }
 
 gboolean
-img_qcow2_counts_init (ImgQcow2Counts *counts, guint64 n, ImgError **error)
+img_qcow2_counts_init (ImgQcow2Counts *counts, guint64 n, ImgCancel *cancel, ImgError **error)
 {
-  return alloc (counts, n, 0, error);
+  return alloc (counts, n, 0, cancel, error);
 }
 
 void
@@ -63,7 +63,7 @@ img_qcow2_counts_grow (ImgQcow2Counts *counts, guint64 n, ImgError **error)
       counts->n = n;
       return TRUE;
     }
-  if (!alloc (&larger, n, counts->order, error))
+  if (!alloc (&larger, n, counts->order, counts->cancel, error))
     return FALSE;
   memcpy (larger.words, counts->words, count_words (counts->n, counts->order) * sizeof (guint64));
   img_qcow2_counts_clear (counts);
@@ -82,10 +82,17 @@ widen (ImgQcow2Counts *counts, guint64 value, ImgError **error)
     order++;
   if (order == counts->order)
     return TRUE;
-  if (!alloc (&wider, counts->n, order, error))
+  if (!alloc (&wider, counts->n, order, counts->cancel, error))
     return FALSE;
   for (guint64 i = 0; i < counts->n; i++)
-    store (&wider, i, img_qcow2_counts_get (counts, i));
+    {
+      if (i % IMG_QCOW2_LOOK_INTERVAL == 0 && img_cancel_check (counts->cancel, error))
+        {
+          img_qcow2_counts_clear (&wider);
+          return FALSE;
+        }
+      store (&wider, i, img_qcow2_counts_get (counts, i));
+    }
   img_qcow2_counts_clear (counts);
   *counts = wider;
   return TRUE;

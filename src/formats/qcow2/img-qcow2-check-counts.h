@@ -7,19 +7,26 @@
 
 #pragma once
 
+#include "img-cancel.h"
 #include "img-common.h"
 
 G_BEGIN_DECLS
+
+/* So many clusters, entries or refcounts at most are gone over between two looks at whether it was cancelled; each
+ * takes much less than a microsecond. */
+#define IMG_QCOW2_LOOK_INTERVAL 65536
 
 typedef struct
 {
   guint64 *words; /* numbers lie in them from the lowest bit up */
   guint64 n;
   guint order;    /* 2^order bits each, at most 64 */
+  ImgCancel *cancel; /* nullable: looked at while all are made wider; borrowed */
 } ImgQcow2Counts;
 
-/* All zero. */
-gboolean img_qcow2_counts_init   (ImgQcow2Counts *counts, guint64 n, ImgError **error);
+/* All zero. @cancel: nullable, must live as long; where it is triggered a change may fail, and changes nothing. */
+gboolean img_qcow2_counts_init   (ImgQcow2Counts *counts, guint64 n, ImgCancel *cancel,
+                                  ImgError **error);
 void     img_qcow2_counts_clear  (ImgQcow2Counts *counts);
 /* To at least @n; what is new is zero. */
 gboolean img_qcow2_counts_grow   (ImgQcow2Counts *counts, guint64 n, ImgError **error);

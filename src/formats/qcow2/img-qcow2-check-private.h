@@ -22,10 +22,6 @@
 
 G_BEGIN_DECLS
 
-/* So many clusters, entries or refcounts at most are gone over between two looks at whether it was cancelled; each
- * takes much less than a microsecond. */
-#define IMG_QCOW2_LOOK_INTERVAL 65536
-
 /* Reserved bits. */
 #define IMG_QCOW2_L1_RESERVED ((guint64) 0x7f000000000001ff)
 #define IMG_QCOW2_L2_RESERVED ((guint64) 0x3f000000000001fe)

@@ -44,7 +44,7 @@ typedef struct
 /* ---- L1 ---- */
 
 static gint
-compare_tables (gconstpointer a, gconstpointer b)
+compare_tables (gconstpointer a, gconstpointer b, gpointer user_data)
 {
   const L2Table *left = a;
   const L2Table *right = b;
@@ -52,13 +52,69 @@ compare_tables (gconstpointer a, gconstpointer b)
   return (left->offset > right->offset) - (left->offset < right->offset);
 }
 
-static void
-merge_tables (Walk *walk)
+/* What is sorted in [0, middle) and [middle, n) of @from is sorted in @to. */
+static gboolean
+join (const L2Table *from, L2Table *to, guint middle, guint n, ImgCancel *cancel, ImgError **error)
+{
+  guint left = 0, right = middle;
+
+  for (guint i = 0; i < n; i++)
+    {
+      gboolean takes_left = left < middle && (right == n || from[left].offset <= from[right].offset);
+
+      if (i % IMG_QCOW2_LOOK_INTERVAL == 0 && img_cancel_check (cancel, error))
+        return FALSE;
+      to[i] = from[takes_left ? left++ : right++];
+    }
+  return TRUE;
+}
+
+/* Pieces, and then larger and larger ones of them, as no piece may take long. */
+static gboolean
+sort_tables (GArray *tables, ImgCancel *cancel, ImgError **error)
+{
+  L2Table *from = (gpointer) tables->data;
+  g_autoptr (ImgWords) other = NULL;
+  L2Table *to;
+
+  for (guint i = 0; i < tables->len; i += MIN (IMG_QCOW2_LOOK_INTERVAL, tables->len - i))
+    {
+      if (img_cancel_check (cancel, error))
+        return FALSE;
+      g_qsort_with_data (from + i, (gint) MIN (IMG_QCOW2_LOOK_INTERVAL, tables->len - i), sizeof *from,
+                         compare_tables, NULL);
+    }
+  if (tables->len <= IMG_QCOW2_LOOK_INTERVAL)
+    return TRUE;
+
+  other = img_try_alloc (tables->len * sizeof *to, error);
+  if (other == NULL)
+    return FALSE;
+  to = (gpointer) other;
+  for (guint64 width = IMG_QCOW2_LOOK_INTERVAL; width < tables->len; width *= 2)
+    {
+      L2Table *sorted = to;
+
+      for (guint64 i = 0; i < tables->len; i += 2 * width)
+        if (!join (from + i, to + i, (guint) MIN (width, tables->len - i),
+                   (guint) MIN (2 * width, tables->len - i), cancel, error))
+          return FALSE;
+      to = from;
+      from = sorted;
+    }
+  if (from != (gpointer) tables->data)
+    memcpy (tables->data, from, tables->len * sizeof *from);
+  return TRUE;
+}
+
+static gboolean
+merge_tables (Walk *walk, ImgError **error)
 {
   GArray *tables = walk->l2_tables;
   guint n = 0;
 
-  g_array_sort (tables, compare_tables);
+  if (!sort_tables (tables, walk->checker->cancel, error))
+    return FALSE;
   for (guint i = 0; i < tables->len; i++)
     {
       const L2Table *table = &g_array_index (tables, L2Table, i);
@@ -74,6 +130,7 @@ merge_tables (Walk *walk)
     }
   g_array_set_size (tables, n);
   walk->merge_at = MAX (MIN_MERGE, 2 * n);
+  return TRUE;
 }
 
 #define IN_L2 G_MAXUINT64
@@ -132,8 +189,8 @@ visit_l1_entry (Walk *walk, guint64 entry, guint64 at, ImgQcow2Times times, ImgE
   if (table.offset < checker->file_size)
     {
       g_array_append_val (walk->l2_tables, table);
-      if (walk->l2_tables->len >= walk->merge_at)
-        merge_tables (walk);
+      if (walk->l2_tables->len >= walk->merge_at && !merge_tables (walk, error))
+        return FALSE;
     }
   return table.offset == 0 ||
          check_copied (walk, entry, times.active, (at - checker->header->l1_offset) / sizeof (guint64), error);
@@ -435,9 +492,8 @@ walk_l2_tables (Walk *walk, ImgError **error)
   g_autoptr (ImgWords) words = img_try_alloc (buffer_size, error);
   guint n;
 
-  if (words == NULL)
+  if (words == NULL || !merge_tables (walk, error))
     return FALSE;
-  merge_tables (walk);
   for (guint i = 0; i < walk->l2_tables->len; i += n)
     {
       const L2Table *tables = &g_array_index (walk->l2_tables, L2Table, i);

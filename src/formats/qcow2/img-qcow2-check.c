@@ -128,8 +128,8 @@ img_qcow2_checker_init (ImgQcow2Checker *self,
                      self->n_file_clusters);
       return FALSE;
     }
-  return img_qcow2_counts_init (&self->references, self->n_clusters, error) &&
-         img_qcow2_counts_init (&self->refcounts, self->n_file_clusters + 1, error);
+  return img_qcow2_counts_init (&self->references, self->n_clusters, self->cancel, error) &&
+         img_qcow2_counts_init (&self->refcounts, self->n_file_clusters + 1, self->cancel, error);
 }
 
 void

@@ -307,7 +307,7 @@ note_flag (Survey *self, guint64 entry, guint64 times, ImgError **error)
 
   if (cluster == 0 || cluster >= checker->refcounts.n)
     return TRUE;
-  if (counts->words == NULL && !img_qcow2_counts_init (counts, checker->refcounts.n, error))
+  if (counts->words == NULL && !img_qcow2_counts_init (counts, checker->refcounts.n, checker->cancel, error))
     return FALSE;
   return img_qcow2_counts_add (counts, cluster, 1, times, G_MAXINT64, &excess, error);
 }

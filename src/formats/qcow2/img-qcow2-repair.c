@@ -75,7 +75,7 @@ init_checker (Repair *self,
   gboolean success =
     img_qcow2_checker_init (checker, self->storage, header, file_size, found, self->meter,
                             self->cancel, error) &&
-    img_qcow2_counts_init (past_end, img_qcow2_repair_count_past_end (checker), error);
+    img_qcow2_counts_init (past_end, img_qcow2_repair_count_past_end (checker), self->cancel, error);
 
   /* References beyond what the image can count must be seen, too. */
   checker->count_limit = G_MAXINT64;
