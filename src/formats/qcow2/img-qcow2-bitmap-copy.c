@@ -26,7 +26,8 @@
  * Every cluster of the source is one of a single table or of the data of a single bitmap. Where that is not so the
  * directory is damaged, and is refused: else a small file could say very much.
  *
- * Memory: a bit for each cluster of the source's bitmaps, a cluster, and a table, of no more bytes than MAX_DATA needs with clusters of 512 bytes. */
+ * Memory: a bit for each cluster of the source's bitmaps, a cluster, and a table, of no more bytes than MAX_DATA needs
+ * with clusters of 512 bytes. */
 
 #include "config.h"
 
