@@ -9,7 +9,7 @@
  * 2200 ns instead of 55. It is no rare case: blocks of disks are kept in memory that begins with a page, and what
  * malloc () maps for a large request begins 16 bytes behind one.
  *
- * In pieces of less than that, such bytes are copied as fast as others. For what the kernel copies see img-bounce.h. */
+ * In pieces of less than that they take 220 ns. For what the kernel copies see img-bounce.h. */
 
 #pragma once
 
@@ -35,7 +35,7 @@ img_copy (gpointer target, gconstpointer source, gsize length)
 
   if (G_UNLIKELY (img_copy_is_slow ((gsize) target, (gsize) source)))
     for (; length - n_done > IMG_COPY_PIECE; n_done += IMG_COPY_PIECE)
-      memcpy ((guint8 *) target + n_done, (const guint8 *) source + n_done, MIN (length - n_done, IMG_COPY_PIECE));
+      memcpy ((guint8 *) target + n_done, (const guint8 *) source + n_done, IMG_COPY_PIECE);
   memcpy ((guint8 *) target + n_done, (const guint8 *) source + n_done, length - n_done);
 }
 
