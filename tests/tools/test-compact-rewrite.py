@@ -9,7 +9,8 @@ import shutil
 import stat
 import subprocess
 
-from imagotest import IMAGO, assert_fails, create, equal, good, main, qemu_img, qemu_io, run, same_content, test
+from imagotest import (IMAGO, Skip, assert_fails, create, equal, good, main, poke, qemu_img, qemu_io, run, same_content,
+                       test)
 
 MIB = 1024 * 1024
 SHAPES = ['cluster_size=4k,lazy_refcounts=on,refcount_bits=1', 'cluster_size=2M', 'extended_l2=on,compression_type=zstd',
@@ -168,6 +169,9 @@ def test_losses():
 @test
 def test_names():
     """hard links are refused; behind a symbolic link its target is replaced, and the link stays"""
+    create('f.qcow2', '4M')
+    poke('f.qcow2', 105, b'\1')  # a field of the header of the future
+    refused('f.qcow2', 'knows nothing of')
     create('x.qcow2', '4M')
     qemu_io('x.qcow2', ['write -P 0 0 1M'])
     os.link('x.qcow2', 'other.qcow2')

@@ -12,6 +12,7 @@
 
 #define SECTOR_SIZE 512
 #define V3_HEADER_LENGTH 104 /* the least */
+#define KNOWN_LENGTH 105     /* with the compression type */
 
 #define MAX_EXTENSIONS 256
 /* What is being parsed: the bytes of the first cluster that the file has. */
@@ -101,6 +102,14 @@ parse_v3_fields (ImgQcow2Header *header, const guint8 *bytes)
   header->header_length = img_read_be32 (bytes + 100);
   if (header->header_length > V3_HEADER_LENGTH)
     header->compression = bytes[V3_HEADER_LENGTH];
+}
+
+/* Later versions of the format may add some; 0 says that they mean nothing. */
+static void
+parse_unknown_fields (ImgQcow2Header *header, const guint8 *bytes)
+{
+  header->has_unknown_fields = header->header_length > KNOWN_LENGTH &&
+                               !img_is_zero (bytes + KNOWN_LENGTH, header->header_length - KNOWN_LENGTH);
 }
 
 /* ---- validation of the fixed fields ---- */
@@ -598,6 +607,7 @@ parse_all (Parser *parser, ImgStorage *storage, ImgError **error)
     return TRUE;
   if (!read_head (parser, storage, img_qcow2_header_get_cluster_size (header), error))
     return FALSE;
+  parse_unknown_fields (header, parser->bytes);
   check_features (header);
   check_tables (header);
   parse_extensions (parser);

@@ -113,6 +113,7 @@ typedef struct
   guint64 bitmap_directory_size;
   guint64 bitmap_directory_offset;
 
+  gboolean has_unknown_fields;   /* behind those that this library knows */
   GPtrArray *unknown_extensions; /* of ImgQcow2Extension, in the order of the file */
   GPtrArray *unknown_features;   /* of char *: incompatible features, by name */
   GPtrArray *problems;           /* of ImgError, most important first */

@@ -318,7 +318,7 @@ describe_header (const ImgQcow2Header *header, ImgDescription *description)
   description->has_extended_l2 = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_EXTENDED_L2);
   description->has_data_file = img_qcow2_header_has (header, IMG_QCOW2_INCOMPATIBLE_DATA_FILE);
   description->has_raw_data_file = (autoclear & IMG_QCOW2_AUTOCLEAR_RAW_DATA_FILE) != 0;
-  description->has_unknown_parts = header->unknown_extensions->len > 0 ||
+  description->has_unknown_parts = header->unknown_extensions->len > 0 || header->has_unknown_fields ||
                                    (header->compatible & ~(guint64) IMG_QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0;
   description->may_have_compressed = !description->has_data_file;
   description->may_have_bitmaps = header->version >= 3;
