@@ -99,9 +99,9 @@ check_shape (const ImgDescription *description, ImgError **error)
   return TRUE;
 }
 
-/* A raw disk ends with a whole sector, its file need not. */
+/* A raw disk ends with a whole sector, its file need not: then what the disk has behind it is zero. */
 static gboolean
-check_length (ImgLayout *layout, ImgError **error)
+keep_length (Rewriting *rewriting, ImgLayout *layout, ImgError **error)
 {
   guint64 length;
 
@@ -109,8 +109,9 @@ check_length (ImgLayout *layout, ImgError **error)
     return TRUE;
   if (!img_storage_get_size (layout->storage, &length, error))
     return FALSE;
-  return length % SECTOR_SIZE == 0 ||
-         refuse (error, _("Rewriting would change the size of the file, which does not end with a whole sector"));
+  if (length % SECTOR_SIZE != 0)
+    rewriting->succession.length = length;
+  return TRUE;
 }
 
 static gboolean
@@ -121,7 +122,7 @@ describe (Rewriting *rewriting, ImgCancel *cancel, ImgError **error)
   gboolean success = (layout->klass->describe == NULL ||
                       layout->klass->describe (layout, &rewriting->description, error)) &&
                      check_shape (&rewriting->description, error) &&
-                     check_snapshots (layout, cancel, error) && check_length (layout, error);
+                     check_snapshots (layout, cancel, error) && keep_length (rewriting, layout, error);
 
   img_epoch_leave (img_image_get_epoch (rewriting->image), ticket);
   return success;

@@ -488,3 +488,12 @@ img_new_file_free (ImgNewFile *file)
   g_free (file->path);
   g_free (file);
 }
+static gboolean
+cut (ImgNewFile *file)
+{
+  return file->succession == NULL || file->succession->length == 0 ||
+         ftruncate (file->fd, (off_t) file->succession->length) == 0;
+}
+
+  if (!cut (file))
+    return fail (error, errno, file->path);

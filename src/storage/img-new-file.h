@@ -28,6 +28,7 @@ typedef struct _ImgNewFile ImgNewFile;
 typedef struct
 {
   ImgIdentity file; /* which @path must lead to */
+  guint64 length;   /* bytes that the new file is cut to at last; 0: it stays as long as it is */
   gboolean is_done; /* set once the name means the new file, whatever comes after that */
   guint64 usage;    /* bytes that the new file takes then */
 } ImgSuccession;
