@@ -113,26 +113,62 @@ is_label (const char *name)
   return g_str_has_prefix (name, "security.");
 }
 
-/* An errno: why one of them could not be copied; 0 for success. */
+/* One after the other, each ended by a NUL. *names: NULL if there are none. An errno; 0 for success. */
+static int
+list_attributes (int fd, char **names, gsize *length)
+{
+  ssize_t size = flistxattr (fd, NULL, 0);
+
+  *names = NULL;
+  *length = 0;
+  if (size == 0 || (size < 0 && errno == ENOTSUP))
+    return 0;
+  if (size > 0)
+    {
+      *names = g_malloc ((gsize) size);
+      size = flistxattr (fd, *names, (gsize) size);
+    }
+  if (size < 0)
+    return errno;
+  *length = (gsize) size;
+  return 0;
+}
+
+static int
+copy_attribute (int from, int to, const char *name)
+{
+  char value[65536]; /* the kernel's limit for one attribute */
+  ssize_t size = fgetxattr (from, name, value, sizeof value);
+
+  return size >= 0 && fsetxattr (to, name, value, (gsize) size, 0) == 0 ? 0 : errno;
+}
+
+/* A new file may inherit some from its folder: an access control list that lets in whom the old file did not. */
+static int
+drop_attribute (int from, int to, const char *name)
+{
+  if (fgetxattr (from, name, NULL, 0) >= 0 || errno != ENODATA)
+    return 0;
+  return fremovexattr (to, name) == 0 ? 0 : errno;
+}
+
+/* An errno: why one of them could not be made like that of the old file; 0 for success. */
 static int
 copy_attributes (int from, int to)
 {
+  g_autofree char *own = NULL;
   g_autofree char *names = NULL;
-  ssize_t length = flistxattr (from, NULL, 0);
-  int result = 0;
+  gsize own_length, length;
+  int result = list_attributes (to, &own, &own_length), one;
 
-  if (length <= 0)
-    return 0;
-  names = g_malloc ((gsize) length);
-  length = flistxattr (from, names, (gsize) length);
-  for (char *name = names; length > 0 && name < names + length; name += strlen (name) + 1)
-    {
-      char value[65536]; /* the kernel's limit for one attribute */
-      ssize_t size = fgetxattr (from, name, value, sizeof value);
-
-      if ((size < 0 || fsetxattr (to, name, value, (gsize) size, 0) != 0) && !is_label (name))
-        result = errno;
-    }
+  for (char *name = own; name != NULL && name < own + own_length; name += strlen (name) + 1)
+    if (!is_label (name) && (one = drop_attribute (from, to, name)) != 0)
+      result = one;
+  if ((one = list_attributes (from, &names, &length)) != 0)
+    return one;
+  for (char *name = names; name != NULL && name < names + length; name += strlen (name) + 1)
+    if ((one = copy_attribute (from, to, name)) != 0 && !is_label (name))
+      result = one;
   return result;
 }
 
@@ -312,7 +348,10 @@ open_new (ImgNewFile *file, ImgError **error)
 #ifdef O_TMPFILE
   file->fd = openat (file->directory_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
   if (file->fd >= 0)
-    return TRUE;
+    {
+      lock_temporary (file->fd); /* for when it gets a temporary name */
+      return TRUE;
+    }
   if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
     return fail (error, errno, file->path);
 #endif
@@ -455,9 +494,18 @@ img_new_file_withdraw (ImgNewFile *file)
   return file->replaced_fd < 0 && unlinkat (file->directory_fd, file->name, 0) == 0;
 }
 
+static gboolean
+cut (ImgNewFile *file)
+{
+  return file->succession == NULL || file->succession->length == 0 ||
+         ftruncate (file->fd, (off_t) file->succession->length) == 0;
+}
+
 gboolean
 img_new_file_publish (ImgNewFile *file, gboolean durable, ImgError **error)
 {
+  if (!cut (file))
+    return fail (error, errno, file->path);
   if (durable && fsync (file->fd) != 0)
     return fail (error, errno, file->path);
   if (!give_name (file))
@@ -488,12 +536,3 @@ img_new_file_free (ImgNewFile *file)
   g_free (file->path);
   g_free (file);
 }
-static gboolean
-cut (ImgNewFile *file)
-{
-  return file->succession == NULL || file->succession->length == 0 ||
-         ftruncate (file->fd, (off_t) file->succession->length) == 0;
-}
-
-  if (!cut (file))
-    return fail (error, errno, file->path);

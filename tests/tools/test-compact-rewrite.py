@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import stat
+import struct
 import subprocess
 
 from imagotest import (IMAGO, Skip, assert_fails, create, equal, good, main, poke, qemu_img, qemu_io, run, same_content,
@@ -168,14 +169,14 @@ def test_losses():
         file.seek(80)
         file.write((1 << 40).to_bytes(8, 'big'))  # a compatible feature of the future
     refused('u.qcow2', 'knows nothing of')
+    create('f.qcow2', '4M')
+    poke('f.qcow2', 105, b'\1')  # a field of the header of the future
+    refused('f.qcow2', 'knows nothing of')
 
 
 @test
 def test_names():
     """hard links are refused; behind a symbolic link its target is replaced, and the link stays"""
-    create('f.qcow2', '4M')
-    poke('f.qcow2', 105, b'\1')  # a field of the header of the future
-    refused('f.qcow2', 'knows nothing of')
     create('x.qcow2', '4M')
     qemu_io('x.qcow2', ['write -P 0 0 1M'])
     os.link('x.qcow2', 'other.qcow2')
@@ -227,6 +228,30 @@ def test_in_use():
         refused('x.qcow2', 'in use')
         user.communicate(b'quit\n')
     good(IMAGO, 'compact', '-q', '--rewrite', 'x.qcow2')
+
+
+def access_list(*entries):
+    """As the kernel stores it: of the owner, the group and others, and of users by their number."""
+    return struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries)
+
+
+@test
+def test_inherited():
+    """nobody gets a right to the new file from its folder that there was none to the old one"""
+    nobody = 0xffffffff
+    create('x.qcow2', '4M')
+    os.chmod('x.qcow2', 0o640)
+    try:
+        os.setxattr('.', 'system.posix_acl_default',
+                    access_list((1, 7, nobody), (2, 7, 12345), (4, 7, nobody), (16, 7, nobody), (32, 5, nobody)))
+    except OSError as error:
+        raise Skip('the file system has no access control lists') from error
+    good(IMAGO, 'compact', '-q', '--rewrite', 'x.qcow2')
+    equal((os.listxattr('x.qcow2'), stat.S_IMODE(os.stat('x.qcow2').st_mode)), ([], 0o640))
+    own = access_list((1, 6, nobody), (2, 4, 23456), (4, 0, nobody), (16, 4, nobody), (32, 0, nobody))
+    os.setxattr('x.qcow2', 'system.posix_acl_access', own)
+    good(IMAGO, 'compact', '-q', '--rewrite', 'x.qcow2')
+    equal(os.getxattr('x.qcow2', 'system.posix_acl_access'), own)
 
 
 if __name__ == '__main__':
