@@ -37,14 +37,29 @@ img_convert_source_clear (ImgConvertSource *source)
 
 /* ---- claiming ---- */
 
+/* What no backing image of the source lies below reads as zero, whatever the target's has there.
+ * May make the block shorter. */
+static gboolean
+has_backing_below (ImgConvertSource *source, guint64 offset, ImgBlock *block)
+{
+  ImgImage *backing = img_image_get_backing (source->image);
+
+  if (backing == NULL || offset >= img_image_get_size (backing))
+    return FALSE;
+  block->length = MIN (block->length, img_image_get_size (backing) - offset);
+  return TRUE;
+}
+
+/* May make the block shorter. */
 static ImgPieceKind
-kind_of (ImgConvertSource *source, const ImgBlock *block)
+kind_of (ImgConvertSource *source, guint64 offset, ImgBlock *block)
 {
   if (!block->reads_as_zero)
     return IMG_PIECE_COPY;
-  if (!source->tell_zero)
-    return IMG_PIECE_ZERO;
-  return block->kind == IMG_BLOCK_HOLE ? IMG_PIECE_HOLE : IMG_PIECE_ZERO;
+  if (source->tell_zero && block->kind == IMG_BLOCK_HOLE &&
+      has_backing_below (source, offset, block))
+    return IMG_PIECE_HOLE;
+  return IMG_PIECE_ZERO;
 }
 
 /* Appends, or makes the last piece longer. FALSE: there is no room. */
@@ -135,7 +150,7 @@ img_convert_source_claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, Img
           !img_image_map (source->image, position, source->size - position, flags, &block, cancel,
                           error))
         return FALSE;
-      kind = kind_of (source, &block);
+      kind = kind_of (source, position, &block);
       end = position + block.length;
       if (kind == IMG_PIECE_COPY)
         {

@@ -52,8 +52,8 @@ typedef struct
 } ImgConvertOptions;
 
 /* Data stays data, runs of zeroes become holes. The bytes of a new file depend on the sources and the options alone.
- * With a backing file in @creation what the top layer of the source does not own is left to it; that it holds the
- * same there is the caller's promise.
+ * With a backing file in @creation what the top layer of the source leaves to its own backing image is left to it;
+ * that it holds the same there is the caller's promise.
  *
  * Nothing is at the path of a new file until all of it is. An image that was there, and a pipe, have, after a failure,
  * some of it. */

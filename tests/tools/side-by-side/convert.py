@@ -51,6 +51,9 @@ for options in [('-c', '-O', 'raw'), ('-c', '-C', '-O', 'qcow2'), ('-c', '-o', '
     case('convert', *options, 'a.qcow2', 'new')
 case('convert', '-O', 'qcow2', 'base.raw', 'a.qcow2', 'odd.raw', 'new')
 case('convert', '-O', 'qcow2', '-B', 'base.raw', '-F', 'raw', 'base.raw', 'a.qcow2', 'new')
+# What the source leaves to no backing file of its own is zero.
+for name in ['comp.qcow2', 'small.qcow2', 'a.qcow2']:
+    case('convert', '-O', 'qcow2', '-B', 'base.raw', '-F', 'raw', name, 'new')
 for snapshot in ['none', 'snapshot.id=2', 'snapshot.id=2,snapshot.name=two']:
     case('convert', '-l', snapshot, 'snap.qcow2', 'new')
 case('convert', '-l', 'one', 'snap.qcow2', 'a.qcow2', 'new')
