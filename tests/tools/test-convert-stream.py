@@ -13,13 +13,13 @@ import signal
 import subprocess
 import time
 
-from imagotest import IMAGO, Skip, add_test, equal, good, imago, main, run, test
+from imagotest import COMPRESSIONS, IMAGO, Skip, add_test, equal, good, imago, main, run, test
 
 MIB = 1 << 20
 SIZE = 4 * MIB + 300
 KNOWN = ['gzip', 'xz', 'zstd']
 # Without some of them, if the library was built so.
-WRAPPINGS = ['raw'] + [name for name in KNOWN if name in os.environ.get('IMAGO_WRAPPINGS', ' '.join(KNOWN)).split()]
+WRAPPINGS = ['raw'] + [name for name in KNOWN if name in COMPRESSIONS]
 
 
 def make_disk(size=SIZE):
