@@ -201,20 +201,20 @@ run_help (IoSession *session, int argc, char **argv)
 }
 
 static gboolean
-check_arguments (const IoCommand *command, int n)
+check_arguments (const IoCommand *command, const char *name, int n)
 {
   if (n >= command->min_arguments && (command->max_arguments < 0 || n <= command->max_arguments))
     return TRUE;
 
   if (command->max_arguments < 0)
-    print_mistake ("bad argument count %d to %s, expected at least %d arguments\n", n,
-                   command->name, command->min_arguments);
+    print_mistake ("bad argument count %d to %s, expected at least %d arguments\n", n, name,
+                   command->min_arguments);
   else if (command->min_arguments == command->max_arguments)
-    print_mistake ("bad argument count %d to %s, expected %d arguments\n", n, command->name,
+    print_mistake ("bad argument count %d to %s, expected %d arguments\n", n, name,
                    command->min_arguments);
   else
-    print_mistake ("bad argument count %d to %s, expected between %d and %d arguments\n", n,
-                   command->name, command->min_arguments, command->max_arguments);
+    print_mistake ("bad argument count %d to %s, expected between %d and %d arguments\n", n, name,
+                   command->min_arguments, command->max_arguments);
   return FALSE;
 }
 
@@ -238,7 +238,7 @@ run_words (IoSession *session, int argc, char **argv)
       return FALSE;
     }
 
-  if (!check_arguments (command, argc - 1))
+  if (!check_arguments (command, argv[0], argc - 1))
     return FALSE;
 
   /* In the words of qemu-io, which says so before it looks at the arguments, too. */

@@ -134,12 +134,22 @@ io_dump (guint64 offset, const guint8 *data, gsize length)
     }
 }
 
-/* What lies past the end of the disk is an error of the medium for qemu-io; its scripts compare that text. */
+/* The scripts of qemu-io compare these texts; what lies past the end of the disk is an error of the
+ * medium to it. */
+static const char *
+get_failure (const GError *error)
+{
+  if (g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_OUT_OF_RANGE))
+    return "Input/output error";
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED))
+    return "Operation not supported";
+  return error->message;
+}
+
 void
 io_print_failure (const char *name, const GError *error)
 {
-  printf ("%s failed: %s\n", name,
-          g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_OUT_OF_RANGE) ? "Input/output error" : error->message);
+  printf ("%s failed: %s\n", name, get_failure (error));
 }
 
 void

@@ -122,12 +122,36 @@ matches (const Request *request, guint64 position, const guint8 *data, gsize len
   return TRUE;
 }
 
+/* Reads all, and compares or shows it. */
+static gboolean
+read_all (IoSession *session,
+          const Request *request,
+          gboolean dump,
+          gboolean *matched,
+          GError **error)
+{
+  g_autofree guint8 *buffer = g_malloc (CHUNK_SIZE);
+
+  for (guint64 position = 0; position < request->length;)
+    {
+      gsize n = (gsize) MIN (CHUNK_SIZE, request->length - position);
+
+      if (!imago_image_read_at (session->image, request->offset + position, buffer, n, NULL, error))
+        return FALSE;
+      if (dump)
+        io_dump (request->offset + position, buffer, n);
+      else if (request->has_pattern && *matched)
+        *matched = matches (request, position, buffer, n);
+      position += n;
+    }
+
+  return TRUE;
+}
+
 static gboolean
 transfer (IoSession *session, const Request *request, gboolean *matched, GError **error)
 {
-  g_autofree guint8 *buffer = g_malloc (CHUNK_SIZE);
-  ImagoImage *image = session->image;
-  guint64 size = imago_image_get_size (image);
+  guint64 size = imago_image_get_size (session->image);
 
   /* Nothing is shown of a range that cannot be read whole. */
   if (request->offset > size || request->length > size - request->offset)
@@ -139,21 +163,15 @@ transfer (IoSession *session, const Request *request, gboolean *matched, GError 
   if (!io_copy_on_read (session, request->offset, request->length, error))
     return FALSE;
 
+  /* A mismatch is told before what was read is shown. */
   *matched = TRUE;
-  for (guint64 position = 0; position < request->length;)
-    {
-      gsize n = (gsize) MIN (CHUNK_SIZE, request->length - position);
-
-      if (!imago_image_read_at (image, request->offset + position, buffer, n, NULL, error))
-        return FALSE;
-      if (request->has_pattern && *matched)
-        *matched = matches (request, position, buffer, n);
-      if (request->dump && !request->quiet)
-        io_dump (request->offset + position, buffer, n);
-      position += n;
-    }
-
-  return TRUE;
+  if (!read_all (session, request, FALSE, matched, error))
+    return FALSE;
+  if (!*matched)
+    printf ("Pattern verification failed at offset %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT
+            " bytes\n",
+            request->offset + request->pattern_start, request->pattern_length);
+  return !request->dump || request->quiet || read_all (session, request, TRUE, matched, error);
 }
 
 static gboolean
@@ -176,10 +194,6 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
       return FALSE;
     }
 
-  if (!matched)
-    printf ("Pattern verification failed at offset %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT
-            " bytes\n",
-            request.offset + request.pattern_start, request.pattern_length);
   report.machine_readable = request.machine_readable;
   report.offset = request.offset;
   report.length = request.length;

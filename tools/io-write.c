@@ -291,14 +291,35 @@ write_compressed_part (ImagoImage *image,
   return TRUE;
 }
 
-/* The library stores clusters that have been written anew. As in qemu-io, it is an error here, which comes when
- * the clusters before them have been written. */
+/* But for the last one of the disk. */
+static gboolean
+check_whole_clusters (ImagoImage *image, const Request *request, GError **error)
+{
+  g_autoptr (ImagoImageInfo) info = imago_image_query_info (image, NULL, error);
+  guint64 end = request->offset + request->length;
+  guint64 cluster_size;
+
+  if (info == NULL)
+    return FALSE;
+  cluster_size = imago_image_info_get_cluster_size (info);
+  /* What lies past the end is told by the library. */
+  if (cluster_size == 0 || end > imago_image_get_size (image) ||
+      (request->offset % cluster_size == 0 &&
+       (end % cluster_size == 0 || end == imago_image_get_size (image))))
+    return TRUE;
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, g_strerror (EINVAL));
+  return FALSE;
+}
+
+/* The library stores clusters that have been written anew. As in qemu-io, it is an error here,
+ * which comes when the clusters before them have been written. */
 static gboolean
 write_compressed (ImagoImage *image, const Request *request, GByteArray *fill, GError **error)
 {
   guint64 length = request->length;
 
-  if (!find_unwritten (image, request->offset, &length, error))
+  if (!check_whole_clusters (image, request, error) ||
+      !find_unwritten (image, request->offset, &length, error))
     return FALSE;
   if ((length > 0 || request->length == 0) &&
       !write_compressed_part (image, request, length, fill, error))

@@ -241,6 +241,8 @@ normalize (const Option *option, const char *value, const char *filename)
       tool_error (_("%s: Parameter '%s' expects 'on' or 'off'"), filename, option->name);
       return NULL;
     case KIND_UNSUPPORTED:
+      if (g_str_equal (option->name, "encryption") && g_str_equal (value, "off"))
+        return g_strdup (value);
       tool_error (_("%s: The option '%s' is not supported: images cannot be encrypted"), filename,
                   option->name);
       return NULL;
@@ -396,6 +398,8 @@ apply_one (ImagoCreateOptions *options, const Option *option, const char *value)
       g_object_set (options, option->property, file, NULL);
       return TRUE;
     case KIND_UNSUPPORTED:
+      /* "off" is all that it can be. */
+      return TRUE;
     default:
       return FALSE;
     }

@@ -220,6 +220,24 @@ take_size (GHashTable *options, const char *name, gboolean *given, guint64 *size
          fail (error, _("Parameter '%s' expects a size"), name);
 }
 
+/* That they make no difference to the content does not make a slip of the finger right. */
+static gboolean
+check_modes (GHashTable *options, const char *prefix, GError **error)
+{
+  g_autofree char *discard_key = g_strconcat (prefix, "discard", NULL);
+  g_autofree char *detect_key = g_strconcat (prefix, "detect-zeroes", NULL);
+  const char *discard = g_hash_table_lookup (options, discard_key);
+  const char *detect = g_hash_table_lookup (options, detect_key);
+  const char *const discards[] = { "ignore", "off", "unmap", "on", NULL };
+  const char *const detects[] = { "off", "on", "unmap", NULL };
+
+  if (discard != NULL && !g_strv_contains (discards, discard))
+    return fail (error, _("Invalid %s option: %s"), "discard", discard);
+  if (detect != NULL && !g_strv_contains (detects, detect))
+    return fail (error, _("Invalid %s option: %s"), "detect-zeroes", detect);
+  return TRUE;
+}
+
 static gboolean
 is_file_driver (const char *driver)
 {
@@ -245,6 +263,8 @@ take_file (ToolNode *node, GHashTable *options, const char *prefix, GError **err
   node->filename = steal (options, filename_key);
   if (node->filename == NULL)
     return fail (error, _("A block device must be specified for \"file\""));
+  if (!check_modes (options, prefix, error))
+    return FALSE;
   drop_harmless (options, prefix, harmless);
   drop_harmless (options, prefix, harmless_file);
   return take_switch (options, read_only_key, &node->read_only, error) &&
@@ -254,6 +274,8 @@ take_file (ToolNode *node, GHashTable *options, const char *prefix, GError **err
 static gboolean
 take_format (ToolNode *node, GHashTable *options, GError **error)
 {
+  if (!check_modes (options, "", error))
+    return FALSE;
   drop_harmless (options, "", harmless);
   if (g_strcmp0 (node->format, "qcow2") == 0)
     drop_harmless (options, "", harmless_qcow2);

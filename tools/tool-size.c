@@ -51,15 +51,26 @@ parse_fraction (const char *text, guint64 *size)
   return TRUE;
 }
 
+/* What QEMU lets stand before a number. */
+static const char *
+skip_plus (const char *text)
+{
+  while (g_ascii_isspace (*text))
+    text++;
+  return *text == '+' ? text + 1 : text;
+}
+
 gboolean
 tool_parse_size (const char *text, guint64 *size)
 {
-  gboolean is_hex = g_str_has_prefix (text, "0x") || g_str_has_prefix (text, "0X");
+  gboolean is_hex;
   guint64 value;
   char *end;
   int power;
 
-  /* strtoull would take a sign and blanks. */
+  text = skip_plus (text);
+  is_hex = g_str_has_prefix (text, "0x") || g_str_has_prefix (text, "0X");
+  /* strtoull would take a minus. */
   if (!g_ascii_isdigit (*text))
     return FALSE;
 
@@ -81,10 +92,12 @@ tool_parse_size (const char *text, guint64 *size)
 gboolean
 tool_size_is_too_large (const char *text)
 {
-  gboolean is_hex = g_str_has_prefix (text, "0x") || g_str_has_prefix (text, "0X");
+  gboolean is_hex;
   guint64 unused;
   gsize length;
 
+  text = skip_plus (text);
+  is_hex = g_str_has_prefix (text, "0x") || g_str_has_prefix (text, "0X");
   if (!g_ascii_isdigit (*text) || tool_parse_size (text, &unused))
     return FALSE;
 

@@ -57,3 +57,5 @@ differs('a file as such is a raw disk', 'info', '--image-opts', 'driver=file,fil
 for option in ['backing.file.filename=base.raw', 'backing.driver=raw,backing.file.filename=base.raw']:
     differs('the files below are those that the image names', 'map', '--image-opts',
             'driver=qcow2,file.filename=a.qcow2,' + option, status=1)
+for option in ['discard=x', 'discard=unmap', 'detect-zeroes=x', 'detect-zeroes=on', 'file.discard=x']:
+    case('info', '--image-opts', 'driver=qcow2,file.filename=comp.qcow2,' + option)

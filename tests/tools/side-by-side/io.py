@@ -57,6 +57,9 @@ for command in ['sleep', 'sleep 1', 'sleep x', 'sleep -1', 'help sleep', 'aio_re
     case('io', '-c', command, 'a.qcow2')
 case('io', '-f', 'raw', '-c', 'read 100000 512', 'odd.raw')
 case('io', '-c', 'write -P 4 0 64k', '-c', 'map', 'sub/over.qcow2')
+for commands in [('read -v -P 9 64k 64',), ('w',), ('write -P 1 256k 64k', 'write -c 192k 100k', 'map'), ('write -z -n 3 128k',),
+                 ('read -q +64k  512',)]:
+    case('io', '-f', 'qcow2', *[text for command in commands for text in ('-c', command)], 'comp.qcow2')
 # The state of a machine lies beside the disk.
 differs('the state of a virtual machine cannot be read', 'io', '-c', 'read -b 0 4k', 'a.qcow2', status=1)
 differs('the state of a virtual machine cannot be written', 'io', '-c', 'write -b 0 4k', 'a.qcow2', status=1)
