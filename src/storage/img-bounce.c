@@ -7,7 +7,7 @@
 #include "img-bounce.h"
 
 #define PAGE 4096
-#define PIECE (16 * 1024)
+#define PIECE (64 * 1024)
 
 gboolean
 img_bounce_is_wanted (void)
