@@ -4,6 +4,8 @@
 
 #include "config.h"
 
+#include <sched.h>
+
 #include "imago-core.h"
 #include "imago-completion.h"
 
@@ -248,8 +250,8 @@ count_ready (const ImagoCompletion *self)
 }
 
 /* Returns the number of all that can be delivered. A worker that has woken the context may have the mutex still, or have
- * lost the processor: this thread does not sleep until it goes on, but looks again in the next iteration, having let
- * others go first. */
+ * lost the processor, to this thread: this one does not sleep until it goes on, but looks again in the next iteration,
+ * having let others go first. */
 static guint
 take_incoming (ImagoCompletion *self)
 {
@@ -259,7 +261,10 @@ take_incoming (ImagoCompletion *self)
       img_mutex_unlock (&self->mutex);
     }
   else
-    self->yield_next = TRUE;
+    {
+      sched_yield ();
+      self->yield_next = TRUE;
+    }
   return count_ready (self);
 }
 
