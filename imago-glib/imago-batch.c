@@ -203,7 +203,7 @@ try_item (ImgImage *core, Item *item)
     result = img_image_try_write (core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count,
                                   &item->error);
   else
-    result = img_image_try_read (core, item->offset, item->buffer, item->count, &item->error);
+    result = img_image_try_read (core, item->offset, item->buffer, item->count, NULL, &item->error);
   item->is_done = result != IMG_TRY_WOULD_BLOCK;
 }
 

@@ -92,9 +92,11 @@ typedef struct
   guint mode2;
   gpointer data;
   void (*arrived) (GTask *task); /* nullable; called in the task's context, before it is returned */
+  ImagoRetryFunc retry;          /* nullable; as in ImagoRequestWork */
+  ImgMiss miss;                  /* owned, or empty: of asynchronous calls */
 } ImagoImageCall;
 
-/* @run gets an ImagoImageCall. All of these take call->data, which @free_data (nullable) releases, unless @run has made
+/* @run gets an ImagoImageCall. All of these take call->data and call->miss; the data @free_data (nullable) releases, unless @run has made
  * NULL of it.
  *
  * If a storage of the image may never answer (img_image_may_hang ()), a call that is cancelled is left behind: its

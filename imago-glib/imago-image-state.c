@@ -393,6 +393,8 @@ queue_call (ImagoImageState *state,
     .release_data = queued_call_free,
     .free_result = free_result,
     .arrived = call->arrived,
+    .retry = call->retry,
+    .miss = call->miss,
     .flags = flags | (may_be_left ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE),
     .key = state->key,
     .gate = img_image_get_epoch (state->core),
@@ -456,6 +458,7 @@ imago_image_call_async (ImagoImage *self,
       return;
     }
   release_call_data (&refused, free_data);
+  img_miss_clear (&refused.miss);
   imago_image_set_closed_error (&core_error);
   imago_error_take (&error, core_error);
   imago_request_answer_error (task, error);

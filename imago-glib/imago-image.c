@@ -493,6 +493,34 @@ run_read_bytes (gpointer data, ImgCancel *cancel, ImgError **error)
   return NULL;
 }
 
+static gboolean
+retry_read_bytes (gpointer data, gpointer *result, ImgError **error)
+{
+  ImagoImageCall *call = data;
+  guint8 *buffer = imago_buffer_new (call->length, NULL);
+  ImgTryResult tried;
+
+  if (buffer == NULL)
+    return FALSE; /* the worker will say so */
+  tried = img_image_retry_read (call->core, call->offset, buffer, call->length, error);
+  if (tried == IMG_TRY_DONE)
+    *result = imago_buffer_to_bytes (buffer, call->length);
+  else
+    imago_buffer_free (buffer, call->length);
+  return tried != IMG_TRY_WOULD_BLOCK;
+}
+
+static gboolean
+retry_read_at (gpointer data, gpointer *result, ImgError **error)
+{
+  ImagoImageCall *call = data;
+  ImgTryResult tried = img_image_retry_read (call->core, call->offset, call->data, call->length, error);
+
+  if (tried == IMG_TRY_DONE)
+    *result = IMAGO_REQUEST_DONE;
+  return tried != IMG_TRY_WOULD_BLOCK;
+}
+
 /* Into memory of the caller's by way of memory that nobody has to wait for. */
 static gboolean
 read_by_way (ImagoImage *self,
@@ -536,7 +564,7 @@ read_cancellable (ImagoImage *self,
   if (core != NULL)
     {
       if (count <= IMAGO_INLINE_MAX)
-        result = img_image_try_read (core, offset, buffer, count, NULL);
+        result = img_image_try_read (core, offset, buffer, count, NULL, NULL);
       imago_image_state_leave (self->state, ticket);
     }
   if (result == IMG_TRY_DONE)
@@ -684,6 +712,7 @@ try_read (ImagoImage *self,
           guint64 offset,
           guint8 *buffer,
           gsize count,
+          ImgMiss *miss,
           ImgError **error)
 {
   ImgEpochTicket ticket;
@@ -698,7 +727,7 @@ try_read (ImagoImage *self,
       return IMG_TRY_ERROR;
     }
   begun = imago_lane_begin (lane, count);
-  result = img_image_try_read (core, offset, buffer, count, error);
+  result = img_image_try_read (core, offset, buffer, count, miss, error);
   imago_lane_end (lane, count, begun);
   imago_image_state_leave (self->state, ticket);
   return result;
@@ -706,7 +735,7 @@ try_read (ImagoImage *self,
 
 /* TRUE if @task was taken and will be answered. */
 static gboolean
-read_bytes_inline (ImagoImage *self, GTask *task, guint64 offset, gsize count)
+read_bytes_inline (ImagoImage *self, GTask *task, guint64 offset, gsize count, ImgMiss *miss)
 {
   ImagoLane *lane = imago_lane_find (task);
   ImgError *core_error = NULL;
@@ -719,7 +748,7 @@ read_bytes_inline (ImagoImage *self, GTask *task, guint64 offset, gsize count)
   buffer = imago_buffer_new (count, NULL);
   if (G_UNLIKELY (buffer == NULL))
     return FALSE; /* the worker will say so */
-  result = try_read (self, lane, offset, buffer, count, &core_error);
+  result = try_read (self, lane, offset, buffer, count, miss, &core_error);
   if (G_LIKELY (result == IMG_TRY_DONE))
     {
       imago_lane_push (lane, task, deliver_bytes, imago_buffer_to_bytes (buffer, count));
@@ -760,7 +789,7 @@ imago_image_read_bytes_async (ImagoImage *self,
                               GAsyncReadyCallback callback,
                               gpointer user_data)
 {
-  ImagoImageCall call = { .offset = offset, .length = count };
+  ImagoImageCall call = { .offset = offset, .length = count, .retry = retry_read_bytes };
   GTask *task;
 
   g_return_if_fail (IMAGO_IS_IMAGE (self));
@@ -771,7 +800,7 @@ imago_image_read_bytes_async (ImagoImage *self,
    */
   (g_task_set_source_tag) (task, imago_image_read_bytes_async);
   g_task_set_priority (task, io_priority);
-  if (imago_request_is_cancelled (task) || G_LIKELY (read_bytes_inline (self, task, offset, count)))
+  if (imago_request_is_cancelled (task) || G_LIKELY (read_bytes_inline (self, task, offset, count, &call.miss)))
     return;
   g_task_set_name (task, G_STRFUNC);
   imago_image_call_async (self, task, run_read_bytes, &call, NULL, (GDestroyNotify) g_bytes_unref,
@@ -849,14 +878,17 @@ read_task_by_way (ImagoImage *self, GTask *task, guint64 offset, gpointer buffer
 void
 imago_image_read_task (ImagoImage *self, GTask *task, guint64 offset, gpointer buffer, gsize count)
 {
-  const ImagoImageCall call = { .offset = offset, .length = count, .data = buffer };
+  ImagoImageCall call = { .offset = offset, .length = count, .data = buffer, .retry = retry_read_at };
   ImagoLane *lane = imago_lane_find (task);
 
   if (imago_lane_may_inline (lane, count) &&
-      try_read (self, lane, offset, buffer, count, NULL) == IMG_TRY_DONE)
+      try_read (self, lane, offset, buffer, count, &call.miss, NULL) == IMG_TRY_DONE)
     imago_lane_push (lane, task, deliver_done, NULL);
   else if (g_task_get_cancellable (task) != NULL && imago_image_may_hang (self))
-    read_task_by_way (self, task, offset, buffer, count);
+    {
+      img_miss_clear (&call.miss);
+      read_task_by_way (self, task, offset, buffer, count);
+    }
   else
     imago_image_call_async (self, task, run_read_at, &call, NULL, NULL, IMAGO_REQUEST_BORROWS);
 }

@@ -12,6 +12,7 @@
 struct _ImagoRequest
 {
   ImgTask pool_task;
+  ImgPrefetch prefetch;        /* before that, perhaps */
   gint ref_count;              /* atomic */
   GTask *task;                 /* owned until the request is answered */
   ImagoCompletion *completion; /* as above */
@@ -178,6 +179,7 @@ answer (ImagoRequest *request, ImgError *core_error)
   gpointer data = request->work.data;
 
   free_data (request);
+  img_miss_clear (&request->work.miss);
   if (claim_answer (request))
     push_answer (request, core_error);
   else
@@ -218,20 +220,47 @@ imago_request_end (ImagoRequest *request, ImgError *core_error)
   answer (request, core_error);
 }
 
+/* Takes @request. */
+static void
+queue_request (ImagoRequest *request)
+{
+  ImgError *core_error = NULL;
+
+  if (!img_pool_push (img_pool_get_default (), &request->pool_task, &core_error))
+    answer (request, core_error);
+}
+
+/* On a thread that must not wait. */
+static void
+retry_request (ImgPrefetch *prefetch)
+{
+  ImagoRequest *request = prefetch->data;
+  ImgError *core_error = NULL;
+
+  if (g_atomic_int_get (&request->answered) || img_cancel_check (request->cancel, &core_error) ||
+      request->work.retry (request->work.data, &request->result, &core_error))
+    answer (request, core_error);
+  else
+    queue_request (request);
+}
+
 void
 imago_request_start (GTask *task, const ImagoRequestWork *work)
 {
   int priority = g_task_get_priority (task);
   ImagoRequest *request = imago_request_begin (task, work); /* it may be answered already */
-  ImgError *core_error = NULL;
 
   request->pool_task.run = run_request;
   request->pool_task.kind = IMG_TASK_IO;
   request->pool_task.priority = priority;
   request->pool_task.key = work->key;
   request->pool_task.gate = work->gate;
-  if (!img_pool_push (img_pool_get_default (), &request->pool_task, &core_error))
-    answer (request, core_error);
+  request->prefetch.done = retry_request;
+  request->prefetch.data = request;
+  if (work->retry == NULL || work->miss.storage == NULL ||
+      !img_storage_prefetch (work->miss.storage, &request->prefetch, work->miss.offset,
+                             work->miss.length))
+    queue_request (request);
 }
 
 /* ---- in the caller's thread ---- */
@@ -245,7 +274,7 @@ bridge_cancelled_cb (GCancellable *cancellable, gpointer data)
 ImgCancel *
 imago_cancel_bridge_begin (ImagoCancelBridge *bridge, GCancellable *cancellable)
 {
-  *bridge = (ImagoCancelBridge) { 0 };
+  *bridge = (ImagoCancelBridge){ 0 };
   if (cancellable == NULL)
     return NULL;
   bridge->cancellable = cancellable;

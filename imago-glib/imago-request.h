@@ -21,6 +21,9 @@ G_BEGIN_DECLS
  * IMAGO_REQUEST_DONE. */
 typedef gpointer (*ImagoRequestFunc) (gpointer data, ImgCancel *cancel, ImgError **error);
 
+/* Never waits. FALSE: it would have to; else as the above. */
+typedef gboolean (*ImagoRetryFunc) (gpointer data, gpointer *result, ImgError **error);
+
 #define IMAGO_REQUEST_DONE GINT_TO_POINTER (TRUE)
 
 typedef enum
@@ -44,6 +47,8 @@ typedef struct
   GDestroyNotify free_result; /* nullable */
   GDestroyNotify release_data; /* nullable, instead of free_data: called when the answer is on its way */
   void (*arrived) (GTask *task); /* nullable; called in the task's context, before it is returned */
+  ImagoRetryFunc retry;       /* nullable: tried once @miss has been prefetched, before a worker runs it */
+  ImgMiss miss;               /* owned, or empty */
   ImagoRequestFlags flags;
   ImgPoolKey *key;            /* nullable */
   ImgEpoch *gate;             /* nullable */
@@ -51,7 +56,7 @@ typedef struct
 
 typedef struct _ImagoRequest ImagoRequest;
 
-/* Takes @task and @work->data. Never waits, never runs the callback. The matching _finish function
+/* Takes @task, @work->data and @work->miss; a worker uses the data, or the thread of prefetches. Never waits, never runs the callback. The matching _finish function
  * calls g_task_propagate_pointer (). */
 void     imago_request_start        (GTask *task, const ImagoRequestWork *work);
 /* Takes @task and @error: the answer is known already. */

@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # The compiler, the libraries and what makes the typelib and the translations.
 build=(build-essential meson ninja-build pkg-config gettext python3
-       libglib2.0-dev zlib1g-dev libdeflate-dev libisal-dev libzstd-dev liblzma-dev libjson-glib-dev
+       libglib2.0-dev zlib1g-dev libdeflate-dev libisal-dev libzstd-dev liblzma-dev liburing-dev libjson-glib-dev
        gobject-introspection libgirepository1.0-dev)
 
 # Using the typelib from Python.

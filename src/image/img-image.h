@@ -101,8 +101,26 @@ typedef enum
   IMG_TRY_ERROR,
 } ImgTryResult;
 
-/* Never waits: no lock that is held across I/O, no disk, one table slice at most. */
+/* Bytes of a storage of an image that a read has not found in memory. */
+typedef struct
+{
+  ImgStorage *storage; /* owned; NULL: it is something else, or not known, that would have to be waited for */
+  guint64 offset;
+  guint64 length;
+} ImgMiss;
+
+static inline void
+img_miss_clear (ImgMiss *miss)
+{
+  g_clear_pointer (&miss->storage, img_storage_unref);
+}
+
+/* Never waits: no lock that is held across I/O, no disk, one table slice at most. With WOULD_BLOCK @miss (nullable, else
+ * empty) tells why. */
 ImgTryResult     img_image_try_read        (ImgImage *image, guint64 offset, gpointer buffer,
+                                            gsize length, ImgMiss *miss, ImgError **error);
+/* The same again, when what was missed has been prefetched. */
+ImgTryResult     img_image_retry_read      (ImgImage *image, guint64 offset, gpointer buffer,
                                             gsize length, ImgError **error);
 
 /* ---- changing the disk ----

@@ -32,6 +32,7 @@ typedef struct
   ImgStorage parent;
   int fd;
   gboolean is_device;
+  gboolean is_cached; /* by the kernel */
   gboolean bounces; /* what lies badly for the processor */
   gint nowait_mode; /* atomic; ImgNowaitMode, of reads */
   ImgTryRecord tries; /* of reads with the flag */
@@ -158,13 +159,14 @@ read_nowait (FileStorage *file, ImgIo *io)
   ssize_t result;
 
   if (mode == IMG_NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS ||
-      (mode == IMG_NOWAIT_FLAG && !img_try_record_is_worth_it (&file->tries)))
+      (mode == IMG_NOWAIT_FLAG && !(io->flags & IMG_IO_PREFETCHED) && !img_try_record_is_worth_it (&file->tries)))
     {
       img_io_complete_partly (io, 0);
       return;
     }
   result = read_some (file, io->iov, io->n_iov, io->offset, mode == IMG_NOWAIT_FLAG);
-  img_try_record_add (&file->tries, result >= 0 || errno != EAGAIN);
+  if (!(io->flags & IMG_IO_PREFETCHED))
+    img_try_record_add (&file->tries, result >= 0 || errno != EAGAIN);
   if (G_LIKELY (result == (ssize_t) io->length))
     img_io_complete (io, NULL);
   else if (result < 0 && errno == EOPNOTSUPP && mode == IMG_NOWAIT_FLAG)
@@ -182,6 +184,16 @@ read_nowait (FileStorage *file, ImgIo *io)
                (gsize) result); /* at the end of the file: a read of nothing, then zeroes */
   else
     img_io_complete_partly (io, (gsize) result);
+}
+
+/* What is not in memory, as far as this file can tell, and would be if it had been read. */
+static gboolean
+file_prefetch (ImgStorage *storage, ImgPrefetch *prefetch, guint64 offset, guint64 length)
+{
+  FileStorage *file = (FileStorage *) storage;
+
+  return file->is_cached && g_atomic_int_get (&file->nowait_mode) == IMG_NOWAIT_FLAG &&
+         img_prefetch_start (prefetch, file->fd, offset, length);
 }
 
 /* ---- runs of data ---- */
@@ -421,6 +433,7 @@ static const ImgStorageClass file_class = {
   .get_identity = file_get_identity,
   .lock = file_lock,
   .copy_range = file_copy_range,
+  .prefetch = file_prefetch,
 };
 
 int
@@ -483,6 +496,7 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
   file = g_new0 (FileStorage, 1);
   img_storage_init (&file->parent, &file_class, name);
   file->fd = fd;
+  file->is_cached = (fcntl (fd, F_GETFL) & O_DIRECT) == 0;
   file->bounces = img_bounce_is_wanted ();
   file->is_device = is_device;
   img_mutex_init (&file->run_mutex);

@@ -277,6 +277,12 @@ img_storage_get_range (ImgStorage *storage,
 }
 
 gboolean
+img_storage_prefetch (ImgStorage *storage, ImgPrefetch *prefetch, guint64 offset, guint64 length)
+{
+  return storage->klass->prefetch != NULL && storage->klass->prefetch (storage, prefetch, offset, length);
+}
+
+gboolean
 img_storage_get_usage (ImgStorage *storage, guint64 *usage, ImgError **error)
 {
   return storage->klass->get_usage != NULL && storage->klass->get_usage (storage, usage, error);

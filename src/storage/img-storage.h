@@ -17,6 +17,7 @@
 #include "img-cancel.h"
 #include "img-common.h"
 #include "img-file-lock.h"
+#include "img-prefetch.h"
 
 G_BEGIN_DECLS
 
@@ -47,6 +48,8 @@ typedef enum
   IMG_IO_UNMAP = 1 << 1,
   /* ZERO: fail with ENOTSUP where zeroes would have to be written as bytes. */
   IMG_IO_NO_FALLBACK = 1 << 2,
+  /* READ with NOWAIT: it has been prefetched a moment ago, so look for it even if such reads are in vain mostly. */
+  IMG_IO_PREFETCHED = 1 << 3,
 } ImgIoFlags;
 
 struct _ImgIo
@@ -100,6 +103,8 @@ struct _ImgStorageClass
   /* Optional, as img_storage_copy_range (); both storages are of this class. */
   guint64  (*copy_range)   (ImgStorage *from, guint64 from_offset, ImgStorage *to,
                             guint64 to_offset, guint64 length);
+  /* Optional, as img_storage_prefetch (). */
+  gboolean (*prefetch)     (ImgStorage *storage, ImgPrefetch *prefetch, guint64 offset, guint64 length);
   /* Optional: FALSE when a request that the calling thread waited for would never be complete. */
   gboolean (*may_wait)     (ImgStorage *storage, ImgError **error);
 };
@@ -156,6 +161,10 @@ gboolean    img_storage_get_range    (ImgStorage *storage, guint64 offset, guint
  * be all of it and for whatever reason, is to be read and written, and that tells of an error if it is one. */
 guint64     img_storage_copy_range   (ImgStorage *from, guint64 from_offset, ImgStorage *to,
                                       guint64 to_offset, guint64 length);
+/* Makes a NOWAIT read of the range find its bytes, probably, when @prefetch->done () is called, which is never when this
+ * returns FALSE. The storage is kept by the caller until then. Never waits. */
+gboolean    img_storage_prefetch     (ImgStorage *storage, ImgPrefetch *prefetch, guint64 offset,
+                                      guint64 length);
 /* FALSE without an error when the storage cannot tell. */
 gboolean    img_storage_get_usage    (ImgStorage *storage, guint64 *usage, ImgError **error);
 gboolean    img_storage_get_identity (ImgStorage *storage, ImgIdentity *identity);

@@ -294,7 +294,7 @@ check_try_read (ImgImage *image, guint64 offset, gsize length, const guint8 *exp
 {
   g_autofree guint8 *buffer = g_malloc (length);
   g_autoptr (ImgError) error = NULL;
-  ImgTryResult result = img_image_try_read (image, offset, buffer, length, &error);
+  ImgTryResult result = img_image_try_read (image, offset, buffer, length, NULL, &error);
 
   fuzz_check_error (result != IMG_TRY_ERROR, &error);
   if (result == IMG_TRY_DONE)
@@ -474,7 +474,7 @@ fuzz_exercise_op (ImgImage *image, const FuzzOp *op)
     }
   buffer = g_malloc (length);
   success = op->kind % 4 == 1
-              ? img_image_try_read (image, offset, buffer, length, &error) != IMG_TRY_ERROR
+              ? img_image_try_read (image, offset, buffer, length, NULL, &error) != IMG_TRY_ERROR
               : img_image_read (image, offset, buffer, length, NULL, &error);
   fuzz_check_error (success, &error);
 }

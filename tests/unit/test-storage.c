@@ -396,7 +396,7 @@ read_pattern (int fd, const struct iovec *iov, guint n_iov, guint64 offset, gboo
   g_assert_cmpuint (n_iov, ==, 1);
   g_assert_false (img_bounce_is_for (iov, offset));
   g_assert_cmpint (fd, ==, 7);
-  if (nowait && offset >= 20000)
+  if (nowait && offset >= 60000)
     {
       errno = EAGAIN;
       return -1;
@@ -430,8 +430,8 @@ test_bounce (void)
       check_bounce (memory + ahead, 0, 100000, FALSE, 100000);
       check_bounce (memory + 512 + ahead, 4096 + 512, 16 * 1024, FALSE, 16 * 1024);
       check_bounce (memory + 904 + ahead, 5000, 100000, FALSE, 95000); /* ends with the file */
-      check_bounce (memory + 4096 + ahead, 4096, 90000, TRUE, 16 * 1024); /* what is there */
-      check_bounce (memory + ahead, 20480, 4096, TRUE, -1);
+      check_bounce (memory + 4096 + ahead, 4096, 90000, TRUE, 64 * 1024); /* what is there */
+      check_bounce (memory + ahead, 61440, 4096, TRUE, -1);
       g_assert_cmpint (errno, ==, EAGAIN);
       check_bounce (memory + ahead, 102400, 4096, FALSE, 0);
     }

@@ -218,10 +218,10 @@ test_decoded_cache (void)
   add_unit_extent (&disk, IMG_EXTENT_COMPRESSED, undamaged (2000));
   image = disk_open (&disk);
 
-  g_assert_cmpint (img_image_try_read (image, 5, buffer, 10, NULL), ==, IMG_TRY_WOULD_BLOCK);
+  g_assert_cmpint (img_image_try_read (image, 5, buffer, 10, NULL, NULL), ==, IMG_TRY_WOULD_BLOCK);
   g_assert_true (img_image_read (image, 5, buffer, 10, NULL, NULL));
   g_assert_cmpuint (test_counting_storage_take (disk.counting).n_reads, ==, 1);
-  g_assert_cmpint (img_image_try_read (image, 100, buffer, 300, NULL), ==, IMG_TRY_DONE);
+  g_assert_cmpint (img_image_try_read (image, 100, buffer, 300, NULL, NULL), ==, IMG_TRY_DONE);
   g_assert_cmpmem (buffer, 300, disk.model + 100, 300);
   g_assert_true (img_image_read (image, 0, buffer, UNIT, NULL, NULL));
   g_assert_cmpuint (test_counting_storage_take (disk.counting).n_reads, ==, 0);
@@ -229,7 +229,7 @@ test_decoded_cache (void)
   g_assert_true (
     img_image_read (image, UNIT, buffer, UNIT, NULL, NULL)); /* whole: decoded in place */
   g_assert_cmpmem (buffer, UNIT, disk.model + UNIT, UNIT);
-  g_assert_cmpint (img_image_try_read (image, UNIT, buffer, 10, NULL), ==, IMG_TRY_WOULD_BLOCK);
+  g_assert_cmpint (img_image_try_read (image, UNIT, buffer, 10, NULL, NULL), ==, IMG_TRY_WOULD_BLOCK);
   disk_clear (&disk);
 }
 
@@ -430,7 +430,7 @@ test_limits (void)
   g_assert_true (img_error_matches (error, IMG_CODE_OUT_OF_RANGE));
   img_error_clear (&error);
   g_assert_true (img_image_read (image, disk.size, buffer, 0, NULL, NULL));
-  g_assert_cmpint (img_image_try_read (image, disk.size, buffer, 1, &error), ==, IMG_TRY_ERROR);
+  g_assert_cmpint (img_image_try_read (image, disk.size, buffer, 1, NULL, &error), ==, IMG_TRY_ERROR);
   img_error_clear (&error);
 
   g_assert_false (img_image_read (pending, 0, buffer, 1, NULL, &error));
@@ -601,7 +601,7 @@ reader_thread (gpointer data)
       random_request (random, reader->disk->size, &offset, &length);
       if (i % 3 != 0)
         g_assert_true (img_image_read (reader->image, offset, buffer, length, NULL, NULL));
-      else if (img_image_try_read (reader->image, offset, buffer, length, NULL) ==
+      else if (img_image_try_read (reader->image, offset, buffer, length, NULL, NULL) ==
                IMG_TRY_WOULD_BLOCK)
         continue;
       g_assert_cmpmem (buffer, length, reader->disk->model + offset, length);
