@@ -124,6 +124,7 @@ imago_check_job_prepare (ImagoJob *job, ImgError **error)
   if (self->driver == NULL)
     return FALSE;
   self->core = imago_storage_dup_core (self->storage);
+  imago_job_add_storage (job, self->core);
   return TRUE;
 }
 

@@ -70,7 +70,7 @@ G_DEFINE_FINAL_TYPE (ImagoCommitJob, imago_commit_job, IMAGO_TYPE_JOB)
 /* ---- the work ---- */
 
 static gboolean
-hold (ImagoImage *image, ImagoImageState **state, ImgError **error)
+hold (ImagoJob *job, ImagoImage *image, ImagoImageState **state, ImgError **error)
 {
   if (!imago_image_state_hold (image->state))
     {
@@ -78,6 +78,7 @@ hold (ImagoImage *image, ImagoImageState **state, ImgError **error)
       return FALSE;
     }
   *state = image->state;
+  imago_job_add_image (job, image->state->core);
   return TRUE;
 }
 
@@ -91,9 +92,9 @@ imago_commit_job_prepare (ImagoJob *job, ImgError **error)
       img_error_set (error, IMG_CODE_FAILED, _("The job has no image"));
       return FALSE;
     }
-  if (!hold (self->image, &self->state, error))
+  if (!hold (job, self->image, &self->state, error))
     return FALSE;
-  if (self->target == NULL || hold (self->target, &self->target_state, error))
+  if (self->target == NULL || hold (job, self->target, &self->target_state, error))
     return TRUE;
   g_clear_pointer (&self->state, imago_image_state_release);
   return FALSE;

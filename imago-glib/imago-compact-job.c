@@ -103,6 +103,8 @@ imago_compact_job_prepare (ImagoJob *job, ImgError **error)
     imago_image_set_closed_error (error);
   else
     self->state = self->image->state;
+  if (self->state != NULL)
+    imago_job_add_image (job, self->state->core);
   return self->state != NULL;
 }
 

@@ -100,6 +100,7 @@ imago_compare_job_prepare (ImagoJob *job, ImgError **error)
           return FALSE;
         }
       self->states[i] = self->images[i]->state;
+      imago_job_add_image (job, self->states[i]->core);
     }
   return TRUE;
 }

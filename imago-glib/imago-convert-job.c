@@ -95,6 +95,14 @@ G_DEFINE_FINAL_TYPE (ImagoConvertJob, imago_convert_job, IMAGO_TYPE_JOB)
 
 /* ---- the work ---- */
 
+static void
+add_creation (ImagoJob *job, const ImgCreation *creation)
+{
+  imago_job_add_storage (job, creation->storage);
+  imago_job_add_storage (job, creation->data_storage);
+  imago_job_add_image (job, creation->backing_image);
+}
+
 static gboolean
 imago_convert_job_prepare (ImagoJob *job, ImgError **error)
 {
@@ -103,7 +111,13 @@ imago_convert_job_prepare (ImagoJob *job, ImgError **error)
   g_array_set_size (self->salvaged, 0);
   self->salvaged_bytes = 0;
   self->conversion = imago_conversion_new (self, error);
-  return self->conversion != NULL;
+  if (self->conversion == NULL)
+    return FALSE;
+  for (guint i = 0; i < self->conversion->states->len; i++)
+    imago_job_add_image (job, self->conversion->images[i]);
+  if (self->conversion->creation != NULL)
+    add_creation (job, &self->conversion->creation->creation);
+  return TRUE;
 }
 
 /* The stream is no image: whatever is asked for must be something that a stream can do. */

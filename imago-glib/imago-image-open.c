@@ -616,8 +616,9 @@ run_open_references (gpointer data, ImgCancel *cancel, ImgError **error)
  * Opens the files that the image refers to, and those they refer to, as far as the policy that the
  * image was opened with grants them. Until then reads fail with %IMAGO_ERROR_REFERENCES_PENDING.
  * After a failure this may be tried again. If the references are open already, nothing happens. A call that was cancelled
- * while a policy, an #ImagoStorage of the application or a stream had not answered goes on until they have: another one
- * fails with %IMAGO_ERROR_FAILED before that.
+ * while a policy, an #ImagoStorage of the application or a stream had not answered goes on until they have. A call that
+ * comes while another one is about it, that one also, fails with %G_IO_ERROR_BUSY: it does not wait, since it may be the one
+ * that the other waits for, and may be tried again.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *

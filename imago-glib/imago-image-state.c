@@ -8,6 +8,7 @@
 
 #include "imago-error-private.h"
 #include "imago-image-private.h"
+#include "imago-owner-queue.h"
 #include "imago-storage-hook.h"
 
 ImagoImageState *
@@ -257,7 +258,12 @@ imago_image_state_close (ImagoImageState *self, ImgCancel *cancel, ImgError **er
   img_cancel_watch (cancel);
   img_mutex_lock (&self->mutex);
   while (!self->closed && !img_cancel_is_set (cancel))
-    img_wait_list_wait (&self->waiters, &self->mutex);
+    {
+      img_wait_list_wait (&self->waiters, &self->mutex);
+      img_mutex_unlock (&self->mutex);
+      imago_owner_queue_serve_here (); /* which parking inside of a server does not */
+      img_mutex_lock (&self->mutex);
+    }
   closed = self->closed;
   img_mutex_unlock (&self->mutex);
   img_cancel_unwatch (cancel);

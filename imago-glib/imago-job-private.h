@@ -23,13 +23,16 @@ struct _ImagoJobClass
   gboolean (*prepare)  (ImagoJob *self, ImgError **error);
   /* The work, on any thread: touches no object of the application. */
   gboolean (*run_core) (ImagoJob *self, ImgProgress *progress, ImgCancel *cancel, ImgError **error);
-  /* On that thread, after a prepare () that succeeded, whether the work was done or not. Nullable.
-   */
+  /* On that thread, perhaps when the caller has gone long ago, after a prepare () that succeeded, whether the work was
+   * done or not. Nullable. */
   void     (*finish)   (ImagoJob *self);
 };
 
 /* Whether properties that say what to do can no longer be changed. */
 gboolean imago_job_is_started   (ImagoJob *self);
+/* In prepare (): what the work may wait for or change, which @self keeps until it is done. NULL is nothing. */
+void     imago_job_add_image    (ImagoJob *self, ImgImage *image);
+void     imago_job_add_storage  (ImagoJob *self, ImgStorage *storage);
 /* G_PRIORITY_* of the work, once it is started. */
 int      imago_job_get_priority (ImagoJob *self);
 

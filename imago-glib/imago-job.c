@@ -41,10 +41,20 @@
  * from any thread.
  *
  * A job that is cancelled stops within a tenth of a second after the storage call that is in
- * progress returns.
+ * progress returns; its caller does not wait for a storage that may never answer, see imago_job_run().
  *
  * Since: 1.0
  */
+
+/* Leaving. A job whose images or storages may_hang is made by a worker if it has a cancellable, and a caller that cancels
+ * goes at once. The worker goes on to the next place where the work looks for that, with all that it holds, and then ends
+ * as it would have with its caller there: temporary files are removed, images are let go. A new file gets no name, since
+ * img_cancel_end () is asked before that; who comes later than that is not let go. What changes an image has claimed its
+ * range, and looks once more when it has (img_image_begin_apart ()).
+ *
+ * The job is an object of the application, with others hanging on it, so the worker must not release it. What caller and
+ * worker share is a JobRun: whoever of the two comes last lets the job go, the caller where it is or in its task's
+ * context, the worker in the context of the job's owner, behind the last notification. */
 
 /* What was last notified; touched in the owner's context only. */
 typedef struct
@@ -63,6 +73,9 @@ typedef struct
   guint64 rate_limit;
   int priority;
   gint started; /* atomic */
+  GPtrArray *images; /* of ImgImage, owned: while it runs */
+  gboolean may_hang;
+  gboolean is_apart; /* what it changes may be left behind */
 
   ImgProgress progress;
   gint phase;     /* atomic; ImagoJobPhase once it is over, which the core does not know */
@@ -311,6 +324,42 @@ imago_job_get_priority (ImagoJob *self)
   return get_private (self)->priority;
 }
 
+/* ---- what it works on ---- */
+
+void
+imago_job_add_image (ImagoJob *self, ImgImage *image)
+{
+  ImagoJobPrivate *priv = get_private (self);
+
+  if (image == NULL)
+    return;
+  g_ptr_array_add (priv->images, img_image_ref (image));
+  priv->may_hang |= img_image_may_hang (image);
+}
+
+void
+imago_job_add_storage (ImagoJob *self, ImgStorage *storage)
+{
+  get_private (self)->may_hang |= storage != NULL && storage->may_hang;
+}
+
+/* Before the caller can go. */
+static void
+begin_apart (ImagoJobPrivate *priv)
+{
+  priv->is_apart = TRUE;
+  for (guint i = 0; i < priv->images->len; i++)
+    img_image_begin_apart (g_ptr_array_index (priv->images, i));
+}
+
+static void
+drop_images (ImagoJobPrivate *priv)
+{
+  for (guint i = 0; priv->is_apart && i < priv->images->len; i++)
+    img_image_end_apart (g_ptr_array_index (priv->images, i));
+  g_ptr_array_set_size (priv->images, 0);
+}
+
 /* ---- notifications ---- */
 
 /* In the owner's context. */
@@ -366,19 +415,20 @@ notify_cb (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-/* With notify_pending set by the caller. */
+/* Takes @self. With notify_pending set by the caller. */
 static void
 schedule_notify (ImagoJob *self, gint64 delay_usec)
 {
   ImagoJobPrivate *priv = get_private (self);
   GSource *source = g_timeout_source_new ((guint) ((MAX (delay_usec, 0) + 999) / 1000));
+  g_autoptr (GMainContext) context = g_main_context_ref (priv->context); /* @self may go with the source */
 
   g_source_set_static_name (source, "[imago] job progress");
-  g_source_set_callback (source, notify_cb, g_object_ref (self), g_object_unref);
+  g_source_set_callback (source, notify_cb, self, g_object_unref);
   img_mutex_lock (&priv->mutex);
   priv->notify_source = g_source_ref (source);
   img_mutex_unlock (&priv->mutex);
-  g_source_attach (source, priv->context);
+  g_source_attach (source, context);
   g_source_unref (source);
 }
 
@@ -396,17 +446,15 @@ progress_changed_cb (gpointer data)
   if (!priv->direct)
     {
       if (g_atomic_int_compare_and_exchange (&priv->notify_pending, FALSE, TRUE))
-        schedule_notify (self, NOTIFY_USEC - since);
+        schedule_notify (g_object_ref (self), NOTIFY_USEC - since);
     }
   else if (since >= NOTIFY_USEC)
     notify_changes (self);
 }
 
-/* The last notification: here, in the owner's context, or there if this is another one. */
 static void
-notify_end (ImagoJob *self, gboolean here)
+cancel_notify (ImagoJobPrivate *priv)
 {
-  ImagoJobPrivate *priv = get_private (self);
   GSource *source;
 
   g_atomic_int_set (&priv->notify_pending, TRUE); /* nothing changes any more */
@@ -416,18 +464,67 @@ notify_end (ImagoJob *self, gboolean here)
       g_source_destroy (source);
       g_source_unref (source);
     }
+}
+
+/* The last notification: here, in the owner's context, or there if this is another one. */
+static void
+notify_end (ImagoJob *self, gboolean here)
+{
+  cancel_notify (get_private (self));
   if (here)
     notify_changes (self);
   else
-    schedule_notify (self, 0);
+    schedule_notify (g_object_ref (self), 0);
+}
+
+/* The same in the owner's context in any case; takes @self, which is released there. */
+static void
+notify_end_and_release (ImagoJob *self)
+{
+  cancel_notify (get_private (self));
+  schedule_notify (self, 0);
 }
 
 /* ---- running ---- */
 
+/* References: one for the caller or its task, and one for whoever does the work. */
+typedef struct
+{
+  ImgRefCount ref_count;
+  ImagoJob *job;    /* owned; see the top of this file */
+  gboolean is_told; /* the caller has the answer, and the last notification */
+} JobRun;
+
+static JobRun *
+job_run_new (ImagoJob *job)
+{
+  JobRun *run = g_new0 (JobRun, 1);
+
+  img_ref_init (&run->ref_count);
+  img_ref_inc (&run->ref_count);
+  run->job = g_object_ref (job);
+  return run;
+}
+
+/* In the caller's thread, or where its task ends. */
+static void
+job_run_leave (gpointer data)
+{
+  JobRun *run = data;
+
+  if (!img_ref_dec (&run->ref_count))
+    return;
+  if (run->is_told)
+    g_object_unref (run->job);
+  else
+    notify_end_and_release (run->job);
+  g_free (run);
+}
+
 static gpointer
 run_job (gpointer data, ImgCancel *cancel, ImgError **error)
 {
-  ImagoJob *self = data;
+  ImagoJob *self = ((JobRun *) data)->job;
   ImagoJobPrivate *priv = get_private (self);
   ImagoJobClass *klass = G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_JOB, ImagoJobClass);
 
@@ -437,15 +534,49 @@ run_job (gpointer data, ImgCancel *cancel, ImgError **error)
   return IMAGO_REQUEST_DONE;
 }
 
+/* By whoever did the work. */
 static void
 finish_job (gpointer data)
 {
-  ImagoJob *self = data;
+  JobRun *run = data;
+  ImagoJob *self = run->job;
   ImagoJobClass *klass = G_TYPE_INSTANCE_GET_CLASS (self, IMAGO_TYPE_JOB, ImagoJobClass);
 
+  drop_images (get_private (self));
   if (klass->finish != NULL)
     klass->finish (self);
   g_atomic_int_set (&get_private (self)->phase, IMAGO_JOB_PHASE_DONE);
+  if (!img_ref_dec (&run->ref_count))
+    return;
+  notify_end_and_release (self);
+  g_free (run);
+}
+
+/* Of the owner that waits. */
+static void
+look_at_job (gpointer data)
+{
+  ImagoJob *self = ((JobRun *) data)->job;
+
+  if (get_private (self)->direct)
+    notify_changes (self);
+}
+
+static ImagoRequestWork
+make_work (ImagoJob *self, JobRun *run, GCancellable *cancellable)
+{
+  ImagoJobPrivate *priv = get_private (self);
+  gboolean may_be_left = priv->may_hang && cancellable != NULL;
+
+  if (may_be_left)
+    begin_apart (priv);
+  return (ImagoRequestWork) {
+    .run = run_job,
+    .data = run,
+    .free_data = finish_job,
+    .look = look_at_job,
+    .flags = may_be_left ? IMAGO_REQUEST_MAY_HANG : IMAGO_REQUEST_NONE,
+  };
 }
 
 static gboolean
@@ -475,6 +606,7 @@ begin_job (ImagoJob *self, int priority, ImgError **error)
     img_error_set (error, IMG_CODE_UNSUPPORTED, _("The job does not say what it does"));
   else if (klass->prepare == NULL || klass->prepare (self, error))
     return TRUE;
+  drop_images (priv);
   g_atomic_int_set (&priv->phase, IMAGO_JOB_PHASE_DONE);
   notify_end (self, is_owner (priv));
   return FALSE;
@@ -489,6 +621,12 @@ begin_job (ImagoJob *self, int priority, ImgError **error)
  * Does the work and returns when it is done. A job runs once: a second call fails with
  * %IMAGO_ERROR_FAILED. Inside the hook of a storage it fails with %IMAGO_ERROR_WOULD_DEADLOCK.
  *
+ * Cancelling does not wait for an #ImagoStorage of the application or a stream that has not answered. The job is left
+ * behind then: it ends when they have answered, or have dropped the request, and uses what it was given until
+ * #ImagoJob:phase is %IMAGO_JOB_PHASE_DONE. A file that was to be made does not appear. What was to be changed may still
+ * change in the step that is in progress, as after a job that was cancelled elsewhere; other changes of that place come
+ * behind it.
+ *
  * Returns: %TRUE, or %FALSE with @error set
  *
  * Since: 1.0
@@ -498,7 +636,9 @@ imago_job_run (ImagoJob *self, GCancellable *cancellable, GError **error)
 {
   ImgError *core_error = NULL;
   ImagoJobPrivate *priv;
+  ImagoRequestWork work;
   gpointer result;
+  JobRun *run;
 
   g_return_val_if_fail (IMAGO_IS_JOB (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
@@ -512,9 +652,15 @@ imago_job_run (ImagoJob *self, GCancellable *cancellable, GError **error)
       return FALSE;
     }
   priv->direct = is_owner (priv);
-  result = imago_request_run (run_job, self, cancellable, error);
-  finish_job (self);
-  notify_end (self, priv->direct);
+  run = job_run_new (self);
+  work = make_work (self, run, cancellable);
+  result = imago_request_run_work (&work, cancellable, error);
+  if (g_atomic_int_get (&priv->phase) == IMAGO_JOB_PHASE_DONE)
+    {
+      run->is_told = TRUE;
+      notify_end (self, priv->direct);
+    }
+  job_run_leave (run);
   return result != NULL;
 }
 
@@ -523,6 +669,7 @@ job_arrived (GTask *task)
 {
   ImagoJob *self = g_task_get_source_object (task);
 
+  ((JobRun *) g_task_get_task_data (task))->is_told = TRUE;
   notify_end (self, g_task_get_context (task) == get_private (self)->context);
 }
 
@@ -546,15 +693,11 @@ imago_job_run_async (ImagoJob *self,
                      GAsyncReadyCallback callback,
                      gpointer user_data)
 {
-  const ImagoRequestWork work = {
-    .run = run_job,
-    .data = self, /* the task keeps it */
-    .free_data = finish_job,
-    .arrived = job_arrived,
-  };
   ImgError *core_error = NULL;
   GError *error = NULL;
+  ImagoRequestWork work;
   GTask *task;
+  JobRun *run;
 
   g_return_if_fail (IMAGO_IS_JOB (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
@@ -566,6 +709,10 @@ imago_job_run_async (ImagoJob *self,
   g_task_set_check_cancellable (task, FALSE);
   if (begin_job (self, io_priority, &core_error))
     {
+      run = job_run_new (self);
+      g_task_set_task_data (task, run, job_run_leave);
+      work = make_work (self, run, cancellable);
+      work.arrived = job_arrived;
       imago_request_start (task, &work);
       return;
     }
@@ -602,6 +749,7 @@ imago_job_finalize (GObject *object)
 {
   ImagoJobPrivate *priv = get_private (IMAGO_JOB (object));
 
+  g_ptr_array_unref (priv->images);
   g_main_context_unref (priv->context);
   g_thread_unref (priv->owner);
   img_mutex_clear (&priv->mutex);
@@ -750,5 +898,6 @@ imago_job_init (ImagoJob *self)
 
   priv->context = g_main_context_ref_thread_default ();
   priv->owner = g_thread_ref (g_thread_self ());
+  priv->images = g_ptr_array_new_with_free_func ((GDestroyNotify) img_image_unref);
   img_mutex_init (&priv->mutex);
 }

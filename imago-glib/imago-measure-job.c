@@ -97,6 +97,7 @@ imago_measure_job_prepare (ImagoJob *job, ImgError **error)
   if (imago_image_state_hold (self->source->state))
     {
       self->state = self->source->state;
+      imago_job_add_image (job, self->state->core);
       return TRUE;
     }
   imago_image_set_closed_error (error);

@@ -576,6 +576,15 @@ imago_owner_queue_run_until (ImagoOwnerQueue *self, gboolean (*poll) (gpointer d
     }
 }
 
+void
+imago_owner_queue_serve_here (void)
+{
+  Home *home = g_private_get (&current_home);
+
+  if (home != NULL)
+    serve_home (home);
+}
+
 typedef struct
 {
   gpointer data;

@@ -63,6 +63,8 @@ gboolean         imago_owner_queue_is_here     (ImagoOwnerQueue *self);
  * to it that this thread is woken (img_unpark ()) when it wants to be asked again. */
 void             imago_owner_queue_run_until   (ImagoOwnerQueue *self, gboolean (*poll) (gpointer data),
                                                 gpointer data);
+/* Runs what is in the queues that live on this thread: for who has parked and may be inside of a server. */
+void             imago_owner_queue_serve_here  (void);
 /* Releases something that belongs to the owner: here and now if this is its thread, else when
  * its context is next iterated (or is freed). Works after close, too. */
 void             imago_owner_queue_release     (ImagoOwnerQueue *self, gpointer data,

@@ -75,7 +75,7 @@ G_DEFINE_FINAL_TYPE (ImagoRebaseJob, imago_rebase_job, IMAGO_TYPE_JOB)
 /* ---- the work ---- */
 
 static gboolean
-hold (ImagoImage *image, ImagoImageState **state, ImgError **error)
+hold (ImagoJob *job, ImagoImage *image, ImagoImageState **state, ImgError **error)
 {
   if (!imago_image_state_hold (image->state))
     {
@@ -83,6 +83,7 @@ hold (ImagoImage *image, ImagoImageState **state, ImgError **error)
       return FALSE;
     }
   *state = image->state;
+  imago_job_add_image (job, image->state->core);
   return TRUE;
 }
 
@@ -96,9 +97,9 @@ imago_rebase_job_prepare (ImagoJob *job, ImgError **error)
       img_error_set (error, IMG_CODE_FAILED, _("The job has no image"));
       return FALSE;
     }
-  if (!hold (self->image, &self->state, error))
+  if (!hold (job, self->image, &self->state, error))
     return FALSE;
-  if (self->backing == NULL || hold (self->backing, &self->backing_state, error))
+  if (self->backing == NULL || hold (job, self->backing, &self->backing_state, error))
     return TRUE;
   g_clear_pointer (&self->state, imago_image_state_release);
   return FALSE;

@@ -5,7 +5,11 @@
 #include "config.h"
 
 #include "imago-error-private.h"
+#include "imago-owner-queue.h"
 #include "imago-request.h"
+#include "imago-storage-hook.h"
+
+#define LOOK_USEC (G_USEC_PER_SEC / 10)
 
 /* References: one for the pool (then for the answer on its way) and one for the handler of the
  * cancellable. */
@@ -118,9 +122,8 @@ cancelled_cb (GCancellable *cancellable, gpointer data)
 {
   ImagoRequest *request = data;
 
-  img_cancel_trigger (request->cancel);
-  if (!(request->work.flags & (IMAGO_REQUEST_ABANDON | IMAGO_REQUEST_MAY_HANG)) ||
-      !claim_answer (request))
+  if (!img_cancel_trigger (request->cancel) ||
+      !(request->work.flags & (IMAGO_REQUEST_ABANDON | IMAGO_REQUEST_MAY_HANG)) || !claim_answer (request))
     return;
   g_signal_handlers_disconnect_by_data (cancellable, request);
   g_object_unref (request->cancellable);
@@ -392,6 +395,22 @@ errand_start (const ImagoRequestWork *work, ImgCancel *cancel, ImgError **error)
   return NULL;
 }
 
+/* With the mutex, which is released meanwhile. The worker may wait for a hook of this thread, also where that is inside of
+ * a server already, as a policy that opens something: parking alone would not serve it then. */
+static void
+errand_park (Errand *errand)
+{
+  const ImagoRequestWork *work = &errand->work;
+  gint64 deadline = work->look != NULL ? g_get_monotonic_time () + LOOK_USEC : 0;
+  gboolean in_time = img_wait_list_wait_until (&errand->waiters, &errand->mutex, deadline);
+
+  img_mutex_unlock (&errand->mutex);
+  imago_owner_queue_serve_here ();
+  if (work->look != NULL && !in_time)
+    work->look (work->data);
+  img_mutex_lock (&errand->mutex);
+}
+
 /* Takes @errand. */
 static gpointer
 errand_wait (Errand *errand, ImgCancel *cancel, ImgError **error)
@@ -401,7 +420,7 @@ errand_wait (Errand *errand, ImgCancel *cancel, ImgError **error)
   img_cancel_watch (cancel);
   img_mutex_lock (&errand->mutex);
   while (!errand->is_done && !img_cancel_is_set (cancel))
-    img_wait_list_wait (&errand->waiters, &errand->mutex);
+    errand_park (errand);
   result = g_steal_pointer (&errand->result);
   if (errand->error != NULL)
     img_error_propagate (error, g_steal_pointer (&errand->error));
@@ -422,7 +441,8 @@ imago_request_run_work (const ImagoRequestWork *work, GCancellable *cancellable,
   ImgCancel *cancel;
   Errand *errand;
 
-  if (cancellable == NULL || !(work->flags & IMAGO_REQUEST_MAY_HANG) || img_pool_is_here ())
+  if (cancellable == NULL || !(work->flags & IMAGO_REQUEST_MAY_HANG) || img_pool_is_here () ||
+      !imago_hook_may_wait_for_all (NULL))
     {
       result = imago_request_run (work->run, work->data, cancellable, error);
       release_work (work);

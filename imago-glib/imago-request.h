@@ -47,6 +47,7 @@ typedef struct
   GDestroyNotify free_result; /* nullable */
   GDestroyNotify release_data; /* nullable, instead of free_data: called when the answer is on its way */
   void (*arrived) (GTask *task); /* nullable; called in the task's context, before it is returned */
+  void (*look) (gpointer data);  /* nullable; called ten times a second by a caller that waits for a worker */
   ImagoRetryFunc retry;       /* nullable: tried once @miss has been prefetched, before a worker runs it */
   ImgMiss miss;               /* owned, or empty */
   ImagoRequestFlags flags;
@@ -76,8 +77,8 @@ gpointer imago_request_run          (ImagoRequestFunc run, gpointer data,
 
 /* The same for work that owns all it needs. If it MAY_HANG, it is left to a worker, so that the caller can go when it
  * cancels, and is told so; the worker goes on with it. Takes @work->data, which is released before this returns unless
- * the caller has gone; arrived is not called. Without a @cancellable, and on a worker, which must not wait for another,
- * it runs here all the same. */
+ * the caller has gone; arrived is not called. Without a @cancellable, on a worker, which must not wait for another, and
+ * inside of a hook, which a worker would not know of, it runs here all the same. */
 gpointer imago_request_run_work     (const ImagoRequestWork *work, GCancellable *cancellable,
                                      GError **error);
 

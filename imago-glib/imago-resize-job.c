@@ -81,6 +81,8 @@ imago_resize_job_prepare (ImagoJob *job, ImgError **error)
     imago_image_set_closed_error (error);
   else
     self->state = self->image->state;
+  if (self->state != NULL)
+    imago_job_add_image (job, self->state->core);
   return self->state != NULL;
 }
 

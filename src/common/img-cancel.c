@@ -12,8 +12,9 @@
 struct _ImgCancel
 {
   ImgRefCount ref_count;
-  gint is_set;
-  ImgMutex mutex;
+  gint is_set; /* atomic; changed with the mutex */
+  ImgMutex mutex; /* what follows */
+  gboolean has_ended; /* it is too late */
   GSList *watchers; /* of ImgParker, owned */
 };
 
@@ -44,14 +45,19 @@ img_cancel_unref (ImgCancel *cancel)
   g_free (cancel);
 }
 
-void
+gboolean
 img_cancel_trigger (ImgCancel *cancel)
 {
+  gboolean in_time;
+
   img_mutex_lock (&cancel->mutex);
-  g_atomic_int_set (&cancel->is_set, TRUE);
-  for (GSList *link = cancel->watchers; link != NULL; link = link->next)
+  in_time = !cancel->has_ended;
+  if (in_time)
+    g_atomic_int_set (&cancel->is_set, TRUE);
+  for (GSList *link = cancel->watchers; in_time && link != NULL; link = link->next)
     img_unpark (link->data);
   img_mutex_unlock (&cancel->mutex);
+  return in_time;
 }
 
 gboolean
@@ -67,6 +73,17 @@ img_cancel_check (const ImgCancel *cancel, ImgError **error)
     return FALSE;
   img_error_set (error, IMG_CODE_CANCELLED, _("Operation was cancelled"));
   return TRUE;
+}
+
+gboolean
+img_cancel_end (ImgCancel *cancel, ImgError **error)
+{
+  if (cancel == NULL)
+    return TRUE;
+  img_mutex_lock (&cancel->mutex);
+  cancel->has_ended = !cancel->is_set;
+  img_mutex_unlock (&cancel->mutex);
+  return !img_cancel_check (cancel, error);
 }
 
 void

@@ -16,11 +16,14 @@ typedef struct _ImgCancel ImgCancel;
 ImgCancel *img_cancel_new     (void) G_GNUC_WARN_UNUSED_RESULT;
 ImgCancel *img_cancel_ref     (ImgCancel *cancel);
 void       img_cancel_unref   (ImgCancel *cancel);
-/* Any thread, any number of times. */
-void       img_cancel_trigger (ImgCancel *cancel);
+/* Any thread, any number of times. FALSE: it comes too late, see img_cancel_end (). */
+gboolean   img_cancel_trigger (ImgCancel *cancel);
 gboolean   img_cancel_is_set  (const ImgCancel *cancel);
 /* TRUE, with IMG_CODE_CANCELLED in @error, once triggered. */
 gboolean   img_cancel_check   (const ImgCancel *cancel, ImgError **error);
+/* Before a step that cannot be undone, and that nobody may be told of as cancelled: FALSE as for check, or it is too late to
+ * cancel from now on. What follows waits for nobody who may never answer. */
+gboolean   img_cancel_end     (ImgCancel *cancel, ImgError **error);
 
 /* While watched, a trigger unparks the thread that called watch. */
 void       img_cancel_watch   (ImgCancel *cancel);

@@ -8,6 +8,7 @@
 
 #include "config.h"
 
+#include <errno.h>
 #include <glib/gi18n-lib.h>
 
 #include "img-image-private.h"
@@ -286,20 +287,18 @@ publish (ImgImage *image)
   __atomic_store_n (&image->state, IMG_STATE_READY, __ATOMIC_RELEASE);
 }
 
-static gboolean
-begin_opening (ImgImage *image, ImgError **error)
+/* Returns what it was: whoever finds it PENDING opens them. */
+static ImgState
+begin_opening (ImgImage *image)
 {
   ImgState state;
 
   img_mutex_lock (&image->mutex);
-  state = (ImgState) image->state;
+  state = (ImgState) __atomic_load_n (&image->state, __ATOMIC_ACQUIRE);
   if (state == IMG_STATE_PENDING)
     __atomic_store_n (&image->state, IMG_STATE_OPENING, __ATOMIC_RELAXED);
   img_mutex_unlock (&image->mutex);
-  if (state == IMG_STATE_OPENING)
-    img_error_set (error, IMG_CODE_FAILED,
-                   _("The references of the image are being opened already"));
-  return state == IMG_STATE_PENDING;
+  return state;
 }
 
 gboolean
@@ -310,12 +309,13 @@ img_image_open_references (ImgImage *image, ImgPolicy *policy, ImgCancel *cancel
                     .max_depth = image->options.max_depth,
                     .max_files = image->options.max_files,
                     .writable_depth = image->options.writable_backing };
+  ImgState state = begin_opening (image);
   gboolean success;
 
-  if (img_image_check_ready (image))
-    return TRUE;
-  if (!begin_opening (image, error))
-    return FALSE;
+  if (state == IMG_STATE_OPENING)
+    img_error_set_errno (error, EBUSY, _("The references of the image are being opened already"));
+  if (state != IMG_STATE_PENDING)
+    return state == IMG_STATE_READY;
   opener.visited = g_array_new (FALSE, FALSE, sizeof (ImgIdentity));
   success = open_chain (&opener, image, error);
   g_array_unref (opener.visited);

@@ -501,11 +501,24 @@ target_publish (Target *target, gboolean durable, ImgError **error)
   return !durable || img_storage_flush (target->storage, error);
 }
 
+/* Whoever was told that it was cancelled finds no new file; storages, which may never answer, are waited for before or
+ * instead of that. */
+static gboolean
+begin_publishing (Creator *creator, gboolean durable, ImgCancel *cancel, ImgError **error)
+{
+  if (creator->data.storage != NULL && creator->data.file == NULL && !target_publish (&creator->data, durable, error))
+    return FALSE;
+  if (creator->image.file == NULL)
+    return !img_cancel_check (cancel, error);
+  return img_cancel_end (cancel, error);
+}
+
 /* The data file first: an image never names one that is not there. */
 static gboolean
-publish (Creator *creator, gboolean durable, ImgError **error)
+publish (Creator *creator, gboolean durable, ImgCancel *cancel, ImgError **error)
 {
-  if (creator->data.storage != NULL && !target_publish (&creator->data, durable, error))
+  if (!begin_publishing (creator, durable, cancel, error) ||
+      (creator->data.file != NULL && !target_publish (&creator->data, durable, error)))
     return FALSE;
   if (target_publish (&creator->image, durable, error))
     return TRUE;
@@ -656,9 +669,9 @@ img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity)
 }
 
 gboolean
-img_staged_image_publish (ImgStagedImage *staged, gboolean durable, ImgError **error)
+img_staged_image_publish (ImgStagedImage *staged, gboolean durable, ImgCancel *cancel, ImgError **error)
 {
-  return publish (staged, durable, error);
+  return publish (staged, durable, cancel, error);
 }
 
 void
@@ -675,7 +688,7 @@ img_image_create (const ImgCreation *creation, ImgCancel *cancel, ImgError **err
 {
   g_autoptr (ImgStagedImage) staged = img_staged_image_new (creation, cancel, error);
 
-  if (staged == NULL || !img_staged_image_publish (staged, TRUE, error))
+  if (staged == NULL || !img_staged_image_publish (staged, TRUE, cancel, error))
     return NULL;
   return g_steal_pointer (&staged->made);
 }

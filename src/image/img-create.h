@@ -70,8 +70,10 @@ ImgImage       *img_staged_image_reopen    (ImgStagedImage *staged, ImgError **e
 gboolean        img_staged_image_is_new_file (ImgStagedImage *staged);
 /* What publishing would replace; FALSE if there is nothing. */
 gboolean        img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity);
-/* The image must have been flushed or closed. @durable: it is on the disk before it gets its name. */
-gboolean        img_staged_image_publish   (ImgStagedImage *staged, gboolean durable, ImgError **error);
+/* The image must have been flushed or closed. @durable: it is on the disk before it gets its name. Once it may get that it
+ * is too late to cancel. */
+gboolean        img_staged_image_publish   (ImgStagedImage *staged, gboolean durable, ImgCancel *cancel,
+                                            ImgError **error);
 /* Not published: nothing is left. */
 void            img_staged_image_free      (ImgStagedImage *staged);
 

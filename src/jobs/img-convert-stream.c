@@ -366,7 +366,7 @@ finish (Copy *copy, ImgProgress *progress, ImgCancel *cancel, ImgError **error)
   return check_checksum (copy, error) &&
          (copy->options->length > 0 || set_size (copy, size, cancel, error)) &&
          img_image_close (copy->image, error) &&
-         img_staged_image_publish (copy->staged, copy->options->durable, error);
+         img_staged_image_publish (copy->staged, copy->options->durable, cancel, error);
 }
 
 static gboolean

@@ -453,7 +453,7 @@ finish (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgErr
     return !conversion->options->durable || img_image_flush (conversion->image, cancel, error);
   return img_image_close (conversion->image, error) &&
          (!conversion->options->verify || verify (conversion, cancel, error)) &&
-         img_staged_image_publish (conversion->staged, conversion->options->durable, error);
+         img_staged_image_publish (conversion->staged, conversion->options->durable, cancel, error);
 }
 
 /* ---- the job ---- */

@@ -48,6 +48,8 @@ typedef struct
   gboolean is_freed;     /* the carrier */
   ImagoImage *image;     /* nullable */
   ImagoBatch *batch;     /* nullable, as the next one */
+  ImagoJob *job;
+  ImagoImage *other; /* that a job works on, too, and that is elsewhere */
   GObject *stream;
   guint8 *memory;        /* of a call that borrows it: gone when the call has returned */
   guint64 later;         /* where something else is written when the caller has gone */
@@ -88,6 +90,13 @@ struct _Row
   void (*start) (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data);
   gboolean (*finish) (Case *subject, GAsyncResult *result, GError **error);
 };
+
+static void
+job_freed_cb (gpointer data, GObject *where_it_was)
+{
+  *(gboolean *) data = TRUE;
+  g_main_context_wakeup (NULL);
+}
 
 static GBytes *
 new_bytes (gsize count)
@@ -885,11 +894,89 @@ finish_storage_flush (Case *subject, GAsyncResult *result, GError **error)
   return imago_storage_flush_finish (subject->storage, result, error);
 }
 
+/* ---- jobs ---- */
+
+static ImagoJob *
+measure_job_new (ImagoImage *image)
+{
+  g_autoptr (ImagoCreateOptions) options =
+    g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", NULL);
+
+  return IMAGO_JOB (imago_measure_job_new (image, options));
+}
+
+/* It may live on when the call has gone. */
+static ImagoJob *
+job_new (Case *subject)
+{
+  const char *kind = subject->row->variant;
+  ImagoImage *image = subject->image;
+
+  if (g_str_equal (kind, "check"))
+    return IMAGO_JOB (imago_check_job_new (subject->storage, "qcow2"));
+  if (g_str_equal (kind, "repair"))
+    return g_object_new (IMAGO_TYPE_CHECK_JOB, "storage", subject->storage, "format-name", "qcow2",
+                         "repair", IMAGO_REPAIR_ALL, NULL);
+  if (g_str_equal (kind, "convert"))
+    return IMAGO_JOB (imago_convert_job_new (image, make_file (subject, FALSE)));
+  if (g_str_equal (kind, "compare"))
+    return IMAGO_JOB (imago_compare_job_new (image, subject->other));
+  if (g_str_equal (kind, "convert-into"))
+    return IMAGO_JOB (imago_convert_job_new_for_image (subject->other, image));
+  if (g_str_equal (kind, "commit"))
+    return IMAGO_JOB (imago_commit_job_new (subject->other, image));
+  if (g_str_equal (kind, "rebase"))
+    return IMAGO_JOB (imago_rebase_job_new (subject->other, NULL, NULL, NULL));
+  if (g_str_equal (kind, "measure"))
+    return measure_job_new (image);
+  if (g_str_equal (kind, "compact"))
+    return IMAGO_JOB (imago_compact_job_new (image));
+  g_assert_cmpstr (kind, ==, "resize");
+  return IMAGO_JOB (imago_resize_job_new (image, subject->row->size));
+}
+
+static gboolean
+block_job (Case *subject, GCancellable *cancellable, GError **error)
+{
+  return imago_job_run (subject->job, cancellable, error);
+}
+
+static void
+start_job (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
+{
+  imago_job_run_async (subject->job, 0, cancellable, callback, data);
+}
+
+static gboolean
+finish_job (Case *subject, GAsyncResult *result, GError **error)
+{
+  return imago_job_run_finish (subject->job, result, error);
+}
+
+/* It ends when the hook has answered, and then nothing holds it any more; no file has been made. */
+static void
+end_job (Case *subject, gboolean was_left)
+{
+  gboolean is_freed = FALSE;
+
+  if (subject->job == NULL)
+    return;
+  while (imago_job_get_phase (subject->job) != IMAGO_JOB_PHASE_DONE)
+    g_main_context_iteration (NULL, TRUE);
+  g_object_weak_ref (G_OBJECT (subject->job), job_freed_cb, &is_freed);
+  g_object_unref (g_steal_pointer (&subject->job));
+  while (!is_freed)
+    g_main_context_iteration (NULL, TRUE);
+  if (subject->file != NULL)
+    g_assert_true (g_file_query_exists (subject->file, NULL) == !was_left);
+}
+
 /* ---- all of them ---- */
 
 #define BOTH(name) block_##name, start_##name, finish_##name
 #define WRITES BECOMES_NEW, WRITE_OFFSET, WRITE_COUNT, 0, FALSE
 #define READS BECOMES_OLD, 3 * CLUSTER, LATER_COUNT, 0, FALSE
+#define JOB block_job, start_job, finish_job
 
 static const Row rows[] = {
   { "imago_image_read_bytes", NULL, SUBJECT_IMAGE, READS, BOTH (read_bytes) },
@@ -927,6 +1014,20 @@ static const Row rows[] = {
   { "imago_image_open_storage", NULL, SUBJECT_STORAGE, READS, BOTH (open_storage) },
   { "imago_image_create", NULL, SUBJECT_STORAGE, BECOMES_ANYTHING, 0, 0, 0, FALSE, BOTH (create) },
   { "imago_image_create_storage", NULL, SUBJECT_STORAGE, BECOMES_ANYTHING, 0, 0, 0, FALSE, BOTH (create_storage) },
+  { "imago_job_run", "check", SUBJECT_STORAGE, READS, JOB },
+  { "imago_job_run", "repair", SUBJECT_STORAGE, READS, JOB },
+  { "imago_job_run", "convert", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "convert-into", SUBJECT_IMAGE, BECOMES_NEW, 5 * CLUSTER, 2 * CLUSTER, 0, FALSE,
+    JOB },
+  { "imago_job_run", "compare", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "commit", SUBJECT_IMAGE, BECOMES_NEW, 5 * CLUSTER, 2 * CLUSTER, 0, FALSE,
+    JOB },
+  { "imago_job_run", "rebase", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "measure", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "compact", SUBJECT_IMAGE, BECOMES_OLD, 3 * CLUSTER, LATER_COUNT, 0, FALSE,
+    JOB },
+  { "imago_job_run", "resize", SUBJECT_IMAGE, BECOMES_OLD, 3 * CLUSTER, LATER_COUNT, 2 * SIZE, TRUE,
+    JOB },
   { "imago_format_probe", NULL, SUBJECT_STORAGE, READS, BOTH (probe) },
   { "imago_storage_query_size", NULL, SUBJECT_STORAGE, READS, BOTH (query_size) },
   { "imago_storage_read_bytes", NULL, SUBJECT_STORAGE, READS, BOTH (storage_read) },
@@ -1085,6 +1186,16 @@ write_somewhere (ImagoImage *image, guint64 offset, gsize count, guint8 seed)
   g_assert_no_error (error);
 }
 
+static void
+write_new (ImagoImage *image, guint64 offset, guint64 count)
+{
+  g_autoptr (GBytes) bytes = new_bytes (count);
+  g_autoptr (GError) error = NULL;
+
+  imago_image_write_bytes (image, offset, bytes, NULL, &error);
+  g_assert_no_error (error);
+}
+
 static GBytes *
 add_snapshot (GBytes *content)
 {
@@ -1137,6 +1248,33 @@ open_deferred (Case *subject)
   return image;
 }
 
+/* What the job works on beside the image that may hang: another disk with the same data, one that
+ * it becomes by that, or one above it. */
+static ImagoImage *
+open_other (Case *subject)
+{
+  const char *kind = subject->row->variant;
+  gboolean is_above = g_str_equal (kind, "commit") || g_str_equal (kind, "rebase");
+  g_autoptr (GBytes) overlay = test_to_bytes (overlay_new ());
+  g_autoptr (ImagoStorage) storage = memory_new (is_above ? overlay : original);
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", TRUE,
+                  "defer-references", is_above, NULL);
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image = imago_image_open_storage (storage, options, NULL, &error);
+
+  g_assert_no_error (error);
+  if (is_above)
+    imago_image_set_backing (image, subject->image, &error);
+  g_assert_no_error (error);
+  if (is_above)
+    imago_image_open_references (image, NULL, &error);
+  g_assert_no_error (error);
+  if (g_str_equal (kind, "convert-into") || g_str_equal (kind, "commit"))
+    write_new (image, subject->row->offset, subject->row->length);
+  return image;
+}
+
 static void
 carrier_freed_cb (gpointer data, GObject *where_it_was)
 {
@@ -1175,6 +1313,11 @@ case_init (Case *subject, const Row *row, gboolean in_stream)
     write_somewhere (subject->image, 12 * CLUSTER, 1, 0);
   if (row->subject == SUBJECT_DEFERRED)
     subject->image = open_deferred (subject);
+  if (row->start != start_job)
+    return;
+  if (has_image (row))
+    subject->other = open_other (subject);
+  subject->job = job_new (subject);
 }
 
 /* Nobody has anything of it any more. */
@@ -1411,6 +1554,8 @@ try_case (const Row *row, gboolean in_stream, gboolean is_async, guint n, gboole
   test_carrier_let_go (TEST_CARRIER (subject.carrier), well ? NULL : failure);
   if (is_held && can_write (row))
     has_later = finish_later (&subject, &later, well);
+  end_job (&subject, is_held);
+  g_clear_object (&subject.other);
   if (subject.image != NULL)
     close_image (&subject, well || !is_held);
   case_clear (&subject);
@@ -1471,11 +1616,115 @@ test_stream (gconstpointer data)
     try_case (row, TRUE, FALSE, 0, TRUE);
 }
 
+/* ---- what is told later ---- */
+
+static const Row *
+find_row (const char *function, const char *variant)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
+    if (g_str_equal (rows[i].function, function) && g_strcmp0 (rows[i].variant, variant) == 0)
+      return &rows[i];
+  g_assert_not_reached ();
+}
+
+typedef struct
+{
+  GThread *thread; /* where it has to be told */
+  guint64 size;    /* the last one; 0: nobody has told */
+} Told;
+
+static void
+size_cb (GObject *image, GParamSpec *pspec, gpointer data)
+{
+  Told *told = data;
+
+  g_assert_true (g_thread_self () == told->thread);
+  told->size = imago_image_get_size (IMAGO_IMAGE (image));
+}
+
+/* A disk gets its size when its caller has gone: who made the job in the main loop's thread is
+ * told there. */
+static void
+try_late_size (const Row *row)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GError) error = NULL;
+  Told told = { g_thread_self (), 0 };
+  Answer answer = { 0 };
+  Case subject;
+
+  case_init (&subject, row, FALSE);
+  g_signal_connect (subject.image, "notify::size", G_CALLBACK (size_cb), &told);
+  test_carrier_hold (TEST_CARRIER (subject.carrier), 0);
+  row->start (&subject, cancellable, answer_cb, &answer);
+  while (!test_carrier_is_holding (TEST_CARRIER (subject.carrier)))
+    g_main_context_iteration (NULL, TRUE);
+  g_cancellable_cancel (cancellable);
+  g_assert_false (row->finish (&subject, wait_for (&answer), &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_clear_object (&answer.result);
+  g_assert_cmpuint (told.size, ==, 0);
+  test_carrier_let_go (TEST_CARRIER (subject.carrier), NULL);
+  while (told.size == 0)
+    g_main_context_iteration (NULL, TRUE);
+  g_assert_cmpuint (told.size, ==, imago_image_get_size (subject.image));
+  end_job (&subject, TRUE);
+  g_clear_object (&subject.other);
+  close_image (&subject, TRUE);
+  case_clear (&subject);
+}
+
+static void
+test_late_size (void)
+{
+  try_late_size (find_row ("imago_job_run", "resize"));
+}
+
+/* While a call that was left behind opens them another one is told so, and opens them later. */
+static void
+test_references_again (void)
+{
+  const Row *row = find_row ("imago_image_open_references", NULL);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  Answer answers[2] = { { 0 } };
+  g_autoptr (GError) error = NULL;
+  Case subject;
+
+  case_init (&subject, row, FALSE);
+  test_carrier_hold (TEST_CARRIER (subject.carrier), 0);
+  row->start (&subject, cancellable, answer_cb, &answers[0]);
+  while (!test_carrier_is_holding (TEST_CARRIER (subject.carrier)))
+    g_main_context_iteration (NULL, TRUE);
+  g_cancellable_cancel (cancellable);
+  g_assert_false (row->finish (&subject, wait_for (&answers[0]), &error));
+  g_clear_error (&error);
+  row->start (&subject, NULL, answer_cb, &answers[1]);
+  g_assert_false (row->finish (&subject, wait_for (&answers[1]), &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_BUSY);
+  g_clear_object (&answers[0].result);
+  test_carrier_let_go (TEST_CARRIER (subject.carrier), NULL);
+  do
+    {
+      g_clear_object (&answers[1].result);
+      g_clear_error (&error);
+      row->start (&subject, NULL, answer_cb, &answers[1]);
+      wait_for (&answers[1]);
+    }
+  while (!row->finish (&subject, answers[1].result, &error));
+  g_assert_no_error (error);
+  g_clear_object (&answers[1].result);
+  close_image (&subject, TRUE);
+  case_clear (&subject);
+}
+
+/* ---- all of it ---- */
+
 /* Whoever makes a new call writes a row for it. */
 static void
 test_complete (void)
 {
-  static const char *const prefixes[] = { "imago_image_", "imago_storage_", "imago_batch_" };
+  static const char *const prefixes[] = { "imago_image_", "imago_storage_", "imago_batch_",
+                                          "imago_job_run" };
 
   for (guint i = 0; i < G_N_ELEMENTS (test_starters); i++)
     {
@@ -1524,6 +1773,8 @@ main (int argc, char **argv)
                                   (GDestroyNotify) g_bytes_unref);
   make_original ();
   g_test_add_func ("/hook-cancel/complete", test_complete);
+  g_test_add_func ("/hook-cancel/late-size", test_late_size);
+  g_test_add_func ("/hook-cancel/references-again", test_references_again);
   for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
     add_tests (&rows[i]);
   result = g_test_run ();
