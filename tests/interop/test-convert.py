@@ -8,9 +8,11 @@ qemu-img's, and its bytes do not depend on the number of threads.
 usage: test-convert.py SHARD NUMBER-OF-SHARDS
 """
 
+import functools
 import os
 import random
 import sys
+import tempfile
 
 from imagotest import IMAGO, add_test, create, diagnose, equal, good, imago, main, qemu_io, run, test
 
@@ -50,13 +52,32 @@ def write_data(name):
                         (b'%d bottles of beer on the wall ' % number * (length // 20))[:length]][number % 4])
 
 
-def make_sources():
+def write_sources():
     write_data('data.raw')
     for name, options in [('plain.qcow2', []), ('zlib.qcow2', ['-c']), ('zstd.qcow2', ['-c', '-o', 'compression_type=zstd']),
                           ('small.qcow2', ['-o', 'cluster_size=4k'])]:
         good('qemu-img', 'convert', '-O', 'qcow2', *options, 'data.raw', name)
     create('overlay.qcow2', backing=('plain.qcow2', 'qcow2'))
     qemu_io('overlay.qcow2', ['write -P 9 5M 1000k', 'write -z 10M 3M', 'write -P 1 20M 12800'])
+
+
+@functools.lru_cache(None)
+def shared_sources():
+    """A folder with the sources, made once for all cases, and when each of them was written last."""
+    folder = tempfile.TemporaryDirectory(prefix='imago-sources-')
+    before = os.getcwd()
+    os.chdir(folder.name)
+    write_sources()
+    os.chdir(before)
+    return folder, {name: os.stat(os.path.join(folder.name, name)).st_mtime_ns for name in SOURCES}
+
+
+def make_sources():
+    """Gives the case the sources; they are other names of the same files, which no case may have written to."""
+    folder, written = shared_sources()
+    for name in SOURCES:
+        os.link(os.path.join(folder.name, name), name)
+        equal(os.stat(name).st_mtime_ns, written[name], 'an earlier case wrote to ' + name)
 
 
 def files_of(name):
