@@ -23,13 +23,6 @@ img_ref_inc (ImgRefCount *count)
   g_atomic_int_inc (count);
 }
 
-/* Whether the caller has the only one. */
-static inline gboolean
-img_ref_is_last (ImgRefCount *count)
-{
-  return g_atomic_int_get (count) == 1;
-}
-
 /* TRUE when that was the last one. */
 static inline gboolean
 img_ref_dec (ImgRefCount *count)

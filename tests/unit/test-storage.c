@@ -387,7 +387,14 @@ test_errors (void)
 
 #define ADD_FILE_TEST(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
 
-/* A file of 100 000 pattern bytes of which the second piece cannot be read. */
+/* A file of 100 000 pattern bytes. */
+static struct
+{
+  guint64 fails_from; /* with that errno */
+  int error;
+  gsize at_most; /* bytes of one read */
+} pattern_file;
+
 static gssize
 read_pattern (int fd, const struct iovec *iov, guint n_iov, guint64 offset, gboolean nowait)
 {
@@ -396,24 +403,26 @@ read_pattern (int fd, const struct iovec *iov, guint n_iov, guint64 offset, gboo
   g_assert_cmpuint (n_iov, ==, 1);
   g_assert_false (img_bounce_is_for (iov, offset));
   g_assert_cmpint (fd, ==, 7);
-  if (nowait && offset >= 60000)
+  g_assert_cmpint (nowait, ==, pattern_file.error == EAGAIN);
+  if (offset >= pattern_file.fails_from)
     {
-      errno = EAGAIN;
+      errno = pattern_file.error;
       return -1;
     }
+  length = MIN (length, pattern_file.at_most);
   for (gsize i = 0; i < length; i++)
     ((guint8 *) iov->iov_base)[i] = (guint8) ((offset + i) * 7 / 5);
   return (gssize) length;
 }
 
 static void
-check_bounce (guint8 *memory, guint64 offset, gsize length, gboolean nowait, gssize expected)
+check_bounce (guint8 *memory, guint64 offset, gsize length, gssize expected)
 {
   const struct iovec target = { memory, length };
 
   memset (memory, 0xee, length + 1);
   g_assert_true (length < 2048 || img_bounce_is_for (&target, offset));
-  g_assert_cmpint (img_bounce_read (read_pattern, 7, &target, offset, nowait), ==, expected);
+  g_assert_cmpint (img_bounce_read (read_pattern, 7, &target, offset, pattern_file.error == EAGAIN), ==, expected);
   for (gssize i = 0; i < expected; i++)
     g_assert_cmpuint (memory[i], ==, (guint8) ((offset + (guint64) i) * 7 / 5));
   g_assert_cmpuint (memory[MAX (expected, 0)], ==, 0xee);
@@ -425,20 +434,42 @@ test_bounce (void)
 {
   g_autoptr (ImgBuffer) memory = img_try_alloc (256 * 1024, NULL);
 
+  pattern_file.fails_from = G_MAXUINT64;
+  pattern_file.at_most = G_MAXSIZE;
+  pattern_file.error = 0;
   for (guint ahead = 1; ahead < 32; ahead += 5)
     {
-      check_bounce (memory + ahead, 0, 100000, FALSE, 100000);
-      check_bounce (memory + 512 + ahead, 4096 + 512, 16 * 1024, FALSE, 16 * 1024);
-      check_bounce (memory + 904 + ahead, 5000, 100000, FALSE, 95000); /* ends with the file */
-      check_bounce (memory + 4096 + ahead, 4096, 90000, TRUE, 64 * 1024); /* what is there */
-      check_bounce (memory + ahead, 61440, 4096, TRUE, -1);
-      g_assert_cmpint (errno, ==, EAGAIN);
-      check_bounce (memory + ahead, 102400, 4096, FALSE, 0);
+      check_bounce (memory + ahead, 0, 100000, 100000);
+      check_bounce (memory + 512 + ahead, 4096 + 512, 16 * 1024, 16 * 1024);
+      check_bounce (memory + 904 + ahead, 5000, 100000, 95000); /* ends with the file */
+      check_bounce (memory + ahead, 102400, 4096, 0);
     }
-  check_bounce (memory, 3, 1, FALSE, 1);
+  check_bounce (memory, 3, 1, 1);
   g_assert_false (img_bounce_is_for (&(struct iovec) { memory, 4096 }, 0));
   g_assert_false (img_bounce_is_for (&(struct iovec) { memory + 32, 4096 }, 0));
   g_assert_false (img_bounce_is_for (&(struct iovec) { memory + 16, 100 }, 0));
+}
+
+/* What a piece cannot be read for is told when nothing has been read before it; else what has been is, as of preadv (). */
+static void
+test_bounce_failures (void)
+{
+  const int errors[] = { EAGAIN, EIO, EINTR };
+  g_autoptr (ImgBuffer) memory = img_try_alloc (256 * 1024, NULL);
+
+  pattern_file.at_most = G_MAXSIZE;
+  pattern_file.fails_from = 60000;
+  for (guint i = 0; i < G_N_ELEMENTS (errors); i++)
+    {
+      pattern_file.error = errors[i];
+      check_bounce (memory + 4096 + 16, 4096, 90000, 64 * 1024);
+      check_bounce (memory + 16, 61440, 4096, -1);
+      g_assert_cmpint (errno, ==, errors[i]);
+    }
+  pattern_file.fails_from = G_MAXUINT64;
+  pattern_file.error = 0;
+  pattern_file.at_most = 40000; /* the rest of a piece is not asked for: it might be the end of the file */
+  check_bounce (memory + 16, 0, 90000, 40000);
 }
 
 static guint
@@ -493,5 +524,6 @@ main (int argc, char **argv)
   g_test_add_func ("/storage/errors", test_errors);
   g_test_add_func ("/storage/try-record", test_try_record);
   g_test_add_func ("/storage/bounce", test_bounce);
+  g_test_add_func ("/storage/bounce/failures", test_bounce_failures);
   return g_test_run ();
 }
