@@ -840,10 +840,79 @@ run_resize (gpointer data, ImgCancel *cancel, ImgError **error)
   return to_result (success);
 }
 
+/* Who tells of the new size. References: one for the caller or its task, and one for whoever does the work. If the caller
+ * was told, it has notified; else the last of both has that done in the main context of the caller. */
+typedef struct
+{
+  ImgRefCount ref_count;
+  GWeakRef image;
+  GMainContext *context;
+  gboolean is_told;
+} SizeNews;
+
+static SizeNews *
+size_news_new (ImagoImage *image)
+{
+  SizeNews *news = g_new0 (SizeNews, 1);
+
+  img_ref_init (&news->ref_count);
+  img_ref_inc (&news->ref_count);
+  g_weak_ref_init (&news->image, image);
+  news->context = g_main_context_ref_thread_default ();
+  return news;
+}
+
+static void
+size_news_free (gpointer data)
+{
+  SizeNews *news = data;
+
+  g_weak_ref_clear (&news->image);
+  g_main_context_unref (news->context);
+  g_free (news);
+}
+
+static gboolean
+notify_size_cb (gpointer data)
+{
+  g_autoptr (ImagoImage) image = g_weak_ref_get (&((SizeNews *) data)->image);
+
+  if (image != NULL)
+    imago_image_notify_size (image);
+  return G_SOURCE_REMOVE;
+}
+
+/* Takes @news. Not by g_main_context_invoke (), which might call here. */
+static G_GNUC_NO_INLINE void
+schedule_news (SizeNews *news)
+{
+  g_autoptr (GMainContext) context = g_main_context_ref (news->context);
+  g_autoptr (GSource) source = g_idle_source_new ();
+
+  g_source_set_priority (source, G_PRIORITY_DEFAULT);
+  g_source_set_static_name (source, "[imago] size of an image");
+  g_source_set_callback (source, notify_size_cb, news, size_news_free);
+  g_source_attach (source, context);
+}
+
+static void
+size_news_unref (gpointer data)
+{
+  SizeNews *news = data;
+
+  if (!img_ref_dec (&news->ref_count))
+    return;
+  if (news->is_told)
+    size_news_free (news);
+  else
+    schedule_news (news);
+}
+
 /* In the task's context. */
 static void
 resize_arrived (GTask *task)
 {
+  ((SizeNews *) g_task_get_task_data (task))->is_told = TRUE;
   imago_image_notify_size (g_task_get_source_object (task));
 }
 
@@ -863,7 +932,8 @@ resize_arrived (GTask *task)
  * @preallocation that the format does not have, or that makes no sense then, %IMAGO_ERROR_INVALID_OPTION.
  * The new size is durable when this returns %TRUE. After another failure the disk has its old or its new
  * size, and all that is inside both sizes is as it was. Cancelling does not wait for an #ImagoStorage of the application or
- * a stream; other calls on the image do, and #ImagoImage:size may change when these have answered, without being notified.
+ * a stream; other calls on the image do, and #ImagoImage:size may change when these have answered: it is notified then in
+ * the main context that was the thread-default one of the caller.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *
@@ -878,6 +948,7 @@ imago_image_resize (ImagoImage *self,
                     GError **error)
 {
   ImagoImageCall call = { .length = size, .mode = flags, .mode2 = preallocation };
+  SizeNews *news;
   gboolean success;
 
   g_return_val_if_fail (IMAGO_IS_IMAGE (self), FALSE);
@@ -885,8 +956,11 @@ imago_image_resize (ImagoImage *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  success = make_change (self, run_resize, &call, NULL, cancellable, error);
+  call.data = news = size_news_new (self);
+  success = make_change (self, run_resize, &call, size_news_unref, cancellable, error);
+  news->is_told = success;
   imago_image_notify_size (self);
+  size_news_unref (news);
   return success;
 }
 
@@ -915,7 +989,7 @@ imago_image_resize_async (ImagoImage *self,
                           GAsyncReadyCallback callback,
                           gpointer user_data)
 {
-  const ImagoImageCall call = {
+  ImagoImageCall call = {
     .length = size,
     .mode = flags,
     .mode2 = preallocation,
@@ -928,7 +1002,9 @@ imago_image_resize_async (ImagoImage *self,
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   task = imago_image_task_new (self, imago_image_resize_async, G_STRFUNC, io_priority, cancellable, callback, user_data);
-  start_change (self, task, run_resize, &call, NULL);
+  call.data = size_news_new (self);
+  g_task_set_task_data (task, call.data, size_news_unref);
+  start_change (self, task, run_resize, &call, size_news_unref);
 }
 
 /**

@@ -1642,7 +1642,7 @@ size_cb (GObject *image, GParamSpec *pspec, gpointer data)
   told->size = imago_image_get_size (IMAGO_IMAGE (image));
 }
 
-/* A disk gets its size when its caller has gone: who made the job in the main loop's thread is
+/* A disk gets its size when its caller has gone: who made the call in the main loop's thread is
  * told there. */
 static void
 try_late_size (const Row *row)
@@ -1677,6 +1677,7 @@ try_late_size (const Row *row)
 static void
 test_late_size (void)
 {
+  try_late_size (find_row ("imago_image_resize", "grow"));
   try_late_size (find_row ("imago_job_run", "resize"));
 }
 
