@@ -1764,6 +1764,56 @@ add_tests (const Row *row)
     }
 }
 
+static void
+start_write (Case *subject, guint8 byte, GCancellable *cancellable, Answer *answer)
+{
+  g_autoptr (GByteArray) array = g_byte_array_new ();
+  g_autoptr (GBytes) bytes = NULL;
+
+  g_byte_array_set_size (array, 512);
+  memset (array->data, byte, array->len);
+  bytes = g_byte_array_free_to_bytes (g_steal_pointer (&array));
+  imago_image_write_bytes_async (subject->image, 3 * CLUSTER, bytes, 0, cancellable, answer_cb, answer);
+}
+
+/* Whoever cancels while another one writes in the same place changes nothing when that one has ended: it looks once more
+ * when its turn has come. */
+static void
+test_cancelled_in_line (void)
+{
+  g_autoptr (GCancellable) never = g_cancellable_new ();
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GBytes) found = NULL;
+  g_autoptr (GError) error = NULL;
+  Answer answers[2] = { { 0 } };
+  Case subject;
+
+  case_init (&subject, find_row ("imago_image_write_bytes", NULL), FALSE);
+  test_carrier_hold (TEST_CARRIER (subject.carrier), 0);
+  start_write (&subject, 'A', never, &answers[0]);
+  while (!test_carrier_is_holding (TEST_CARRIER (subject.carrier)))
+    g_main_context_iteration (NULL, TRUE);
+  start_write (&subject, 'B', cancellable, &answers[1]);
+  g_usleep (20000); /* for a worker to get in line; if none does the test proves less */
+  g_cancellable_cancel (cancellable);
+  g_assert_false (imago_image_write_bytes_finish (subject.image, wait_for (&answers[1]), &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_clear_error (&error);
+  test_carrier_let_go (TEST_CARRIER (subject.carrier), NULL);
+  imago_image_write_bytes_finish (subject.image, wait_for (&answers[0]), &error);
+  g_assert_no_error (error);
+  g_clear_object (&answers[0].result);
+  g_clear_object (&answers[1].result);
+  close_image (&subject, TRUE); /* behind all that was in line */
+  g_clear_object (&subject.image);
+  subject.image = open_image (subject.base, "qcow2");
+  found = imago_image_read_bytes (subject.image, 3 * CLUSTER, 512, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < 512; i++)
+    g_assert_cmpint (((const guint8 *) g_bytes_get_data (found, NULL))[i], ==, 'A');
+  case_clear (&subject);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -1776,6 +1826,7 @@ main (int argc, char **argv)
   g_test_add_func ("/hook-cancel/complete", test_complete);
   g_test_add_func ("/hook-cancel/late-size", test_late_size);
   g_test_add_func ("/hook-cancel/references-again", test_references_again);
+  g_test_add_func ("/hook-cancel/in-line", test_cancelled_in_line);
   for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
     add_tests (&rows[i]);
   result = g_test_run ();
