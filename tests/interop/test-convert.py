@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 
-from imagotest import IMAGO, add_test, create, diagnose, equal, good, imago, main, qemu_io, run, test
+from imagotest import IMAGO, add_test, create, diagnose, equal, good, imago, main, qemu_io, run, share, test
 
 MIB = 1 << 20
 SIZE = 24 * MIB + 512
@@ -236,6 +236,7 @@ def test_huge():
 
 if __name__ == '__main__':
     shard, number = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+    share(shard, 2)  # those by hand once, in the shards that the sanitizers run, too
     cases = [(source, options.split()) for source in SOURCES for options in TARGETS
              if not ('extended_l2=on' in options and '-c' in options)]
     for index, case in enumerate(cases):

@@ -59,6 +59,11 @@ def add_test(name, function):
     _tests.append((name, function))
 
 
+def share(shard, number):
+    """Leaves one test of each @number that are registered so far, and none to a shard beyond them."""
+    _tests[:] = [entry for index, entry in enumerate(_tests) if index % number == shard]
+
+
 def diagnose(text):
     for line in str(text).splitlines():
         print('# ' + line)
