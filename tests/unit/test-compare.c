@@ -38,6 +38,21 @@ typedef struct
   Disk disks[2];
 } Fixture;
 
+/* Made once. */
+static const guint8 *
+pattern (void)
+{
+  static guint8 *bytes;
+
+  if (bytes == NULL)
+    {
+      bytes = g_malloc (SIZE);
+      for (guint64 at = 0; at < SIZE; at++)
+        bytes[at] = test_pattern_byte (at, 1);
+    }
+  return bytes;
+}
+
 /* Equal ones, at first. */
 static void
 set_up (Fixture *fixture, gconstpointer user_data)
@@ -45,13 +60,7 @@ set_up (Fixture *fixture, gconstpointer user_data)
   fixture->pool = img_pool_new (8, 8);
   img_pool_set_default (fixture->pool);
   for (guint i = 0; i < 2; i++)
-    {
-      Disk *disk = &fixture->disks[i];
-
-      disk->bytes = g_malloc (SIZE);
-      for (guint64 at = 0; at < SIZE; at++)
-        disk->bytes[at] = test_pattern_byte (at, 1);
-    }
+    fixture->disks[i].bytes = g_memdup2 (pattern (), SIZE);
 }
 
 static ImgStorage *
