@@ -261,8 +261,7 @@ imago_request_start (GTask *task, const ImagoRequestWork *work)
   request->prefetch.done = retry_request;
   request->prefetch.data = request;
   if (work->retry == NULL || work->miss.storage == NULL ||
-      !img_storage_prefetch (work->miss.storage, &request->prefetch, work->miss.offset,
-                             work->miss.length))
+      !img_storage_prefetch (work->miss.storage, &request->prefetch, work->miss.offset, work->miss.length))
     queue_request (request);
 }
 
@@ -277,7 +276,7 @@ bridge_cancelled_cb (GCancellable *cancellable, gpointer data)
 ImgCancel *
 imago_cancel_bridge_begin (ImagoCancelBridge *bridge, GCancellable *cancellable)
 {
-  *bridge = (ImagoCancelBridge){ 0 };
+  *bridge = (ImagoCancelBridge) { 0 };
   if (cancellable == NULL)
     return NULL;
   bridge->cancellable = cancellable;

@@ -74,18 +74,18 @@ scratch_free_cb (gpointer data)
 
 static GPrivate thread_scratch = G_PRIVATE_INIT (scratch_free_cb);
 
-/* Taken from the thread for the time of a batch: while that waits, the thread may serve a storage
- * whose hook reads another image, and that batch needs a buffer of its own. */
+/* Taken from the thread for the time of a batch: while that waits, the thread may serve a storage whose
+ * hook reads another image, and that batch needs a buffer of its own. */
 static gboolean
 scratch_take (Scratch *scratch, gsize size, ImgError **error)
 {
   Scratch *kept = g_private_get (&thread_scratch);
 
-  *scratch = (Scratch){ 0 };
+  *scratch = (Scratch) { 0 };
   if (kept != NULL && kept->size >= size)
     {
       *scratch = *kept;
-      *kept = (Scratch){ 0 };
+      *kept = (Scratch) { 0 };
       return TRUE;
     }
   scratch->memory = img_try_alloc (size, error);
@@ -122,8 +122,8 @@ unit_end (const ImgExtent *extent)
   return (gsize) (extent->offset - extent->unit_offset + extent->length);
 }
 
-/* A unit that is read for the first time gives what is asked for; the second time it gives all, as
- * more of it will be wanted. */
+/* A unit that is read for the first time gives what is asked for; the second time it gives all, as more of it
+ * will be wanted. */
 static gboolean
 decode_unit (Unit *unit, gsize *n_plain, ImgError **error)
 {
@@ -142,7 +142,8 @@ decode_unit (Unit *unit, gsize *n_plain, ImgError **error)
   plain = img_decoded_get_memory (unit->cache, unit->entry, error);
   if (!img_decoded_had_part (unit->entry))
     wanted = unit_end (extent);
-  if (plain == NULL || !klass->decode (unit->layout, extent, stored, plain, wanted, n_plain, error))
+  if (plain == NULL ||
+      !klass->decode (unit->layout, extent, stored, plain, wanted, n_plain, error))
     return FALSE;
   img_iov_cursor_copy (&unit->target, plain + (extent->offset - extent->unit_offset),
                        extent->length);
@@ -195,7 +196,7 @@ add_io (Transfer *transfer,
 {
   ImgIo *io = &transfer->ios[transfer->n_ios];
 
-  *io = (ImgIo){
+  *io = (ImgIo) {
     .op = IMG_IO_READ,
     .flags = transfer->walk->try_only ? IMG_IO_NOWAIT : IMG_IO_NONE,
     .offset = offset,
@@ -216,8 +217,7 @@ place_stored (Transfer *transfer, Scratch *scratch, ImgError **error)
     {
       Unit *unit = &transfer->units[i];
 
-      unit->stored =
-        (struct iovec){ scratch->memory + unit->stored_at, unit->extent.unit_host_length };
+      unit->stored = (struct iovec) { scratch->memory + unit->stored_at, unit->extent.unit_host_length };
       add_io (transfer, unit->extent.storage, unit->extent.unit_host_offset, unit->stored.iov_len,
               &unit->stored, 1);
     }
@@ -544,27 +544,22 @@ try_compressed (const ImgExtent *extent, ImgImage *layer, guint8 *buffer)
   ImgDecodedKey key = { extent->unit_host_offset, extent->unit_host_length };
   ImgDecodedEntry *entry;
 
-  if (img_decoded_lookup (layer->decoded, &key, unit_end (extent), FALSE, &entry) !=
-      IMG_DECODED_HIT)
+  if (img_decoded_lookup (layer->decoded, &key, unit_end (extent), FALSE, &entry) != IMG_DECODED_HIT)
     return IMG_TRY_WOULD_BLOCK;
   img_copy (buffer, img_decoded_get_plain (entry) + (extent->offset - extent->unit_offset),
-            extent->length);
+          extent->length);
   img_decoded_unpin (layer->decoded, entry);
   return IMG_TRY_DONE;
 }
 
 /* @miss is nullable. */
 static ImgTryResult
-try_data (const ImgExtent *extent,
-          guint8 *buffer,
-          ImgIoFlags flags,
-          ImgMiss *miss,
-          ImgError **error)
+try_data (const ImgExtent *extent, guint8 *buffer, ImgIoFlags flags, ImgMiss *miss, ImgError **error)
 {
   ImgTryResult result = read_run (extent, buffer, flags, error);
 
   if (G_UNLIKELY (result == IMG_TRY_WOULD_BLOCK) && miss != NULL)
-    *miss = (ImgMiss){ img_storage_ref (extent->storage), extent->host_offset, extent->length };
+    *miss = (ImgMiss) { img_storage_ref (extent->storage), extent->host_offset, extent->length };
   return result;
 }
 

@@ -16,18 +16,16 @@
 #include "img-park.h"
 #include "img-seam.h"
 
-/* Threads that ask put themselves into a list, with a mutex that is held for some instructions. The
- * thread that has the ring takes the whole list, gives it to the kernel in one call, in which it
- * also waits, and tells of what is done. A read of an eventfd, the bell, is always in flight too:
- * whoever finds the thread asleep rings it, so that it does not wait for the disk only. Rings that
- * come before it sleeps are not needed: it looks at the list with the mutex held before it says
- * that it sleeps.
+/* Who asks puts the request into a list, with a mutex that is held for some instructions. The thread that has the ring
+ * takes the whole list, gives it to the kernel in one call, in which it also waits, and tells of what is done. A read of
+ * an eventfd, the bell, is always in flight too: whoever finds the thread asleep rings it, so that it does not wait for
+ * the disk only. It says that it sleeps with the mutex held and the list empty, so nobody is missed.
  *
- * The thread comes with the first request and goes after idle seconds; if there can be no ring it
- * refuses all requests from then on. */
+ * The thread comes with the first request and goes after idle seconds; if there can be no ring it refuses all requests
+ * from then on. */
 
 #define IDLE_SECONDS 5
-#define N_ENTRIES (2 * IMG_PREFETCH_MAX) /* they and the bell, which is a power of two */
+#define N_ENTRIES (2 * IMG_PREFETCH_MAX) /* a power of two, with room for the bell */
 
 typedef struct
 {
@@ -56,16 +54,14 @@ static gboolean is_refused;
 static gboolean
 ring_init_uring (Ring *self)
 {
-  struct io_uring_params params = { .flags =
-                                      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
-  int result = img_seam_is_on (IMG_SEAM_RING_ERRNO)
-                 ? -img_seam_get (IMG_SEAM_RING_ERRNO)
-                 : io_uring_queue_init_params (N_ENTRIES, &self->uring, &params);
+  struct io_uring_params params = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
+  int result = img_seam_is_on (IMG_SEAM_RING_ERRNO) ? -img_seam_get (IMG_SEAM_RING_ERRNO)
+                                                    : io_uring_queue_init_params (N_ENTRIES, &self->uring, &params);
 
   /* Before Linux 6.1. */
   if (result == -EINVAL)
     {
-      params = (struct io_uring_params){ 0 };
+      params = (struct io_uring_params) { 0 };
       result = io_uring_queue_init_params (N_ENTRIES, &self->uring, &params);
     }
   if (result < 0)
@@ -79,7 +75,7 @@ ring_init_uring (Ring *self)
 static gboolean
 ring_init (Ring *self)
 {
-  *self = (Ring){ 0 };
+  *self = (Ring) { 0 };
   if (bell < 0)
     bell = eventfd (0, EFD_CLOEXEC);
   return bell >= 0 && ring_init_uring (self);
@@ -106,13 +102,11 @@ ring_add (Ring *self, ImgPrefetch *list)
     }
 }
 
-/* Hands over what has been added and waits for the first answer. FALSE: none has come for a long
- * time. */
+/* Hands over what has been added and waits for the first answer. FALSE: none has come for a long time. */
 static gboolean
 ring_wait (Ring *self)
 {
-  struct __kernel_timespec idle = { .tv_sec = img_seam_is_on (IMG_SEAM_HASTE) ? 0 : IDLE_SECONDS,
-                                    .tv_nsec = 1000 };
+  struct __kernel_timespec idle = { .tv_sec = img_seam_is_on (IMG_SEAM_HASTE) ? 0 : IDLE_SECONDS, .tv_nsec = 1000 };
   struct io_uring_cqe *answer;
   int result;
 
@@ -120,9 +114,9 @@ ring_wait (Ring *self)
     result = io_uring_submit_and_wait (&self->uring, 1);
   else
     result = io_uring_submit_and_wait_timeout (&self->uring, &answer, 1, &idle, NULL);
+  /* The kernel lacks memory; what it has not taken it is given again. */
   if (result < 0 && result != -EINTR && result != -ETIME)
-    img_park_until (g_get_monotonic_time () +
-                    1000); /* the kernel lacks memory; what it has not taken it is given again */
+    img_park_until (g_get_monotonic_time () + 1000);
   return result != -ETIME;
 }
 
@@ -136,19 +130,19 @@ ring_take_answers (Ring *self)
   guint head, n_answers = 0;
 
   io_uring_for_each_cqe (&self->uring, head, answer)
-  {
-    ImgPrefetch *prefetch = io_uring_cqe_get_data (answer);
+    {
+      ImgPrefetch *prefetch = io_uring_cqe_get_data (answer);
 
-    n_answers++;
-    if (prefetch == NULL)
-      {
-        self->is_armed = FALSE;
-        continue;
-      }
-    self->n_in_flight--;
-    *end = prefetch;
-    end = &prefetch->next;
-  }
+      n_answers++;
+      if (prefetch == NULL)
+        {
+          self->is_armed = FALSE;
+          continue;
+        }
+      self->n_in_flight--;
+      *end = prefetch;
+      end = &prefetch->next;
+    }
   *end = NULL;
   io_uring_cq_advance (&self->uring, n_answers);
   return done;
