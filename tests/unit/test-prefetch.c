@@ -138,7 +138,8 @@ test_file (void)
       img_mutex_clear (&counter.mutex);
     }
   g_test_message ("%u prefetches taken, %u found", n_taken, n_found);
-  if (n_taken == 0)
+  /* Some of the first round may have been taken before there turned out to be no ring. */
+  if (n_taken <= G_N_ELEMENTS (items))
     g_test_skip ("no io_uring here, or no file system with reads that do not wait");
   else
     g_assert_cmpuint (n_found, >, n_taken / 2);
