@@ -508,7 +508,8 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
     }
   file->writer.size = size;
   file->parent.can_write = (flags & IMG_FILE_WRITABLE) != 0;
-  file->writer.is_volatile = (flags & IMG_FILE_VOLATILE) != 0;
+  if (flags & IMG_FILE_VOLATILE)
+    img_file_writer_set_volatile (&file->writer);
   return &file->parent;
 }
 

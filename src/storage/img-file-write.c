@@ -38,6 +38,19 @@ img_file_writer_clear (ImgFileWriter *writer)
   img_turn_clear (&writer->growth);
 }
 
+void
+img_file_writer_set_volatile (ImgFileWriter *writer)
+{
+#ifdef __linux__
+  struct statfs fs;
+
+  /* Others have been measured (tmpfs: it takes longer), or find room for many blocks at once anyway. */
+  writer->reserves =
+    !writer->is_device && fstatfs (writer->fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+#endif
+  writer->is_volatile = TRUE;
+}
+
 /* ---- size ---- */
 
 static guint64
@@ -319,6 +332,17 @@ reserve (ImgFileWriter *writer, guint64 offset, guint64 length)
 #endif
 }
 
+/* The size stays what it is. Whether there is room the write itself will tell. */
+static void
+reserve_for_write (ImgFileWriter *writer, const ImgIo *io)
+{
+#ifdef __linux__
+  if (img_file_writer_reserves (writer, io->length) &&
+      allocate (writer, FALLOC_FL_KEEP_SIZE, io->offset, io->length) != 0)
+    g_atomic_int_set (&writer->reserves, FALSE);
+#endif
+}
+
 static int
 write_zeroes (ImgFileWriter *writer, guint64 offset, guint64 length)
 {
@@ -435,6 +459,7 @@ run_change (ImgFileWriter *writer, const ImgIo *io)
   switch (io->op)
     {
     case IMG_IO_WRITE:
+      reserve_for_write (writer, io);
       error = write_all (writer, io);
       break;
     case IMG_IO_ZERO:

@@ -641,6 +641,64 @@ test_no_operations (void)
   g_unlink (path);
 }
 
+static int
+write_at (ImgFileWriter *writer, guint8 *bytes, guint64 offset, gsize length)
+{
+  struct iovec iov = { bytes, length };
+  const ImgIo io = { .op = IMG_IO_WRITE, .offset = offset, .length = length, .iov = &iov, .n_iov = 1 };
+
+  fill (bytes, offset, length);
+  return img_file_writer_try_write (writer, &io) ? 0 : img_file_writer_run (writer, &io);
+}
+
+/* Long writes reserve what they fill and nothing else: neither size nor space tell that they did. */
+static void
+test_reserving (void)
+{
+  g_autofree char *path = NULL;
+  g_autofree guint8 *bytes = g_malloc (MIB);
+  g_autofree guint8 *seen = g_malloc (MIB);
+  int fd = g_file_open_tmp ("imago-reserve-XXXXXX", &path, NULL);
+  ImgFileWriter writer;
+  struct stat st;
+
+  g_assert_cmpint (ftruncate (fd, 8 * MIB), ==, 0);
+  img_file_writer_init (&writer, fd, FALSE, 8 * MIB);
+  img_file_writer_set_volatile (&writer);
+  writer.reserves = TRUE; /* wherever the test runs */
+  for (guint i = 0; i < 10; i += 3) /* the last one past the end */
+    g_assert_cmpint (write_at (&writer, bytes, i * MIB - MIN (i, 1) * 1000, MIB), ==, 0);
+  g_assert_cmpint (fsync (fd), ==, 0);
+  g_assert_cmpint (fstat (fd, &st), ==, 0);
+  g_assert_cmpuint (st.st_size, ==, 10 * MIB - 1000);
+  g_assert_cmpuint (st.st_blocks, <=, (4 * MIB + 256 * KIB) / 512);
+  g_assert_cmpint (pread (fd, seen, MIB, 9 * MIB - 1000), ==, (int) MIB);
+  g_assert_cmpmem (seen, MIB, bytes, MIB);
+  img_file_writer_clear (&writer);
+  close (fd);
+  g_unlink (path);
+}
+
+/* What cannot be reserved is written all the same, and no other attempt is made. */
+static void
+test_no_reserving (void)
+{
+  g_autofree guint8 *bytes = g_malloc (MIB);
+  int fd = open ("/dev/null", O_WRONLY);
+  ImgFileWriter writer;
+
+  img_file_writer_init (&writer, fd, FALSE, 0);
+  img_file_writer_set_volatile (&writer);
+  g_assert_false (writer.reserves);
+  writer.reserves = TRUE;
+  g_assert_cmpint (write_at (&writer, bytes, 0, 4096), ==, 0);
+  g_assert_true (writer.reserves); /* too short for it */
+  g_assert_cmpint (write_at (&writer, bytes, 0, MIB), ==, 0);
+  g_assert_false (writer.reserves);
+  img_file_writer_clear (&writer);
+  close (fd);
+}
+
 /* A file system without zero ranges: no byte is written, and all of it has its space. */
 static void
 test_zero_by_replacing (void)
@@ -897,6 +955,8 @@ main (int argc, char **argv)
   ADD ("file/too-large", FALSE, test_too_large);
   g_test_add_func ("/storage-write/file/sticky-flush", test_sticky_flush);
   g_test_add_func ("/storage-write/file/no-operations", test_no_operations);
+  g_test_add_func ("/storage-write/file/reserving", test_reserving);
+  g_test_add_func ("/storage-write/file/no-reserving", test_no_reserving);
   g_test_add_func ("/storage-write/file/zero-by-replacing", test_zero_by_replacing);
   g_test_add_func ("/storage-write/file/device-size", test_device_size);
   g_test_add_func ("/storage-write/memory/sparse", test_sparse_memory);
