@@ -186,7 +186,7 @@ read_nowait (FileStorage *file, ImgIo *io)
     img_io_complete_partly (io, (gsize) result);
 }
 
-/* Only where reads can be tried without waiting, and go through the kernel's cache: else there is nothing to find later. */
+/* Only where reads can be tried without waiting and go through a cache: else there is nothing to find later. */
 static gboolean
 file_prefetch (ImgStorage *storage, ImgPrefetch *prefetch, guint64 offset, guint64 length)
 {
