@@ -21,6 +21,8 @@
 
 /* How many requests wait for a storage at once. */
 #define MAX_PARALLEL 32
+/* How many reads are tried in one call. */
+#define MAX_TRIED 32
 
 /* Small reads share their memory: at most as much as the library answers inline, since whoever
  * keeps the bytes of one keeps it all. */
@@ -193,18 +195,53 @@ make_room (Item *item)
 }
 
 static void
-try_item (ImgImage *core, Item *item)
+try_write (ImgImage *core, Item *item)
 {
-  ImgTryResult result;
+  ImgTryResult result = img_image_try_write (core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count,
+                                             &item->error);
 
-  if (!make_room (item))
-    return;
-  if (item->is_write)
-    result = img_image_try_write (core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count,
-                                  &item->error);
-  else
-    result = img_image_try_read (core, item->offset, item->buffer, item->count, NULL, &item->error);
   item->is_done = result != IMG_TRY_WOULD_BLOCK;
+}
+
+static void
+take_tries (Item **items, const ImgTryRead *reads, guint n_reads)
+{
+  for (guint i = 0; i < n_reads; i++)
+    {
+      items[i]->error = reads[i].error;
+      items[i]->is_done = reads[i].result != IMG_TRY_WOULD_BLOCK;
+    }
+}
+
+/* Reads are tried many at a time; writes have no order among them. */
+static void
+try_all (ImgImage *core, Items *self)
+{
+  ImgTryRead reads[MAX_TRIED];
+  Item *items[MAX_TRIED];
+  guint n_reads = 0;
+
+  for (guint i = 0; i < self->items->len; i++)
+    {
+      Item *item = get_item (self, i);
+
+      if (item->is_write)
+        {
+          try_write (core, item);
+          continue;
+        }
+      if (!make_room (item))
+        continue;
+      items[n_reads] = item;
+      reads[n_reads++] = (ImgTryRead) { .offset = item->offset, .length = item->count, .buffer = item->buffer };
+      if (n_reads < MAX_TRIED)
+        continue;
+      img_image_try_reads (core, reads, n_reads);
+      take_tries (items, reads, n_reads);
+      n_reads = 0;
+    }
+  img_image_try_reads (core, reads, n_reads);
+  take_tries (items, reads, n_reads);
 }
 
 static void
@@ -654,8 +691,7 @@ try_items (ImagoBatch *self, ImagoLane *lane, gsize total)
   if (core == NULL)
     return; /* the slow way says so */
   begun = imago_lane_begin (lane, total);
-  for (guint i = 0; i < self->items->items->len; i++)
-    try_item (core, get_item (self->items, i));
+  try_all (core, self->items);
   imago_lane_end (lane, total, begun);
   imago_image_state_leave (self->image->state, ticket);
 }

@@ -19,6 +19,7 @@ typedef enum
   IMG_SEAM_FREE_KIB,          /* what is free where a file would be made: such a file system stores what it is given */
   IMG_SEAM_REFLINKS,          /* … unless it shares blocks of other files */
   IMG_SEAM_RING_ERRNO,        /* what the kernel answers whoever asks for an io_uring */
+  IMG_SEAM_RING_ENTER_ERRNO,  /* … whoever gives one many reads */
   IMG_SEAM_HASTE,             /* idle threads of prefetches go at once */
   IMG_N_SEAMS
 } ImgSeam;

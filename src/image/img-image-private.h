@@ -79,6 +79,15 @@ ImgMapResult img_walk_map   (ImgWalk *walk, guint64 offset, guint64 length, ImgE
 /* Reads the guest's view inside a walk that may already be inside of layers. */
 gboolean     img_walk_readv (ImgWalk *walk, guint64 offset, const struct iovec *iov, guint n_iov,
                              ImgCancel *cancel, ImgError **error);
+/* How many bytes of the unit, from its start, a compressed extent needs. */
+static inline gsize
+img_unit_end (const ImgExtent *extent)
+{
+  return (gsize) (extent->offset - extent->unit_offset + extent->length);
+}
+
+/* One run of plain bytes into one buffer. */
+ImgTryResult img_read_run   (const ImgExtent *extent, guint8 *buffer, ImgIoFlags flags, ImgError **error);
 /* Enters the top layer without a map: from then on its size and state stay what they are, and only then can a
  * range be checked for good. FALSE: it would block; never unless try_only. */
 gboolean     img_walk_enter (ImgWalk *walk);

@@ -123,6 +123,18 @@ ImgTryResult     img_image_try_read        (ImgImage *image, guint64 offset, gpo
 ImgTryResult     img_image_retry_read      (ImgImage *image, guint64 offset, gpointer buffer,
                                             gsize length, ImgError **error);
 
+typedef struct
+{
+  guint64 offset;
+  gsize length;
+  guint8 *buffer;
+  ImgTryResult result;
+  ImgError *error; /* owned by whoever asks; NULL before */
+} ImgTryRead;
+
+/* Many reads, each as img_image_try_read () does it. */
+void             img_image_try_reads       (ImgImage *image, ImgTryRead *reads, guint n_reads);
+
 /* ---- changing the disk ----
  *
  * The image must have been opened writable; the range must lie inside the disk. When one of these fails

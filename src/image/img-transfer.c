@@ -115,13 +115,6 @@ scratch_give_back (Scratch *scratch)
 
 /* ---- one batch ---- */
 
-/* How many bytes of the unit, from its start, an extent needs. */
-static gsize
-unit_end (const ImgExtent *extent)
-{
-  return (gsize) (extent->offset - extent->unit_offset + extent->length);
-}
-
 /* A unit that is read for the first time gives what is asked for; the second time it gives all, as more of it
  * will be wanted. */
 static gboolean
@@ -141,7 +134,7 @@ decode_unit (Unit *unit, gsize *n_plain, ImgError **error)
     }
   plain = img_decoded_get_memory (unit->cache, unit->entry, error);
   if (!img_decoded_had_part (unit->entry))
-    wanted = unit_end (extent);
+    wanted = img_unit_end (extent);
   if (plain == NULL ||
       !klass->decode (unit->layout, extent, stored, plain, wanted, n_plain, error))
     return FALSE;
@@ -351,7 +344,7 @@ add_compressed (Transfer *transfer, const ImgExtent *extent, ImgImage *layer, Im
   ImgDecodedEntry *entry;
 
   for (;;)
-    switch (img_decoded_lookup (layer->decoded, &key, unit_end (extent), !in_place, &entry))
+    switch (img_decoded_lookup (layer->decoded, &key, img_unit_end (extent), !in_place, &entry))
       {
       case IMG_DECODED_HIT:
         copy_from_entry (transfer, layer->decoded, entry, extent);
@@ -370,7 +363,7 @@ add_compressed (Transfer *transfer, const ImgExtent *extent, ImgImage *layer, Im
           }
         if (!run_batch (transfer, error))
           return FALSE;
-        img_decoded_wait (layer->decoded, &key, unit_end (extent));
+        img_decoded_wait (layer->decoded, &key, img_unit_end (extent));
         break;
       }
 }
@@ -480,9 +473,8 @@ img_image_readv (ImgImage *image,
   return success;
 }
 
-/* One run of plain bytes into one buffer. */
-static ImgTryResult
-read_run (const ImgExtent *extent, guint8 *buffer, ImgIoFlags flags, ImgError **error)
+ImgTryResult
+img_read_run (const ImgExtent *extent, guint8 *buffer, ImgIoFlags flags, ImgError **error)
 {
   struct iovec iov = { buffer, extent->length };
   ImgIo io = {
@@ -529,119 +521,9 @@ img_image_read (ImgImage *image,
     }
   is_one_run = result == IMG_MAP_OK && extent.kind == IMG_EXTENT_DATA && extent.length == length;
   if (G_LIKELY (is_one_run))
-    success = read_run (&extent, buffer, IMG_IO_NONE, error) == IMG_TRY_DONE;
+    success = img_read_run (&extent, buffer, IMG_IO_NONE, error) == IMG_TRY_DONE;
   img_walk_end (&walk);
   if (is_one_run || result != IMG_MAP_OK)
     return success;
   return img_image_readv (image, offset, &iov, 1, cancel, error);
-}
-
-/* ---- requests that must not wait ---- */
-
-static ImgTryResult
-try_compressed (const ImgExtent *extent, ImgImage *layer, guint8 *buffer)
-{
-  ImgDecodedKey key = { extent->unit_host_offset, extent->unit_host_length };
-  ImgDecodedEntry *entry;
-
-  if (img_decoded_lookup (layer->decoded, &key, unit_end (extent), FALSE, &entry) != IMG_DECODED_HIT)
-    return IMG_TRY_WOULD_BLOCK;
-  img_copy (buffer, img_decoded_get_plain (entry) + (extent->offset - extent->unit_offset),
-          extent->length);
-  img_decoded_unpin (layer->decoded, entry);
-  return IMG_TRY_DONE;
-}
-
-/* @miss is nullable. */
-static ImgTryResult
-try_data (const ImgExtent *extent, guint8 *buffer, ImgIoFlags flags, ImgMiss *miss, ImgError **error)
-{
-  ImgTryResult result = read_run (extent, buffer, flags, error);
-
-  if (G_UNLIKELY (result == IMG_TRY_WOULD_BLOCK) && miss != NULL)
-    *miss = (ImgMiss) { img_storage_ref (extent->storage), extent->host_offset, extent->length };
-  return result;
-}
-
-static ImgTryResult
-try_extent (ImgWalk *walk,
-            guint64 offset,
-            gsize length,
-            guint8 *buffer,
-            ImgIoFlags flags,
-            gsize *n_done,
-            ImgMiss *miss,
-            ImgError **error)
-{
-  ImgExtent extent;
-  ImgImage *layer;
-  guint depth;
-
-  switch (img_walk_map (walk, offset, length, &extent, &layer, &depth, error))
-    {
-    case IMG_MAP_WOULD_BLOCK:
-      return IMG_TRY_WOULD_BLOCK;
-    case IMG_MAP_ERROR:
-      return IMG_TRY_ERROR;
-    case IMG_MAP_OK:
-      break;
-    }
-  *n_done = extent.length;
-  if (extent.kind == IMG_EXTENT_DATA)
-    return try_data (&extent, buffer, flags, miss, error);
-  if (extent.kind == IMG_EXTENT_COMPRESSED)
-    return try_compressed (&extent, layer, buffer);
-  memset (buffer, 0, extent.length);
-  return IMG_TRY_DONE;
-}
-
-static ImgTryResult
-try_read (ImgImage *image,
-          guint64 offset,
-          guint8 *buffer,
-          gsize length,
-          ImgIoFlags flags,
-          ImgMiss *miss,
-          ImgError **error)
-{
-  ImgTryResult result = IMG_TRY_DONE;
-  ImgWalk walk;
-
-  img_walk_begin (&walk, image, TRUE);
-  if (!img_walk_enter (&walk))
-    result = IMG_TRY_WOULD_BLOCK;
-  else if (!img_check_range (image, offset, length, error))
-    result = IMG_TRY_ERROR;
-  while (length > 0 && result == IMG_TRY_DONE)
-    {
-      gsize n_done = 0;
-
-      result = try_extent (&walk, offset, length, buffer, flags, &n_done, miss, error);
-      offset += n_done;
-      buffer += n_done;
-      length -= n_done;
-    }
-  img_walk_end (&walk);
-  return result;
-}
-
-ImgTryResult
-img_image_try_read (ImgImage *image,
-                    guint64 offset,
-                    gpointer buffer,
-                    gsize length,
-                    ImgMiss *miss,
-                    ImgError **error)
-{
-  return try_read (image, offset, buffer, length, IMG_IO_NOWAIT, miss, error);
-}
-
-ImgTryResult
-img_image_retry_read (ImgImage *image,
-                      guint64 offset,
-                      gpointer buffer,
-                      gsize length,
-                      ImgError **error)
-{
-  return try_read (image, offset, buffer, length, IMG_IO_NOWAIT | IMG_IO_PREFETCHED, NULL, error);
 }

@@ -25,6 +25,7 @@
 #include "img-file-storage.h"
 #include "img-file-write.h"
 #include "img-iov.h"
+#include "img-read-ring.h"
 #include "img-try-record.h"
 
 typedef struct
@@ -152,11 +153,36 @@ read_blocking (FileStorage *file, ImgIo *io)
   read_rest (file, io, (gsize) result);
 }
 
+static void read_nowait (FileStorage *file, ImgIo *io);
+
+/* @result: what preadv2 () has returned, or the negative errno. */
+static void
+end_try (FileStorage *file, ImgIo *io, gssize result)
+{
+  if (!(io->flags & IMG_IO_PREFETCHED))
+    img_try_record_add (&file->tries, result != -EAGAIN);
+  if (G_LIKELY (result == (gssize) io->length))
+    img_io_complete (io, NULL);
+  else if (result == -EOPNOTSUPP && g_atomic_int_get (&file->nowait_mode) == IMG_NOWAIT_FLAG)
+    {
+      g_atomic_int_set (&file->nowait_mode, (gint) img_nowait_without_flag (file->fd));
+      read_nowait (file, io);
+    }
+  else if (result == -EAGAIN)
+    img_io_complete_partly (io, 0);
+  else if (result < 0)
+    img_io_complete (io, read_error (file, io, (int) -result));
+  else if (io->offset + (guint64) result >= __atomic_load_n (&file->writer.size, __ATOMIC_RELAXED))
+    read_rest (file, io, (gsize) result); /* at the end of the file: a read of nothing, then zeroes */
+  else
+    img_io_complete_partly (io, (gsize) result);
+}
+
 static void
 read_nowait (FileStorage *file, ImgIo *io)
 {
   ImgNowaitMode mode = (ImgNowaitMode) g_atomic_int_get (&file->nowait_mode);
-  ssize_t result;
+  gssize result;
 
   if (mode == IMG_NOWAIT_NEVER || io->n_iov > IMG_FILE_MAX_VECTORS ||
       (mode == IMG_NOWAIT_FLAG && !(io->flags & IMG_IO_PREFETCHED) && !img_try_record_is_worth_it (&file->tries)))
@@ -165,25 +191,34 @@ read_nowait (FileStorage *file, ImgIo *io)
       return;
     }
   result = read_some (file, io->iov, io->n_iov, io->offset, mode == IMG_NOWAIT_FLAG);
-  if (!(io->flags & IMG_IO_PREFETCHED))
-    img_try_record_add (&file->tries, result >= 0 || errno != EAGAIN);
-  if (G_LIKELY (result == (ssize_t) io->length))
-    img_io_complete (io, NULL);
-  else if (result < 0 && errno == EOPNOTSUPP && mode == IMG_NOWAIT_FLAG)
-    {
-      g_atomic_int_set (&file->nowait_mode, (gint) img_nowait_without_flag (file->fd));
-      read_nowait (file, io);
-    }
-  else if (result < 0 && errno == EAGAIN)
-    img_io_complete_partly (io, 0);
-  else if (result < 0)
-    img_io_complete (io, read_error (file, io, errno));
-  else if (io->offset + (guint64) result >=
-           __atomic_load_n (&file->writer.size, __ATOMIC_RELAXED))
-    read_rest (file, io,
-               (gsize) result); /* at the end of the file: a read of nothing, then zeroes */
-  else
-    img_io_complete_partly (io, (gsize) result);
+  end_try (file, io, result < 0 ? -errno : result);
+}
+
+static gboolean
+can_read_together (FileStorage *file, const ImgIo *ios, guint n_ios)
+{
+  if (n_ios < IMG_READ_RING_MIN || n_ios > IMG_READ_RING_MAX || !file->is_cached ||
+      g_atomic_int_get (&file->nowait_mode) != IMG_NOWAIT_FLAG)
+    return FALSE;
+  for (guint i = 0; i < n_ios; i++)
+    if (ios[i].op != IMG_IO_READ || ios[i].flags != IMG_IO_NOWAIT || ios[i].n_iov != 1 || ios[i].length > G_MAXINT ||
+        (file->bounces && img_bounce_is_for (ios[i].iov, ios[i].offset)))
+      return FALSE;
+  return TRUE;
+}
+
+/* TRUE: all are complete. */
+static gboolean
+read_together (FileStorage *file, ImgIo *ios, guint n_ios)
+{
+  gssize results[IMG_READ_RING_MAX];
+
+  if (!can_read_together (file, ios, n_ios) || !img_try_record_is_worth_it (&file->tries) ||
+      !img_read_ring_try (file->fd, ios, n_ios, results))
+    return FALSE;
+  for (guint i = 0; i < n_ios; i++)
+    end_try (file, &ios[i], results[i]);
+  return TRUE;
 }
 
 /* Only where reads can be tried without waiting and go through a cache: else there is nothing to find later. */
@@ -275,6 +310,8 @@ file_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 {
   FileStorage *file = (FileStorage *) storage;
 
+  if (n_ios > 1 && read_together (file, ios, n_ios))
+    return;
   for (guint i = 0; i < n_ios; i++)
     if (ios[i].op == IMG_IO_WRITE && ios[i].flags == IMG_IO_NONE &&
         G_LIKELY (img_file_writer_try_write (&file->writer, &ios[i])))

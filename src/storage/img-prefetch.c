@@ -9,13 +9,12 @@
 #ifdef HAVE_LIBURING
 
 #include <errno.h>
-#include <liburing.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "img-park.h"
 #include "img-seam.h"
+#include "img-uring.h"
 
 /* Who asks puts the request into a list, with a mutex that is held for some instructions. The thread that has the ring
  * takes the whole list, gives it to the kernel in one call, in which it also waits, and tells of what is done. A read of
@@ -53,44 +52,13 @@ static gboolean is_refused;
 /* ---- the ring ---- */
 
 static gboolean
-ring_init_uring (Ring *self)
-{
-  struct io_uring_params params = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
-  int result = img_seam_is_on (IMG_SEAM_RING_ERRNO) ? -img_seam_get (IMG_SEAM_RING_ERRNO)
-                                                    : io_uring_queue_init_params (N_ENTRIES, &self->uring, &params);
-
-  /* Before Linux 6.1. */
-  if (result == -EINVAL)
-    {
-      params = (struct io_uring_params) { 0 };
-      result = io_uring_queue_init_params (N_ENTRIES, &self->uring, &params);
-    }
-  if (result < 0)
-    return FALSE;
-  if (params.features & IORING_FEAT_EXT_ARG)
-    return TRUE;
-  io_uring_queue_exit (&self->uring); /* waiting for a time would take requests of its own */
-  return FALSE;
-}
-
-/* It lets no other thread run while one waits for a ring, so that nobody could ring the bell. */
-static gboolean
-is_under_valgrind (void)
-{
-  const char *preloaded = g_getenv ("LD_PRELOAD");
-
-  return preloaded != NULL && strstr (preloaded, "/vgpreload_") != NULL;
-}
-
-static gboolean
 ring_init (Ring *self)
 {
   *self = (Ring) { 0 };
-  if (is_under_valgrind ())
-    return FALSE;
   if (bell < 0)
     bell = eventfd (0, EFD_CLOEXEC);
-  return bell >= 0 && ring_init_uring (self);
+  return bell >= 0 &&
+         img_uring_init (&self->uring, N_ENTRIES, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
 }
 
 static void

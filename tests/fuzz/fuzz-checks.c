@@ -290,20 +290,34 @@ readv_checked (ImgImage *image, guint64 offset, guint8 *buffer, gsize length, gu
 }
 
 static void
-check_try_read (ImgImage *image, guint64 offset, gsize length, const guint8 *expected)
+check_tried (ImgTryResult result, ImgError **error, const guint8 *buffer, const guint8 *expected, gsize length)
 {
-  g_autofree guint8 *buffer = g_malloc (length);
-  g_autoptr (ImgError) error = NULL;
-  ImgTryResult result = img_image_try_read (image, offset, buffer, length, NULL, &error);
-
-  fuzz_check_error (result != IMG_TRY_ERROR, &error);
+  fuzz_check_error (result != IMG_TRY_ERROR, error);
   if (result == IMG_TRY_DONE)
     {
       fuzz_require (expected != NULL, "a try succeeded where the read fails");
       require_equal (buffer, expected, length, "a try");
     }
-  fuzz_require (result != IMG_TRY_ERROR || expected == NULL,
-                "a try failed where the read succeeds");
+  fuzz_require (result != IMG_TRY_ERROR || expected == NULL, "a try failed where the read succeeds");
+}
+
+/* Alone, and as two of many. */
+static void
+check_try_read (ImgImage *image, guint64 offset, gsize length, const guint8 *expected)
+{
+  g_autofree guint8 *buffer = g_malloc (length);
+  g_autofree guint8 *second = g_malloc (length);
+  ImgTryRead reads[2] = { { offset, length, buffer }, { offset, length, second } };
+  g_autoptr (ImgError) error = NULL;
+  ImgTryResult result = img_image_try_read (image, offset, buffer, length, NULL, &error);
+
+  check_tried (result, &error, buffer, expected, length);
+  img_image_try_reads (image, reads, 2);
+  for (guint i = 0; i < 2; i++)
+    {
+      check_tried (reads[i].result, &reads[i].error, reads[i].buffer, expected, length);
+      img_error_clear (&reads[i].error);
+    }
 }
 
 static void

@@ -233,6 +233,59 @@ test_decoded_cache (void)
   disk_clear (&disk);
 }
 
+/* Reads of all kinds together: each ends as it does alone, and plain ones go to the storage in one call. */
+static void
+test_tried_together (void)
+{
+  enum { N_READS = 40 };
+  Disk disk = { 0 };
+  g_autoptr (ImgImage) image = NULL;
+  g_autofree guint8 *buffers = g_malloc (N_READS * UNIT);
+  ImgTryRead reads[N_READS] = { 0 };
+  guint n_plain = 0;
+
+  disk.data = test_pattern_storage_new (1 << 20, 1);
+  disk.counting = test_counting_storage_new (disk.data);
+  disk.failing = img_storage_ref (disk.counting);
+  disk.extents = g_array_new (FALSE, FALSE, sizeof (ImgExtent));
+  disk.model = g_malloc (4 * UNIT);
+  add_unit_extent (&disk, IMG_EXTENT_DATA, 1000);
+  add_unit_extent (&disk, IMG_EXTENT_ZERO, 0);
+  add_unit_extent (&disk, IMG_EXTENT_COMPRESSED, undamaged (7000));
+  add_unit_extent (&disk, IMG_EXTENT_DATA, 1000 + 4 * UNIT);
+  image = disk_open (&disk);
+  for (guint i = 0; i < N_READS; i++)
+    {
+      const guint64 unit = i % 5; /* the last is behind the end */
+
+      reads[i] = (ImgTryRead) { unit * UNIT + i, UNIT - 2 * N_READS, buffers + i * UNIT };
+      n_plain += unit == 0 || unit == 3;
+    }
+  reads[0] = (ImgTryRead) { UNIT - 7, 100, buffers }; /* data and zeroes */
+  reads[3].length = 0;
+
+  img_image_try_reads (image, reads, N_READS);
+  for (guint i = 0; i < N_READS; i++)
+    {
+      const guint64 unit = reads[i].offset / UNIT;
+
+      if (unit == 4)
+        g_assert_true (img_error_matches (reads[i].error, IMG_CODE_OUT_OF_RANGE));
+      else
+        g_assert_null (reads[i].error);
+      g_assert_cmpint (reads[i].result, ==,
+                       unit == 4   ? IMG_TRY_ERROR
+                       : unit == 2 ? IMG_TRY_WOULD_BLOCK
+                                   : IMG_TRY_DONE);
+      if (reads[i].result == IMG_TRY_DONE)
+        g_assert_cmpmem (reads[i].buffer, reads[i].length, disk.model + reads[i].offset, reads[i].length);
+      img_error_clear (&reads[i].error);
+    }
+  /* Reads 0 and 3 are no plain ones any more, and the first had to be made alone. */
+  g_assert_cmpuint (test_counting_storage_take (disk.counting).n_reads, ==, n_plain - 1);
+  disk_clear (&disk);
+}
+
 /* Two guest clusters with one descriptor, both wanted by one request in parts: no waiting for
  * oneself. */
 static void
@@ -655,6 +708,7 @@ main (int argc, char **argv)
   g_test_add_func ("/transfer/random-vectors", test_random_vectors);
   g_test_add_func ("/transfer/merging", test_merging);
   g_test_add_func ("/transfer/decoded-cache", test_decoded_cache);
+  g_test_add_func ("/transfer/tried-together", test_tried_together);
   g_test_add_func ("/transfer/shared-unit", test_shared_unit);
   g_test_add_func ("/transfer/nested", test_nested);
   g_test_add_func ("/transfer/fault-injection", test_fault_injection);

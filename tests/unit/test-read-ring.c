@@ -1,0 +1,313 @@
+/* SPDX-FileCopyrightText: The imago-glib authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Many reads in one system call: each ends as preadv2 () has it end, and where there is no ring the storage reads one
+ * after the other. */
+
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "img-file-storage.h"
+#include "img-read-ring.h"
+#include "img-seam.h"
+
+#define BLOCK 4096
+#define N_BLOCKS 64
+#define TAIL 100 /* bytes behind the last block */
+#define N_READS IMG_READ_RING_MAX
+#define N_THREADS 4
+#define N_ROUNDS 200
+
+typedef struct
+{
+  guint8 memory[N_READS][BLOCK];
+  struct iovec vectors[N_READS];
+  ImgIo ios[N_READS];
+} Reads;
+
+/* From @block on, each read begins one byte further than the one before, so that the last ones of a file are short. */
+static void
+reads_init (Reads *self, guint first_block)
+{
+  memset (self->memory, 0xee, sizeof self->memory);
+  for (guint i = 0; i < N_READS; i++)
+    {
+      self->vectors[i] = (struct iovec){ self->memory[i], BLOCK };
+      self->ios[i] = (ImgIo){
+        .op = IMG_IO_READ,
+        .flags = IMG_IO_NOWAIT,
+        .offset = (guint64) (first_block + i) * BLOCK + i,
+        .length = BLOCK,
+        .iov = &self->vectors[i],
+        .n_iov = 1,
+      };
+    }
+}
+
+static guint8
+byte_at (guint64 offset)
+{
+  return (guint8) (offset / BLOCK % 251 + offset % 3 + 1);
+}
+
+static char *
+make_file (void)
+{
+  const gsize size = N_BLOCKS * BLOCK + TAIL;
+  g_autofree guint8 *bytes = g_malloc (size);
+  char *path = NULL;
+  int fd = g_file_open_tmp ("imago-read-ring-XXXXXX", &path, NULL);
+
+  g_assert_cmpint (fd, >=, 0);
+  for (gsize i = 0; i < size; i++)
+    bytes[i] = byte_at (i);
+  g_assert_cmpint (write (fd, bytes, size), ==, size);
+  g_assert_cmpint (fsync (fd), ==, 0);
+  close (fd);
+  return path;
+}
+
+static int
+open_file (const char *path)
+{
+  int fd = open (path, O_RDONLY | O_CLOEXEC);
+
+  g_assert_cmpint (fd, >=, 0);
+  return fd;
+}
+
+/* FALSE, and the test skipped: this system lets us have none. */
+static gboolean
+has_ring (int fd)
+{
+  static Reads reads;
+  gssize results[N_READS];
+
+  reads_init (&reads, 0);
+  if (img_read_ring_try (fd, reads.ios, 1, results))
+    return TRUE;
+  g_test_skip ("no io_uring here");
+  return FALSE;
+}
+
+static void
+check_bytes (const Reads *reads, guint i, gsize count)
+{
+  for (gsize j = 0; j < count; j++)
+    g_assert_cmpuint (reads->memory[i][j], ==, byte_at (reads->ios[i].offset + j));
+}
+
+/* Inside, across, at and behind the end; of a file that is not open; and of one that cannot be read. */
+static void
+test_as_preadv2 (void)
+{
+  static Reads reads, others;
+  g_autofree char *path = make_file ();
+  int fd = open_file (path);
+  int write_only = open (path, O_WRONLY | O_CLOEXEC);
+  const int fds[] = { fd, write_only, -1 };
+  gssize results[N_READS];
+  guint n_short = 0;
+
+  for (guint k = 0; k < G_N_ELEMENTS (fds) && has_ring (fd); k++)
+    {
+      reads_init (&reads, N_BLOCKS - N_READS + 4);
+      reads_init (&others, N_BLOCKS - N_READS + 4);
+      g_assert_true (img_read_ring_try (fds[k], reads.ios, N_READS, results));
+      for (guint i = 0; i < N_READS; i++)
+        {
+          gssize expected = preadv2 (fds[k], others.ios[i].iov, 1, (off_t) others.ios[i].offset, RWF_NOWAIT);
+
+          if (expected < 0)
+            expected = -errno;
+          if (results[i] == -EAGAIN || expected == -EAGAIN)
+            continue; /* the system has taken the page away */
+          g_assert_cmpint (results[i], ==, expected);
+          g_assert_cmpmem (reads.memory[i], BLOCK, others.memory[i], BLOCK);
+          n_short += expected >= 0 && expected < BLOCK;
+        }
+    }
+  g_test_message ("%u reads were short", n_short);
+  close (fd);
+  close (write_only);
+  g_unlink (path);
+}
+
+/* What is not in memory is refused at once, and what is there has the right bytes. */
+static void
+test_cold (void)
+{
+  static Reads reads;
+  g_autofree char *path = make_file ();
+  int fd = open_file (path);
+  gssize results[N_READS];
+  guint n_missed = 0;
+
+  for (guint round = 0; round < 20 && n_missed == 0 && has_ring (fd); round++)
+    {
+      g_assert_cmpint (posix_fadvise (fd, 0, 0, POSIX_FADV_DONTNEED), ==, 0);
+      reads_init (&reads, 1);
+      g_assert_true (img_read_ring_try (fd, reads.ios, N_READS, results));
+      for (guint i = 0; i < N_READS; i++)
+        if (results[i] == -EAGAIN)
+          n_missed++;
+        else
+          check_bytes (&reads, i, (gsize) results[i]);
+    }
+  g_test_message ("%u reads found nothing", n_missed);
+  close (fd);
+  g_unlink (path);
+}
+
+static void
+check_storage (ImgStorage *storage, guint first_block)
+{
+  g_autofree Reads *reads = g_new (Reads, 1);
+
+  reads_init (reads, first_block);
+  img_storage_submit (storage, reads->ios, N_READS);
+  for (guint i = 0; i < N_READS; i++)
+    {
+      const guint64 size = N_BLOCKS * BLOCK + TAIL, offset = reads->ios[i].offset;
+      const gsize n_there = offset < size ? (gsize) MIN (size - offset, BLOCK) : 0;
+
+      g_assert_null (reads->ios[i].error);
+      if (reads->ios[i].would_block)
+        continue;
+      check_bytes (reads, i, n_there);
+      for (gsize j = n_there; j < BLOCK; j++)
+        g_assert_cmpuint (reads->memory[i][j], ==, 0);
+    }
+}
+
+/* Behind the end of the file there are zeroes. */
+static void
+test_storage (void)
+{
+  g_autofree char *path = make_file ();
+  g_autoptr (ImgStorage) storage = img_file_storage_open (path, IMG_FILE_NONE, NULL);
+
+  g_assert_nonnull (storage);
+  check_storage (storage, 0);
+  check_storage (storage, N_BLOCKS - 5);
+  g_unlink (path);
+}
+
+static gpointer
+read_often (gpointer data)
+{
+  for (guint i = 0; i < N_ROUNDS; i++)
+    check_storage (data, i % N_BLOCKS);
+  return NULL;
+}
+
+/* Whoever finds it in use reads without it. */
+static void
+test_threads (void)
+{
+  g_autofree char *path = make_file ();
+  g_autoptr (ImgStorage) storage = img_file_storage_open (path, IMG_FILE_NONE, NULL);
+  GThread *threads[N_THREADS];
+
+  for (guint i = 0; i < N_THREADS; i++)
+    threads[i] = g_thread_new ("reader", read_often, storage);
+  for (guint i = 0; i < N_THREADS; i++)
+    g_thread_join (threads[i]);
+  g_unlink (path);
+}
+
+/* The child has the parent's ring, which is none for it; and the parent's is as good as before. */
+static void
+test_fork (void)
+{
+  static Reads reads;
+  g_autofree char *path = make_file ();
+  int fd = open_file (path);
+  gssize results[N_READS];
+  int status;
+  pid_t child;
+
+  if (has_ring (fd))
+    {
+      reads_init (&reads, 0);
+      child = fork ();
+      if (child == 0)
+        _exit (img_read_ring_try (fd, reads.ios, N_READS, results));
+      g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+      g_assert_true (WIFEXITED (status));
+      g_assert_cmpint (WEXITSTATUS (status), ==, FALSE);
+      g_assert_true (img_read_ring_try (fd, reads.ios, N_READS, results));
+    }
+  close (fd);
+  g_unlink (path);
+}
+
+/* A kernel that has made a ring, and takes nothing from it: nothing is read, and nobody asks again. The last test: there
+ * is none in this process from then on. */
+static void
+test_given_up (void)
+{
+  static Reads reads, untouched;
+  g_autofree char *path = make_file ();
+  g_autoptr (ImgStorage) storage = img_file_storage_open (path, IMG_FILE_NONE, NULL);
+  int fd = open_file (path);
+  gssize results[N_READS];
+
+  if (has_ring (fd))
+    {
+      reads_init (&reads, 0);
+      img_seam_set (IMG_SEAM_RING_ENTER_ERRNO, ENOMEM);
+      g_assert_true (img_read_ring_try (fd, reads.ios, N_READS, results));
+      img_seam_set (IMG_SEAM_RING_ENTER_ERRNO, 0);
+      for (guint i = 0; i < N_READS; i++)
+        g_assert_cmpint (results[i], ==, -EAGAIN);
+      g_assert_false (img_read_ring_try (fd, reads.ios, N_READS, results));
+      reads_init (&untouched, 0);
+      g_assert_cmpmem (reads.memory, sizeof reads.memory, untouched.memory, sizeof untouched.memory);
+    }
+  check_storage (storage, 0);
+  close (fd);
+  g_unlink (path);
+}
+
+/* Asked for in a process of its own, for the answer is kept. */
+static void
+test_refused (void)
+{
+  static Reads reads;
+  gssize results[N_READS];
+
+  if (!g_test_subprocess ())
+    {
+      g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+      g_test_trap_assert_passed ();
+      return;
+    }
+  reads_init (&reads, 0);
+  img_seam_set (IMG_SEAM_RING_ERRNO, EPERM);
+  g_assert_false (img_read_ring_try (STDIN_FILENO, reads.ios, N_READS, results));
+  img_seam_set (IMG_SEAM_RING_ERRNO, 0);
+  g_assert_false (img_read_ring_try (STDIN_FILENO, reads.ios, N_READS, results));
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/read-ring/refused", test_refused);
+  g_test_add_func ("/read-ring/as-preadv2", test_as_preadv2);
+  g_test_add_func ("/read-ring/cold", test_cold);
+  g_test_add_func ("/read-ring/storage", test_storage);
+  g_test_add_func ("/read-ring/threads", test_threads);
+  g_test_add_func ("/read-ring/fork", test_fork);
+  g_test_add_func ("/read-ring/given-up", test_given_up);
+  return g_test_run ();
+}
