@@ -16,6 +16,7 @@
 
 #define JSON_PREFIX "json:"
 #define FILE_PREFIX "file:"
+#define BACKING "backing"
 #define MAX_DEPTH 8
 
 void
@@ -79,6 +80,12 @@ read_value (GHashTable *options, char *name, JsonNode *node, guint depth, GError
       g_autofree char *prefix = g_strconcat (name, ".", NULL);
 
       return read_object (options, prefix, json_node_get_object (node), depth + 1, error);
+    }
+  /* Nothing else can be without a value; as text it is the empty one. */
+  if (JSON_NODE_HOLDS_NULL (node) && g_str_equal (name, BACKING))
+    {
+      g_hash_table_replace (options, g_steal_pointer (&owned), g_strdup (""));
+      return TRUE;
     }
   if (!JSON_NODE_HOLDS_VALUE (node))
     return fail (error, _("The option '%s' is neither a text, a number nor on or off"), name);
@@ -159,7 +166,7 @@ tool_node_is_harmless (const char *name, const char *format)
 }
 
 /* QEMU has these. Whoever types one shall not look for a slip of the finger. */
-static const char *const unsupported[] = { "backing", "data-file", "encrypt", "file.file", NULL };
+static const char *const unsupported[] = { BACKING, "data-file", "encrypt", "file.file", NULL };
 
 static gboolean
 is_unsupported (const char *name)
@@ -271,6 +278,15 @@ take_file (ToolNode *node, GHashTable *options, const char *prefix, GError **err
          take_switch (options, force_share_key, &node->force_share, error);
 }
 
+/* Another one than the image names cannot be given. */
+static void
+take_no_backing (ToolNode *node, GHashTable *options)
+{
+  node->no_backing = g_strcmp0 (g_hash_table_lookup (options, BACKING), "") == 0;
+  if (node->no_backing)
+    g_hash_table_remove (options, BACKING);
+}
+
 static gboolean
 take_format (ToolNode *node, GHashTable *options, GError **error)
 {
@@ -279,6 +295,7 @@ take_format (ToolNode *node, GHashTable *options, GError **error)
   drop_harmless (options, "", harmless);
   if (g_strcmp0 (node->format, "qcow2") == 0)
     drop_harmless (options, "", harmless_qcow2);
+  take_no_backing (node, options);
   if (g_strcmp0 (node->format, "raw") == 0 &&
       (!take_size (options, "offset", &node->has_offset, &node->offset, error) ||
        !take_size (options, "size", &node->has_size, &node->size, error)))

@@ -17,6 +17,7 @@ typedef struct
   char *format; /* NULL: find out */
   gboolean read_only;
   gboolean force_share;
+  gboolean no_backing; /* nothing shows through, whatever the image names */
   gboolean has_offset;
   gboolean has_size;
   guint64 offset; /* of a raw disk in its file */

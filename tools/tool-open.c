@@ -325,7 +325,8 @@ open_node (const ToolNode *node, const ToolOpen *how, GError **error)
     return g_steal_pointer (&image);
   if (guessed && !check_guess (image, format, error))
     return NULL;
-  if (!imago_image_open_references (image, NULL, error))
+  if ((node->no_backing && !imago_image_set_backing (image, NULL, error)) ||
+      !imago_image_open_references (image, NULL, error))
     return NULL;
 
   return g_steal_pointer (&image);

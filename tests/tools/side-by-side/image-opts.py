@@ -54,6 +54,15 @@ case('map', '--image-opts', 'driver=raw,offset=x,file.filename=base.raw', error_
 differs('a part of a file is shown under the name of the file', 'info', '--image-opts',
         'driver=raw,offset=512,size=1024,file.filename=base.raw', status=0)
 differs('a file as such is a raw disk', 'info', '--image-opts', 'driver=file,filename=a.qcow2', status=0)
+# Nothing shows through; what the image names may be missing then.
+NO_BACKING = 'json:{"driver": "qcow2", "file": {"driver": "file", "filename": "%s"}, "backing": null}'
+for name in ['sub/over.qcow2', 'a.qcow2']:
+    case('compare', NO_BACKING % name, name)
+    case('convert', '-O', 'raw', NO_BACKING % name, 'new')
+    case('info', NO_BACKING % name)
+    case('io', '-c', 'map', '-c', 'write -q -P 3 0 64k', '-c', 'read -q -P 3 0 64k', NO_BACKING % name)
+case('info', 'json:{"driver": "raw", "file": {"driver": "file", "filename": "base.raw"}, "backing": null}', error_text=False)
+case('info', 'json:{"driver": "qcow2", "file": {"driver": "file", "filename": "a.qcow2"}, "backing": "base.raw"}', error_text=False)
 for option in ['backing.file.filename=base.raw', 'backing.driver=raw,backing.file.filename=base.raw']:
     differs('the files below are those that the image names', 'map', '--image-opts',
             'driver=qcow2,file.filename=a.qcow2,' + option, status=1)
