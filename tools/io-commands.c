@@ -242,7 +242,7 @@ run_words (IoSession *session, int argc, char **argv)
     return FALSE;
 
   /* In the words of qemu-io, which says so before it looks at the arguments, too. */
-  if (command->writes && !imago_image_get_writable (session->image))
+  if (command->writes && !io_is_writable (session))
     {
       tool_error (_("Block node is read-only"));
       return FALSE;

@@ -66,6 +66,8 @@ gboolean io_open  (IoSession *session,
                    const char *file,
                    const char *shown,
                    const IoOpening *opening);
+/* Whether the commands may change the image. */
+gboolean io_is_writable (const IoSession *session);
 /* Waits for what is in flight, makes all durable, and leaves the session without an image. FALSE
  * after a message. May be called without one. */
 gboolean io_close (IoSession *session);

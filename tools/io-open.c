@@ -42,12 +42,13 @@ print_open_error (const char *shown, const GError *error)
   tool_open_print_hint (error);
 }
 
-/* What the commands work on. Changes that are thrown away need no image that can be written. */
+/* What the commands work on. Changes that are thrown away need no image that can be written; what they would go to is
+ * there even if there may be none. */
 static ImagoImage *
 open_image (const char *file, const IoOpening *opening, GError **error)
 {
   g_autoptr (ImagoImage) image = NULL;
-  gboolean has_overlay = opening->throws_away && !opening->read_only;
+  gboolean has_overlay = opening->throws_away && !(opening->read_only && opening->copies_on_read);
   ToolOpen open = opening->open;
 
   open.writable = !opening->read_only && !has_overlay;
@@ -61,6 +62,13 @@ open_image (const char *file, const IoOpening *opening, GError **error)
   g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_READ_ONLY,
                        _("Can't use copy-on-read on read-only device"));
   return NULL;
+}
+
+/* An overlay can be written by itself. */
+gboolean
+io_is_writable (const IoSession *session)
+{
+  return !session->opening.read_only && imago_image_get_writable (session->image);
 }
 
 gboolean
@@ -292,7 +300,7 @@ check_reopen_option (IoSession *session,
                      const char *value)
 {
   const char *format = imago_format_get_name (imago_image_get_format (session->image));
-  const char *access = imago_image_get_writable (session->image) ? "off" : "on";
+  const char *access = io_is_writable (session) ? "off" : "on";
 
   if (request->has_access && g_str_equal (name, "read-only"))
     tool_error (_("Cannot set both -r/-w and '%s'"), name);

@@ -303,11 +303,14 @@ check_whole_clusters (ImagoImage *image, const Request *request, GError **error)
     return FALSE;
   cluster_size = imago_image_info_get_cluster_size (info);
   /* What lies past the end is told by the library. */
-  if (cluster_size == 0 || end > imago_image_get_size (image) ||
-      (request->offset % cluster_size == 0 &&
+  if (end > imago_image_get_size (image) ||
+      (cluster_size > 0 && request->offset % cluster_size == 0 &&
        (end % cluster_size == 0 || end == imago_image_get_size (image))))
     return TRUE;
-  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, g_strerror (EINVAL));
+  if (cluster_size == 0)
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, g_strerror (ENOTSUP));
+  else
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, g_strerror (EINVAL));
   return FALSE;
 }
 

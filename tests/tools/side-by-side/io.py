@@ -100,3 +100,12 @@ case('io', '-c', 'abort', 'a.qcow2')
 case('io', '-s', '-c', 'reopen -r', '-c', 'write 0 512', 'a.qcow2', error_text=False)
 case('io', '-C', '-c', 'reopen -r', '-c', 'write 0 512', 'a.qcow2', error_text=False)
 case('io', '-c', 'reopen -o read-only=on', '-c', 'write 0 512', 'a.qcow2', error_text=False)
+# An overlay is there even where nothing may be written.
+for options in [('-r', '-s'), ('-r', '-s', '-f', 'qcow2')]:
+    case('io', *options, '-c', 'map', '-c', 'alloc 0 1M', '-c', 'read -q 64k 4k', '-c', 'write 0 512', '-c', 'map', 'a.qcow2')
+case('io', '-r', '-s', '-f', 'raw', '-c', 'map', '-c', 'write 0 512', 'base.raw')
+case('io', '-c', 'open -r -s a.qcow2', '-c', 'map', '-c', 'write 0 512')
+case('io', '-r', '-s', '-C', '-c', 'map', 'a.qcow2', error_text=False)
+# Raw disks have no compressed clusters.
+for command in ['write -c 0 64k', 'write -c 512 512', 'write -c 0 0', 'write -c 0 5M', 'write -c -P 3 0 512', 'write -c -q 1M 512']:
+    case('io', '-f', 'raw', '-c', command, 'base.raw')
