@@ -140,6 +140,7 @@ for name, options in OVERLAYS.items():
 commit_case('raw base', layer('qcow2', 3 * MIB), layer('raw', 3 * MIB))
 commit_case('shorter raw base', layer('qcow2', 3 * MIB), layer('raw', 2 * MIB))
 commit_case('base of version 2', layer('qcow2', 3 * MIB), layer('qcow2', 3 * MIB, 'compat=0.10'))
+commit_case('shorter base of version 2', layer('qcow2', 3 * MIB), layer('qcow2', 2 * MIB, 'compat=0.10'))
 commit_case('base with subclusters', layer('qcow2', 3 * MIB, 'cluster_size=4k'),
             layer('qcow2', 3 * MIB, 'extended_l2=on'))
 commit_case('kept', layer('qcow2', 3 * MIB), layer('qcow2', 3 * MIB), ['-d'])

@@ -40,3 +40,5 @@ case('measure', '--image-opts', 'driver=qcow2,file.filename=a.qcow2')
 case('measure', '--image-opts', '-f', 'raw', 'driver=qcow2,file.filename=a.qcow2', error_text=False)
 for options in ['compat=0.10,extended_l2=on', 'compat=0.10,lazy_refcounts=on']:
     differs('such an image could not be made', 'measure', '-O', 'qcow2', '-o', options, '--size', '1M', status=1)
+for options in ['compat=v2', 'compat=v3']:
+    differs('"create" takes the word, too', 'measure', '-O', 'qcow2', '-o', options, '--size', '1M', status=0)
