@@ -33,12 +33,11 @@ struct _ImgDecodedEntry
 struct _ImgDecodedCache
 {
   gsize unit_length;
-  guint n_entries;
+  guint max_entries;
   ImgMutex mutex;
   ImgWaitList changed;
   GHashTable *index; /* of ImgDecodedEntry by key; DECODING and READY ones */
-  GQueue by_use;     /* all entries */
-  ImgDecodedEntry entries[];
+  GQueue by_use;     /* all entries, which are made when they are wanted */
 };
 
 static guint
@@ -59,18 +58,12 @@ key_equal (gconstpointer a, gconstpointer b)
 ImgDecodedCache *
 img_decoded_cache_new (gsize unit_length, gsize budget)
 {
-  guint n_entries = (guint) CLAMP (budget / unit_length, MIN_ENTRIES, MAX_ENTRIES);
-  ImgDecodedCache *cache = g_malloc0 (sizeof *cache + n_entries * sizeof (ImgDecodedEntry));
+  ImgDecodedCache *cache = g_new0 (ImgDecodedCache, 1);
 
   cache->unit_length = unit_length;
-  cache->n_entries = n_entries;
+  cache->max_entries = (guint) CLAMP (budget / unit_length, MIN_ENTRIES, MAX_ENTRIES);
   img_mutex_init (&cache->mutex);
   cache->index = g_hash_table_new (key_hash, key_equal);
-  for (guint i = 0; i < n_entries; i++)
-    {
-      cache->entries[i].link.data = &cache->entries[i];
-      g_queue_push_tail_link (&cache->by_use, &cache->entries[i].link);
-    }
   return cache;
 }
 
@@ -79,8 +72,13 @@ img_decoded_cache_free (ImgDecodedCache *cache)
 {
   if (cache == NULL)
     return;
-  for (guint i = 0; i < cache->n_entries; i++)
-    img_free (cache->entries[i].memory);
+  while (cache->by_use.head != NULL)
+    {
+      ImgDecodedEntry *entry = g_queue_pop_head_link (&cache->by_use)->data;
+
+      img_free (entry->memory);
+      g_free (entry);
+    }
   g_hash_table_unref (cache->index);
   img_mutex_clear (&cache->mutex);
   g_free (cache);
@@ -94,10 +92,24 @@ use (ImgDecodedCache *cache, ImgDecodedEntry *entry)
   g_queue_push_head_link (&cache->by_use, &entry->link);
 }
 
-/* With the mutex held: the entry that was unused longest, emptied; NULL if all are in use. */
 static ImgDecodedEntry *
-evict (ImgDecodedCache *cache)
+add_entry (ImgDecodedCache *cache)
 {
+  ImgDecodedEntry *entry = g_new0 (ImgDecodedEntry, 1);
+
+  entry->link.data = entry;
+  g_queue_push_tail_link (&cache->by_use, &entry->link);
+  return entry;
+}
+
+/* With the mutex held: a new entry, or the one that was unused longest, emptied; NULL if all are in use. */
+static ImgDecodedEntry *
+get_free_entry (ImgDecodedCache *cache)
+{
+  const ImgDecodedEntry *oldest = cache->by_use.tail != NULL ? cache->by_use.tail->data : NULL;
+
+  if ((oldest == NULL || oldest->state != ENTRY_FREE) && cache->by_use.length < cache->max_entries)
+    return add_entry (cache);
   for (GList *link = cache->by_use.tail; link != NULL; link = link->prev)
     {
       ImgDecodedEntry *entry = link->data;
@@ -147,7 +159,7 @@ lookup_locked (ImgDecodedCache *cache,
     }
   if (!may_insert)
     return IMG_DECODED_MISS;
-  *entry = evict (cache);
+  *entry = get_free_entry (cache);
   if (*entry == NULL)
     return IMG_DECODED_BUSY;
   (*entry)->key = *key;
@@ -183,8 +195,10 @@ is_busy (ImgDecodedCache *cache, const ImgDecodedKey *key, gsize wanted)
 
   if (entry != NULL)
     return entry->state == ENTRY_DECODING || (entry->n_plain < wanted && entry->n_pins > 0);
-  for (guint i = 0; i < cache->n_entries; i++)
-    if (cache->entries[i].n_pins == 0)
+  if (cache->by_use.length < cache->max_entries)
+    return FALSE;
+  for (GList *link = cache->by_use.head; link != NULL; link = link->next)
+    if (((ImgDecodedEntry *) link->data)->n_pins == 0)
       return FALSE;
   return TRUE;
 }
@@ -263,9 +277,9 @@ void
 img_decoded_forget (ImgDecodedCache *cache, guint64 host_offset, guint64 length)
 {
   img_mutex_lock (&cache->mutex);
-  for (guint i = 0; i < cache->n_entries; i++)
+  for (GList *link = cache->by_use.head; link != NULL; link = link->next)
     {
-      ImgDecodedEntry *entry = &cache->entries[i];
+      ImgDecodedEntry *entry = link->data;
 
       if (entry->state == ENTRY_FREE || entry->state == ENTRY_STALE ||
           entry->key.host_offset >= host_offset + length ||

@@ -73,6 +73,21 @@ walk_range (Walk *walk, guint64 offset, guint64 end, ImgQcow2Times times, ImgErr
   return TRUE;
 }
 
+/* What a walk reads at once; most images are small. */
+static gsize
+get_longest_piece (ImgQcow2Spans *spans)
+{
+  guint64 longest = sizeof (guint64);
+
+  for (guint i = 0; i + 1 < spans->len; i++)
+    {
+      const Edge *edge = &g_array_index (spans, Edge, i);
+
+      longest = MAX (longest, edge[1].offset - edge[0].offset);
+    }
+  return (gsize) MIN (longest, PIECE);
+}
+
 gboolean
 img_qcow2_spans_walk (ImgQcow2Spans *spans,
                       ImgStorage *storage,
@@ -82,13 +97,14 @@ img_qcow2_spans_walk (ImgQcow2Spans *spans,
                       ImgCancel *cancel,
                       ImgError **error)
 {
-  g_autoptr (ImgWords) buffer = img_try_alloc (PIECE, error);
-  Walk walk = { storage, func, data, cancel, buffer };
+  g_autoptr (ImgWords) buffer = NULL;
+  Walk walk = { storage, func, data, cancel };
   ImgQcow2Times times = { 0, 0 };
 
+  g_array_sort (spans, compare_edges);
+  buffer = walk.entries = img_try_alloc (get_longest_piece (spans), error);
   if (buffer == NULL)
     return FALSE;
-  g_array_sort (spans, compare_edges);
   end = img_align_up (end, sizeof (guint64));
   for (guint i = 0; i + 1 < spans->len; i++)
     {

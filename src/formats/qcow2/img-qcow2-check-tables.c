@@ -488,11 +488,15 @@ walk_l2_tables (Walk *walk, ImgError **error)
 {
   ImgQcow2Checker *checker = walk->checker;
   gsize cluster_size = (gsize) checker->cluster_size;
-  gsize buffer_size = MAX (MAX_RUN, cluster_size);
-  g_autoptr (ImgWords) words = img_try_alloc (buffer_size, error);
+  g_autoptr (ImgWords) words = NULL;
+  gsize buffer_size;
   guint n;
 
-  if (words == NULL || !merge_tables (walk, error))
+  if (!merge_tables (walk, error))
+    return FALSE;
+  buffer_size = MAX ((gsize) MIN (walk->l2_tables->len * checker->cluster_size, MAX_RUN), cluster_size);
+  words = img_try_alloc (buffer_size, error);
+  if (words == NULL)
     return FALSE;
   for (guint i = 0; i < walk->l2_tables->len; i += n)
     {
