@@ -5,12 +5,13 @@
 
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
 import sys
 
-from common import MIB, STRIDE, call, parse_result, say
+from common import MIB, SEED, STRIDE, call, parse_result, say
 
 
 class Peer:
@@ -277,8 +278,9 @@ class Group:
             with open(path, "rb", buffering=0) as file:
                 while file.read(4 * MIB):
                     pass
+        order = random.Random(SEED)
         for _ in range(rounds):
-            for peer in self.peers:
+            for peer in order.sample(self.peers, len(self.peers)):
                 peer.measure()
         self._check_sums()
 
