@@ -415,20 +415,21 @@ notify_cb (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-/* Takes @self. With notify_pending set by the caller. */
+/* Takes @self. With notify_pending set by the caller. The source is attached with the mutex held, which its callback
+ * takes before it lets the job go: so a worker needs no reference of the context, which might be the last one and free
+ * what the application has attached there. */
 static void
 schedule_notify (ImagoJob *self, gint64 delay_usec)
 {
   ImagoJobPrivate *priv = get_private (self);
   GSource *source = g_timeout_source_new ((guint) ((MAX (delay_usec, 0) + 999) / 1000));
-  g_autoptr (GMainContext) context = g_main_context_ref (priv->context); /* @self may go with the source */
 
   g_source_set_static_name (source, "[imago] job progress");
   g_source_set_callback (source, notify_cb, self, g_object_unref);
   img_mutex_lock (&priv->mutex);
   priv->notify_source = g_source_ref (source);
+  g_source_attach (source, priv->context);
   img_mutex_unlock (&priv->mutex);
-  g_source_attach (source, context);
   g_source_unref (source);
 }
 
