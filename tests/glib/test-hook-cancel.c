@@ -51,6 +51,8 @@ typedef struct
   ImagoJob *job;
   ImagoImage *other; /* that a job works on, too, and that is elsewhere */
   GObject *stream;
+  GBytes *bytes;         /* that are written */
+  GObject *options;
   guint8 *memory;        /* of a call that borrows it: gone when the call has returned */
   guint64 later;         /* where something else is written when the caller has gone */
   char *folder;          /* nullable */
@@ -129,23 +131,26 @@ drop_bytes (GBytes *bytes)
 #define READ_OFFSET (6 * CLUSTER + 512)
 #define READ_COUNT 4096
 
-static gboolean
-block_read_bytes (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return drop_bytes (imago_image_read_bytes (subject->image, READ_OFFSET, READ_COUNT, cancellable, error));
-}
+/* A call in three shapes: each is an expression with @subject, and with @cancellable and @error, @cancellable, @callback
+ * and @data, or @result and @error. */
+#define CALL(name, blocking, starting, finishing)                                                                     \
+  static gboolean block_##name (Case *subject, GCancellable *cancellable, GError **error)                             \
+  {                                                                                                                   \
+    return blocking;                                                                                                  \
+  }                                                                                                                   \
+  static void start_##name (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)    \
+  {                                                                                                                   \
+    starting;                                                                                                         \
+  }                                                                                                                   \
+  static gboolean finish_##name (Case *subject, GAsyncResult *result, GError **error)                                 \
+  {                                                                                                                   \
+    return finishing;                                                                                                 \
+  }
 
-static void
-start_read_bytes (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_read_bytes_async (subject->image, READ_OFFSET, READ_COUNT, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_read_bytes (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_bytes (imago_image_read_bytes_finish (subject->image, result, error));
-}
+CALL (read_bytes,
+      drop_bytes (imago_image_read_bytes (subject->image, READ_OFFSET, READ_COUNT, cancellable, error)),
+      imago_image_read_bytes_async (subject->image, READ_OFFSET, READ_COUNT, 0, cancellable, callback, data),
+      drop_bytes (imago_image_read_bytes_finish (subject->image, result, error)))
 
 /* The memory is gone as soon as the call has returned: whoever writes to it later is seen by a sanitizer. */
 static gboolean
@@ -165,41 +170,15 @@ block_readv_at (Case *subject, GCancellable *cancellable, GError **error)
   return imago_image_readv_at (subject->image, READ_OFFSET, vectors, G_N_ELEMENTS (vectors), cancellable, error);
 }
 
-static gboolean
-block_query_info (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return drop_object (imago_image_query_info (subject->image, cancellable, error));
-}
+CALL (query_info,
+      drop_object (imago_image_query_info (subject->image, cancellable, error)),
+      imago_image_query_info_async (subject->image, 0, cancellable, callback, data),
+      drop_object (imago_image_query_info_finish (subject->image, result, error)))
 
-static void
-start_query_info (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_query_info_async (subject->image, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_query_info (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_image_query_info_finish (subject->image, result, error));
-}
-
-static gboolean
-block_list_snapshots (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return drop_object (imago_image_list_snapshots (subject->image, cancellable, error));
-}
-
-static void
-start_list_snapshots (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_list_snapshots_async (subject->image, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_list_snapshots (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_image_list_snapshots_finish (subject->image, result, error));
-}
+CALL (list_snapshots,
+      drop_object (imago_image_list_snapshots (subject->image, cancellable, error)),
+      imago_image_list_snapshots_async (subject->image, 0, cancellable, callback, data),
+      drop_object (imago_image_list_snapshots_finish (subject->image, result, error)))
 
 static gboolean
 drop_extent (ImagoExtent *extent)
@@ -209,23 +188,10 @@ drop_extent (ImagoExtent *extent)
   return extent != NULL;
 }
 
-static gboolean
-block_map (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return drop_extent (imago_image_map (subject->image, 0, SIZE, IMAGO_MAP_HOST_HOLES, cancellable, error));
-}
-
-static void
-start_map (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_map_async (subject->image, 0, SIZE, IMAGO_MAP_HOST_HOLES, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_map (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_extent (imago_image_map_finish (subject->image, result, error));
-}
+CALL (map,
+      drop_extent (imago_image_map (subject->image, 0, SIZE, IMAGO_MAP_HOST_HOLES, cancellable, error)),
+      imago_image_map_async (subject->image, 0, SIZE, IMAGO_MAP_HOST_HOLES, 0, cancellable, callback, data),
+      drop_extent (imago_image_map_finish (subject->image, result, error)))
 
 static gboolean
 drop_extents (ImagoExtentArray *extents)
@@ -235,46 +201,24 @@ drop_extents (ImagoExtentArray *extents)
   return extents != NULL;
 }
 
-static gboolean
-block_map_extents (Case *subject, GCancellable *cancellable, GError **error)
+CALL (map_extents,
+      drop_extents (imago_image_map_extents (subject->image, 0, SIZE, 10, IMAGO_MAP_NONE, cancellable, error)),
+      imago_image_map_extents_async (subject->image, 0, SIZE, 10, IMAGO_MAP_NONE, 0, cancellable, callback, data),
+      drop_extents (imago_image_map_extents_finish (subject->image, result, error)))
+
+static GOutputStream *
+memory_stream_new (Case *subject)
 {
-  return drop_extents (
-    imago_image_map_extents (subject->image, 0, SIZE, 10, IMAGO_MAP_NONE, cancellable, error));
+  GOutputStream *stream = g_memory_output_stream_new_resizable ();
+
+  subject->stream = G_OBJECT (stream);
+  return stream;
 }
 
-static void
-start_map_extents (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_map_extents_async (subject->image, 0, SIZE, 10, IMAGO_MAP_NONE, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_map_extents (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_extents (imago_image_map_extents_finish (subject->image, result, error));
-}
-
-static gboolean
-block_splice (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (GOutputStream) stream = g_memory_output_stream_new_resizable ();
-
-  return imago_image_splice (subject->image, stream, 0, SIZE, cancellable, error) == SIZE;
-}
-
-static void
-start_splice (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (GOutputStream) stream = g_memory_output_stream_new_resizable ();
-
-  imago_image_splice_async (subject->image, stream, 0, SIZE, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_splice (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_splice_finish (subject->image, result, error) == SIZE;
-}
+CALL (splice,
+      imago_image_splice (subject->image, memory_stream_new (subject), 0, SIZE, cancellable, error) == SIZE,
+      imago_image_splice_async (subject->image, memory_stream_new (subject), 0, SIZE, 0, cancellable, callback, data),
+      imago_image_splice_finish (subject->image, result, error) == SIZE)
 
 static gboolean
 block_stream_read (Case *subject, GCancellable *cancellable, GError **error)
@@ -316,27 +260,20 @@ finish_stream_read (Case *subject, GAsyncResult *result, GError **error)
 #define ZERO_OFFSET (3 * CLUSTER - 512)
 #define ZERO_COUNT (2 * CLUSTER + 1024)
 
-static gboolean
-block_write_bytes (Case *subject, GCancellable *cancellable, GError **error)
+/* The case's. */
+static GBytes *
+bytes_of (Case *subject, gsize count)
 {
-  g_autoptr (GBytes) bytes = new_bytes (WRITE_COUNT);
-
-  return imago_image_write_bytes (subject->image, WRITE_OFFSET, bytes, cancellable, error);
+  g_assert_null (subject->bytes);
+  subject->bytes = new_bytes (count);
+  return subject->bytes;
 }
 
-static void
-start_write_bytes (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (GBytes) bytes = new_bytes (WRITE_COUNT);
-
-  imago_image_write_bytes_async (subject->image, WRITE_OFFSET, bytes, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_write_bytes (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_write_bytes_finish (subject->image, result, error);
-}
+CALL (write_bytes,
+      imago_image_write_bytes (subject->image, WRITE_OFFSET, bytes_of (subject, WRITE_COUNT), cancellable, error),
+      imago_image_write_bytes_async (subject->image, WRITE_OFFSET, bytes_of (subject, WRITE_COUNT), 0, cancellable,
+                                     callback, data),
+      imago_image_write_bytes_finish (subject->image, result, error))
 
 static gboolean
 block_write_at (Case *subject, GCancellable *cancellable, GError **error)
@@ -357,65 +294,24 @@ block_writev_at (Case *subject, GCancellable *cancellable, GError **error)
   return imago_image_writev_at (subject->image, WRITE_OFFSET, vectors, G_N_ELEMENTS (vectors), cancellable, error);
 }
 
-static gboolean
-block_write_compressed (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (GBytes) bytes = new_bytes (2 * CLUSTER);
+CALL (write_compressed,
+      imago_image_write_compressed (subject->image, COMPRESSED_OFFSET, bytes_of (subject, 2 * CLUSTER), cancellable,
+                                    error),
+      imago_image_write_compressed_async (subject->image, COMPRESSED_OFFSET, bytes_of (subject, 2 * CLUSTER), 0,
+                                          cancellable, callback, data),
+      imago_image_write_compressed_finish (subject->image, result, error))
 
-  return imago_image_write_compressed (subject->image, COMPRESSED_OFFSET, bytes, cancellable, error);
-}
+CALL (write_zeroes,
+      imago_image_write_zeroes (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_ZERO_UNMAP, cancellable, error),
+      imago_image_write_zeroes_async (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_ZERO_UNMAP, 0, cancellable,
+                                      callback, data),
+      imago_image_write_zeroes_finish (subject->image, result, error))
 
-static void
-start_write_compressed (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (GBytes) bytes = new_bytes (2 * CLUSTER);
-
-  imago_image_write_compressed_async (subject->image, COMPRESSED_OFFSET, bytes, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_write_compressed (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_write_compressed_finish (subject->image, result, error);
-}
-
-static gboolean
-block_write_zeroes (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_image_write_zeroes (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_ZERO_UNMAP, cancellable, error);
-}
-
-static void
-start_write_zeroes (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_write_zeroes_async (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_ZERO_UNMAP, 0, cancellable, callback,
-                                  data);
-}
-
-static gboolean
-finish_write_zeroes (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_write_zeroes_finish (subject->image, result, error);
-}
-
-static gboolean
-block_discard (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_image_discard (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_DISCARD_ZERO, cancellable, error);
-}
-
-static void
-start_discard (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_discard_async (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_DISCARD_ZERO, 0, cancellable, callback,
-                             data);
-}
-
-static gboolean
-finish_discard (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_discard_finish (subject->image, result, error);
-}
+CALL (discard,
+      imago_image_discard (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_DISCARD_ZERO, cancellable, error),
+      imago_image_discard_async (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_DISCARD_ZERO, 0, cancellable, callback,
+                                 data),
+      imago_image_discard_finish (subject->image, result, error))
 
 static GOutputStream *
 output_stream_new (Case *subject)
@@ -445,43 +341,33 @@ start_stream_write (Case *subject, GCancellable *cancellable, GAsyncReadyCallbac
                                data);
 }
 
+static GOutputStream *
+output_stream_of (Case *subject)
+{
+  return g_io_stream_get_output_stream (G_IO_STREAM (subject->stream));
+}
+
 static gboolean
 finish_stream_write (Case *subject, GAsyncResult *result, GError **error)
 {
-  GOutputStream *output = g_io_stream_get_output_stream (G_IO_STREAM (subject->stream));
-  gssize count = g_output_stream_write_finish (output, result, error);
+  gssize count = g_output_stream_write_finish (output_stream_of (subject), result, error);
 
   g_clear_pointer (&subject->memory, g_free);
   return count == WRITE_COUNT;
 }
 
-static gboolean
-block_stream_flush (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return g_output_stream_flush (output_stream_new (subject), cancellable, error);
-}
-
-static void
-start_stream_flush (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_output_stream_flush_async (output_stream_new (subject), 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_stream_flush (Case *subject, GAsyncResult *result, GError **error)
-{
-  return g_output_stream_flush_finish (g_io_stream_get_output_stream (G_IO_STREAM (subject->stream)), result, error);
-}
+CALL (stream_flush,
+      g_output_stream_flush (output_stream_new (subject), cancellable, error),
+      g_output_stream_flush_async (output_stream_new (subject), 0, cancellable, callback, data),
+      g_output_stream_flush_finish (output_stream_of (subject), result, error))
 
 static ImagoBatch *
 batch_new (Case *subject, guint8 *memory)
 {
-  g_autoptr (GBytes) bytes = new_bytes (WRITE_COUNT);
-
   subject->batch = imago_batch_new (subject->image);
   imago_batch_add_read (subject->batch, 2 * CLUSTER, READ_COUNT);
   imago_batch_add_read_at (subject->batch, READ_OFFSET, memory, READ_COUNT);
-  imago_batch_add_write (subject->batch, WRITE_OFFSET, bytes);
+  imago_batch_add_write (subject->batch, WRITE_OFFSET, bytes_of (subject, WRITE_COUNT));
   return subject->batch;
 }
 
@@ -531,112 +417,45 @@ finish_batch (Case *subject, GAsyncResult *result, GError **error)
 
 /* ---- calls that concern the whole image ---- */
 
-static gboolean
-block_flush (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_image_flush (subject->image, cancellable, error);
-}
+CALL (flush,
+      imago_image_flush (subject->image, cancellable, error),
+      imago_image_flush_async (subject->image, 0, cancellable, callback, data),
+      imago_image_flush_finish (subject->image, result, error))
 
-static void
-start_flush (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_flush_async (subject->image, 0, cancellable, callback, data);
-}
+CALL (resize,
+      imago_image_resize (subject->image, subject->row->size, IMAGO_RESIZE_MAY_SHRINK, IMAGO_PREALLOCATION_NONE,
+                          cancellable, error),
+      imago_image_resize_async (subject->image, subject->row->size, IMAGO_RESIZE_MAY_SHRINK, IMAGO_PREALLOCATION_NONE,
+                                0, cancellable, callback, data),
+      imago_image_resize_finish (subject->image, result, error))
 
-static gboolean
-finish_flush (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_flush_finish (subject->image, result, error);
-}
+CALL (close,
+      imago_image_close (subject->image, cancellable, error),
+      imago_image_close_async (subject->image, 0, cancellable, callback, data),
+      imago_image_close_finish (subject->image, result, error))
 
-static gboolean
-block_resize (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_image_resize (subject->image, subject->row->size, IMAGO_RESIZE_MAY_SHRINK, IMAGO_PREALLOCATION_NONE,
-                             cancellable, error);
-}
-
-static void
-start_resize (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_resize_async (subject->image, subject->row->size, IMAGO_RESIZE_MAY_SHRINK, IMAGO_PREALLOCATION_NONE, 0,
-                            cancellable, callback, data);
-}
-
-static gboolean
-finish_resize (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_resize_finish (subject->image, result, error);
-}
-
-static gboolean
-block_close (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_image_close (subject->image, cancellable, error);
-}
-
-static void
-start_close (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_close_async (subject->image, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_close (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_close_finish (subject->image, result, error);
-}
-
-static gboolean
-block_open_references (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_image_open_references (subject->image, cancellable, error);
-}
-
-static void
-start_open_references (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_image_open_references_async (subject->image, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_open_references (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_image_open_references_finish (subject->image, result, error);
-}
+CALL (open_references,
+      imago_image_open_references (subject->image, cancellable, error),
+      imago_image_open_references_async (subject->image, 0, cancellable, callback, data),
+      imago_image_open_references_finish (subject->image, result, error))
 
 /* ---- calls that make an image ---- */
 
+/* The case's. */
 static ImagoOpenOptions *
-open_options_new (Case *subject)
+open_options_of (Case *subject)
 {
   g_autoptr (ImagoMapPolicy) policy = imago_map_policy_new ();
 
   imago_map_policy_add (policy, "below", subject->storage, "qcow2");
-  return g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "reference-policy", policy, NULL);
+  subject->options = g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "reference-policy", policy, NULL);
+  return IMAGO_OPEN_OPTIONS (subject->options);
 }
 
-static gboolean
-block_open_storage (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (ImagoOpenOptions) options = open_options_new (subject);
-
-  return drop_object (imago_image_open_storage (subject->storage, options, cancellable, error));
-}
-
-static void
-start_open_storage (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (ImagoOpenOptions) options = open_options_new (subject);
-
-  imago_image_open_storage_async (subject->storage, options, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_open_storage (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_image_open_storage_finish (result, error));
-}
+CALL (open_storage,
+      drop_object (imago_image_open_storage (subject->storage, open_options_of (subject), cancellable, error)),
+      imago_image_open_storage_async (subject->storage, open_options_of (subject), 0, cancellable, callback, data),
+      drop_object (imago_image_open_storage_finish (result, error)))
 
 /* A file whose backing image is in the storage. */
 static GByteArray *
@@ -656,243 +475,83 @@ make_file (Case *subject, gboolean exists)
   return subject->file;
 }
 
-static gboolean
-block_open (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (ImagoOpenOptions) options = open_options_new (subject);
+CALL (open,
+      drop_object (imago_image_open (make_file (subject, TRUE), open_options_of (subject), cancellable, error)),
+      imago_image_open_async (make_file (subject, TRUE), open_options_of (subject), 0, cancellable, callback, data),
+      drop_object (imago_image_open_finish (result, error)))
 
-  return drop_object (imago_image_open (make_file (subject, TRUE), options, cancellable, error));
-}
-
-static void
-start_open (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (ImagoOpenOptions) options = open_options_new (subject);
-
-  imago_image_open_async (make_file (subject, TRUE), options, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_open (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_image_open_finish (result, error));
-}
-
+/* The case's. */
 static ImagoCreateOptions *
-create_options_new (void)
+create_options_of (Case *subject)
 {
-  return g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size", (guint64) SIZE, "overwrite", TRUE,
-                       NULL);
+  subject->options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size", (guint64) SIZE,
+                                   "overwrite", TRUE, NULL);
+  return IMAGO_CREATE_OPTIONS (subject->options);
 }
 
-static gboolean
-block_create_storage (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (ImagoCreateOptions) options = create_options_new ();
-
-  return drop_object (imago_image_create_storage (subject->storage, options, cancellable, error));
-}
-
-static void
-start_create_storage (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (ImagoCreateOptions) options = create_options_new ();
-
-  imago_image_create_storage_async (subject->storage, options, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_create_storage (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_image_create_storage_finish (result, error));
-}
+CALL (create_storage,
+      drop_object (imago_image_create_storage (subject->storage, create_options_of (subject), cancellable, error)),
+      imago_image_create_storage_async (subject->storage, create_options_of (subject), 0, cancellable, callback, data),
+      drop_object (imago_image_create_storage_finish (result, error)))
 
 /* The data is in the storage. */
 static ImagoCreateOptions *
-data_options_new (Case *subject)
+data_options_of (Case *subject)
 {
-  ImagoCreateOptions *options = create_options_new ();
+  ImagoCreateOptions *options = create_options_of (subject);
 
   g_object_set (options, "data-storage", subject->storage, "data-file-name", "data.raw", NULL);
   return options;
 }
 
-static gboolean
-block_create (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (ImagoCreateOptions) options = data_options_new (subject);
+CALL (create,
+      drop_object (imago_image_create (make_file (subject, FALSE), data_options_of (subject), cancellable, error)),
+      imago_image_create_async (make_file (subject, FALSE), data_options_of (subject), 0, cancellable, callback, data),
+      drop_object (imago_image_create_finish (result, error)))
 
-  return drop_object (imago_image_create (make_file (subject, FALSE), options, cancellable, error));
-}
-
-static void
-start_create (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (ImagoCreateOptions) options = data_options_new (subject);
-
-  imago_image_create_async (make_file (subject, FALSE), options, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_create (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_image_create_finish (result, error));
-}
-
-static gboolean
-block_probe (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return drop_object (imago_format_probe (subject->storage, cancellable, error));
-}
-
-static void
-start_probe (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_format_probe_async (subject->storage, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_probe (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_object (imago_format_probe_finish (result, error));
-}
+CALL (probe,
+      drop_object (imago_format_probe (subject->storage, cancellable, error)),
+      imago_format_probe_async (subject->storage, 0, cancellable, callback, data),
+      drop_object (imago_format_probe_finish (result, error)))
 
 /* ---- calls of the storage itself ---- */
 
-static gboolean
-block_query_size (Case *subject, GCancellable *cancellable, GError **error)
-{
-  guint64 size;
+CALL (query_size,
+      imago_storage_query_size (subject->storage, &(guint64) { 0 }, cancellable, error),
+      imago_storage_query_size_async (subject->storage, 0, cancellable, callback, data),
+      imago_storage_query_size_finish (subject->storage, result, &(guint64) { 0 }, error))
 
-  return imago_storage_query_size (subject->storage, &size, cancellable, error);
-}
+CALL (storage_read,
+      drop_bytes (imago_storage_read_bytes (subject->storage, 0, READ_COUNT, cancellable, error)),
+      imago_storage_read_bytes_async (subject->storage, 0, READ_COUNT, 0, cancellable, callback, data),
+      drop_bytes (imago_storage_read_bytes_finish (subject->storage, result, error)))
 
-static void
-start_query_size (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_storage_query_size_async (subject->storage, 0, cancellable, callback, data);
-}
+CALL (storage_write,
+      imago_storage_write_bytes (subject->storage, CLUSTER, bytes_of (subject, READ_COUNT), cancellable, error),
+      imago_storage_write_bytes_async (subject->storage, CLUSTER, bytes_of (subject, READ_COUNT), 0, cancellable,
+                                       callback, data),
+      imago_storage_write_bytes_finish (subject->storage, result, error))
 
-static gboolean
-finish_query_size (Case *subject, GAsyncResult *result, GError **error)
-{
-  guint64 size;
+CALL (storage_zeroes,
+      imago_storage_write_zeroes (subject->storage, CLUSTER, READ_COUNT, IMAGO_ZERO_NONE, cancellable, error),
+      imago_storage_write_zeroes_async (subject->storage, CLUSTER, READ_COUNT, IMAGO_ZERO_NONE, 0, cancellable,
+                                        callback, data),
+      imago_storage_write_zeroes_finish (subject->storage, result, error))
 
-  return imago_storage_query_size_finish (subject->storage, result, &size, error);
-}
+CALL (storage_discard,
+      imago_storage_discard (subject->storage, CLUSTER, READ_COUNT, cancellable, error),
+      imago_storage_discard_async (subject->storage, CLUSTER, READ_COUNT, 0, cancellable, callback, data),
+      imago_storage_discard_finish (subject->storage, result, error))
 
-static gboolean
-block_storage_read (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return drop_bytes (imago_storage_read_bytes (subject->storage, 0, READ_COUNT, cancellable, error));
-}
+CALL (storage_truncate,
+      imago_storage_truncate (subject->storage, 100 * CLUSTER, cancellable, error),
+      imago_storage_truncate_async (subject->storage, 100 * CLUSTER, 0, cancellable, callback, data),
+      imago_storage_truncate_finish (subject->storage, result, error))
 
-static void
-start_storage_read (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_storage_read_bytes_async (subject->storage, 0, READ_COUNT, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_storage_read (Case *subject, GAsyncResult *result, GError **error)
-{
-  return drop_bytes (imago_storage_read_bytes_finish (subject->storage, result, error));
-}
-
-static gboolean
-block_storage_write (Case *subject, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (GBytes) bytes = new_bytes (READ_COUNT);
-
-  return imago_storage_write_bytes (subject->storage, CLUSTER, bytes, cancellable, error);
-}
-
-static void
-start_storage_write (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  g_autoptr (GBytes) bytes = new_bytes (READ_COUNT);
-
-  imago_storage_write_bytes_async (subject->storage, CLUSTER, bytes, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_storage_write (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_storage_write_bytes_finish (subject->storage, result, error);
-}
-
-static gboolean
-block_storage_zeroes (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_storage_write_zeroes (subject->storage, CLUSTER, READ_COUNT, IMAGO_ZERO_NONE, cancellable, error);
-}
-
-static void
-start_storage_zeroes (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_storage_write_zeroes_async (subject->storage, CLUSTER, READ_COUNT, IMAGO_ZERO_NONE, 0, cancellable, callback,
-                                    data);
-}
-
-static gboolean
-finish_storage_zeroes (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_storage_write_zeroes_finish (subject->storage, result, error);
-}
-
-static gboolean
-block_storage_discard (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_storage_discard (subject->storage, CLUSTER, READ_COUNT, cancellable, error);
-}
-
-static void
-start_storage_discard (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_storage_discard_async (subject->storage, CLUSTER, READ_COUNT, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_storage_discard (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_storage_discard_finish (subject->storage, result, error);
-}
-
-static gboolean
-block_storage_truncate (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_storage_truncate (subject->storage, 100 * CLUSTER, cancellable, error);
-}
-
-static void
-start_storage_truncate (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_storage_truncate_async (subject->storage, 100 * CLUSTER, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_storage_truncate (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_storage_truncate_finish (subject->storage, result, error);
-}
-
-static gboolean
-block_storage_flush (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_storage_flush (subject->storage, cancellable, error);
-}
-
-static void
-start_storage_flush (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_storage_flush_async (subject->storage, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_storage_flush (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_storage_flush_finish (subject->storage, result, error);
-}
+CALL (storage_flush,
+      imago_storage_flush (subject->storage, cancellable, error),
+      imago_storage_flush_async (subject->storage, 0, cancellable, callback, data),
+      imago_storage_flush_finish (subject->storage, result, error))
 
 /* ---- jobs ---- */
 
@@ -935,23 +594,10 @@ job_new (Case *subject)
   return IMAGO_JOB (imago_resize_job_new (image, subject->row->size));
 }
 
-static gboolean
-block_job (Case *subject, GCancellable *cancellable, GError **error)
-{
-  return imago_job_run (subject->job, cancellable, error);
-}
-
-static void
-start_job (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data)
-{
-  imago_job_run_async (subject->job, 0, cancellable, callback, data);
-}
-
-static gboolean
-finish_job (Case *subject, GAsyncResult *result, GError **error)
-{
-  return imago_job_run_finish (subject->job, result, error);
-}
+CALL (job,
+      imago_job_run (subject->job, cancellable, error),
+      imago_job_run_async (subject->job, 0, cancellable, callback, data),
+      imago_job_run_finish (subject->job, result, error))
 
 /* It ends when the hook has answered, and then nothing holds it any more; no file has been made. */
 static void
@@ -1176,24 +822,21 @@ open_image (ImagoStorage *storage, const char *format_name)
   return image;
 }
 
+/* Takes @bytes. */
 static void
-write_somewhere (ImagoImage *image, guint64 offset, gsize count, guint8 seed)
+write_to (ImagoImage *image, guint64 offset, GBytes *bytes)
 {
-  g_autoptr (GBytes) bytes = test_to_bytes (test_pattern_new (count, seed));
   g_autoptr (GError) error = NULL;
 
   imago_image_write_bytes (image, offset, bytes, NULL, &error);
   g_assert_no_error (error);
+  g_bytes_unref (bytes);
 }
 
 static void
-write_new (ImagoImage *image, guint64 offset, guint64 count)
+write_somewhere (ImagoImage *image, guint64 offset, gsize count, guint8 seed)
 {
-  g_autoptr (GBytes) bytes = new_bytes (count);
-  g_autoptr (GError) error = NULL;
-
-  imago_image_write_bytes (image, offset, bytes, NULL, &error);
-  g_assert_no_error (error);
+  write_to (image, offset, test_to_bytes (test_pattern_new (count, seed)));
 }
 
 static GBytes *
@@ -1238,7 +881,7 @@ open_deferred (Case *subject)
 {
   g_autoptr (GBytes) content = test_to_bytes (overlay_new ());
   g_autoptr (ImagoStorage) storage = memory_new (content);
-  g_autoptr (ImagoOpenOptions) options = open_options_new (subject);
+  ImagoOpenOptions *options = open_options_of (subject);
   g_autoptr (GError) error = NULL;
   ImagoImage *image;
 
@@ -1271,7 +914,7 @@ open_other (Case *subject)
     imago_image_open_references (image, NULL, &error);
   g_assert_no_error (error);
   if (g_str_equal (kind, "convert-into") || g_str_equal (kind, "commit"))
-    write_new (image, subject->row->offset, subject->row->length);
+    write_to (image, subject->row->offset, new_bytes (subject->row->length));
   return image;
 }
 
@@ -1326,6 +969,8 @@ case_clear (Case *subject)
 {
   g_clear_object (&subject->batch);
   g_clear_object (&subject->stream);
+  g_clear_pointer (&subject->bytes, g_bytes_unref);
+  g_clear_object (&subject->options); /* whose policy has the storage */
   g_clear_object (&subject->image);
   g_clear_object (&subject->storage);
   g_clear_object (&subject->carrier);
