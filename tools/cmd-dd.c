@@ -4,19 +4,16 @@
 
 #include "config.h"
 
-#include "tool-bytes.h"
 #include "tool-commands.h"
+#include "tool-job.h"
 #include "tool-message.h"
-#include "tool-replace.h"
 #include "tool-size.h"
-#include "tool-stop.h"
 
 #include <glib/gi18n-lib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SECTOR_SIZE 512
-#define CHUNK_SIZE (1024 * 1024)
 
 typedef struct
 {
@@ -126,77 +123,45 @@ find_range (const Settings *settings, guint64 size, Range *range)
   range->size = round_up (range->end - range->start);
 }
 
-/* A new disk is full of zeroes: only what is none is written. */
-static gboolean
-copy_chunk (ImagoImage *source, ImagoImage *target, const Range *range, guint64 offset, guint8 *buffer,
-            gsize count, GError **error)
+static ImagoCreateOptions *
+make_options (ImagoFormat *format, const Range *range)
 {
-  if (!imago_image_read_at (source, offset, buffer, count, NULL, error))
-    {
-      g_prefix_error (error, _("error while reading from input image file: "));
-      return FALSE;
-    }
-  if (tool_is_zero (buffer, count) ||
-      imago_image_write_at (target, offset - range->start, buffer, count, NULL, error))
-    return TRUE;
-
-  g_prefix_error (error, _("error while writing to output image file: "));
-  return FALSE;
-}
-
-/* Copies data, jumps over the rest. */
-static gboolean
-copy (ImagoImage *source, ImagoImage *target, const Range *range, GError **error)
-{
-  g_autofree guint8 *buffer = g_malloc (CHUNK_SIZE);
-  guint64 offset = range->start;
-
-  while (offset < range->end && tool_stop_get () == 0)
-    {
-      g_autoptr (ImagoExtent) extent = imago_image_map (source, offset, range->end - offset,
-                                                        IMAGO_MAP_HOST_HOLES, NULL, error);
-      ImagoExtentKind kind;
-      guint64 end;
-
-      if (extent == NULL)
-        return FALSE;
-      kind = imago_extent_get_kind (extent);
-      end = MIN (range->end, imago_extent_get_offset (extent) + imago_extent_get_length (extent));
-      if (kind == IMAGO_EXTENT_ZERO || kind == IMAGO_EXTENT_UNALLOCATED)
-        offset = end;
-      while (offset < end && tool_stop_get () == 0)
-        {
-          gsize count = (gsize) MIN (end - offset, CHUNK_SIZE);
-
-          if (!copy_chunk (source, target, range, offset, buffer, count, error))
-            return FALSE;
-          offset += count;
-        }
-    }
-
-  return TRUE;
+  return g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", imago_format_get_name (format), "size", range->size,
+                       "overwrite", TRUE, "allow-device", TRUE, NULL);
 }
 
 static gboolean
-copy_into (ImagoImage *source, const Settings *settings, const char *format_name)
+create_empty (GFile *file, ImagoCreateOptions *options, GError **error)
 {
-  g_autoptr (ToolReplace) replace = NULL;
+  g_autoptr (ImagoImage) image = imago_image_create (file, options, NULL, error);
+
+  return image != NULL && imago_image_close (image, NULL, error);
+}
+
+static gboolean
+copy (ImagoImage *source, const Range *range, GFile *file, ImagoCreateOptions *options, GError **error)
+{
+  g_autoptr (ImagoJob) job =
+    g_object_new (IMAGO_TYPE_CONVERT_JOB, "source", source, "destination", file, "create-options", options, "offset",
+                  range->start, "length", range->end - range->start, "check-space", FALSE, NULL);
+
+  return tool_job_run (job, FALSE, error);
+}
+
+static gboolean
+copy_range (ImagoImage *source, const Settings *settings, ImagoFormat *format)
+{
+  g_autoptr (GFile) file = g_file_new_for_path (settings->output);
+  g_autoptr (ImagoCreateOptions) options = NULL;
   g_autoptr (GError) error = NULL;
   Range range;
 
   find_range (settings, imago_image_get_size (source), &range);
-  replace = tool_replace_new (settings->output, format_name, range.size, &error);
-  if (replace == NULL)
-    {
-      tool_error (_("%s: error while creating output image: %s"), settings->output, error->message);
-      return FALSE;
-    }
-  if (copy (source, tool_replace_get_image (replace), &range, &error) && tool_stop_get () == 0 &&
-      tool_replace_publish (replace, &error))
+  options = make_options (format, &range);
+  /* No length would mean all the rest. */
+  if (range.end > range.start ? copy (source, &range, file, options, &error) : create_empty (file, options, &error))
     return TRUE;
-
-  if (error != NULL)
-    tool_error ("%s", error->message);
+  tool_error (_("%s: error while creating output image: %s"), settings->output, error->message);
   return FALSE;
 }
 
@@ -207,7 +172,6 @@ run (gpointer user_data, int n_operands, char **operands)
   g_autoptr (ImagoImage) source = NULL;
   g_autoptr (GError) error = NULL;
   ImagoFormat *format;
-  gboolean success;
 
   for (int i = 0; i < n_operands; i++)
     if (!take_operand (operands[i], settings))
@@ -225,14 +189,7 @@ run (gpointer user_data, int n_operands, char **operands)
       return EXIT_FAILURE;
     }
   format = find_output_format (settings);
-  if (format == NULL)
-    return EXIT_FAILURE;
-
-  tool_stop_watch ();
-  success = copy_into (source, settings, imago_format_get_name (format));
-  if (!success)
-    tool_stop_die (tool_stop_get ());
-  return success ? EXIT_SUCCESS : EXIT_FAILURE;
+  return format != NULL && copy_range (source, settings, format) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static const ToolOption options[] = {

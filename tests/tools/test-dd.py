@@ -9,8 +9,8 @@ import signal
 import subprocess
 import time
 
-from imagotest import (IMAGO, add_test, assert_fails, create, equal, good, imago, main, poke, qemu_img, qemu_io, run,
-                       same_content, test)
+from imagotest import (IMAGO, Skip, add_test, assert_fails, can_strace, create, equal, good, imago, main, poke, qemu_img, qemu_io,
+                       run, same_content, test)
 
 
 def make_source():
@@ -89,6 +89,13 @@ def test_link():
     assert os.path.islink('link')
     equal(os.path.getsize('sub/out'), 3 << 20)
     equal(os.listdir('sub'), ['out'])
+    os.unlink('sub/out')
+    good(IMAGO, 'dd', 'if=a.qcow2', 'of=link')
+    assert os.path.islink('link')
+    equal(os.path.getsize('sub/out'), 3 << 20)
+    os.symlink('loop', 'loop')
+    assert_fails(imago('dd', 'if=a.qcow2', 'of=loop'), 'symbolic links')
+    assert os.path.islink('loop')
 
 
 @test
@@ -104,12 +111,65 @@ def test_permissions():
 
 @test
 def test_itself():
-    """dd of an image onto itself loses nothing"""
+    """dd onto what is read is refused, and loses nothing"""
     with open('a.raw', 'wb') as file:
         file.write(os.urandom(100 * 512))
     good('cp', 'a.raw', 'b.raw')
-    good(IMAGO, 'dd', '-f', 'raw', 'if=a.raw', 'of=a.raw')
-    good('cmp', 'a.raw', 'b.raw')
+    create('top', '1M', backing=('a.raw', 'raw'))
+    for share in [], ['-U']:
+        for source in ['-f', 'raw', 'if=a.raw'], ['-f', 'qcow2', 'if=top']:
+            assert_fails(imago('dd', *share, *source, 'of=a.raw'), 'a.raw')
+            good('cmp', 'a.raw', 'b.raw')
+    equal(sorted(os.listdir('.')), ['a.raw', 'b.raw', 'top'])
+
+
+@test
+def test_attributes():
+    """dd keeps the attributes of what it replaces"""
+    make_source()
+    open('out', 'w').close()
+    try:
+        os.setxattr('out', 'user.imago', b'kept')
+    except OSError:
+        raise Skip('the file system has no attributes') from None
+    good(IMAGO, 'dd', 'if=a.qcow2', 'of=out')
+    equal(os.getxattr('out', 'user.imago'), b'kept')
+
+
+def trace_folder(name, *args):
+    """strace of what is done to this folder; its calls are counted for each thread."""
+    return ['strace', '-f', '-qq', '-P', os.getcwd(), '-e', 'trace=openat,linkat', *args, '-o', name, IMAGO, 'dd', 'if=a.qcow2', 'of=out']
+
+
+def find_nameless(name):
+    """Which call of openat () of its thread makes the file without a name."""
+    counts = {}
+    with open(name) as file:
+        for line in file:
+            if 'openat(' in line:
+                thread = line.split()[0]
+                counts[thread] = counts.get(thread, 0) + 1
+                if 'O_TMPFILE' in line:
+                    return counts[thread]
+    raise AssertionError('no file without a name')
+
+
+@test
+def test_killed_with_name():
+    """dd removes what a killed one left where files always have names"""
+    can_strace()
+    make_source()
+    trace = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
+    good(*trace_folder(trace))
+    number = find_nameless(trace)
+    os.unlink(trace)
+    os.unlink('out')
+    equal(run(*trace_folder(os.devnull, '-e', 'inject=openat:error=EOPNOTSUPP:when=%d' % number,
+                            '-e', 'inject=linkat:signal=KILL:when=1')).status, -signal.SIGKILL)
+    left = [name for name in os.listdir('.') if name not in ('a.qcow2', 'out')]
+    assert len(left) == 1 and left[0].startswith('.imago-out.'), os.listdir('.')
+    good(IMAGO, 'dd', 'if=a.qcow2', 'of=out')
+    equal(sorted(os.listdir('.')), ['a.qcow2', 'out'])
 
 
 @test
