@@ -20,10 +20,9 @@ typedef struct
   GIOStream *io;          /* NULL: only for reading */
   GInputStream *input;    /* owned unless there is an io */
   GOutputStream *output;
-  gint64 size;            /* atomic; -1 as long as nobody has asked */
+  gint64 size;            /* atomic; -1: to be asked for, at first and after a change that failed */
 
   ImgTurn turn; /* what follows */
-  gboolean size_is_stale;
   gint64 read_position;  /* of the input; -1 if nobody knows */
   guint8 *window;        /* owned; MAX_WINDOW bytes once there are any */
   guint64 window_offset;
@@ -82,11 +81,17 @@ seek_for_size (StreamFile *file, ImgError **error)
   return g_seekable_tell (is_one ? G_SEEKABLE (file->io) : G_SEEKABLE (file->input));
 }
 
+static void
+set_size (StreamFile *file, gint64 size)
+{
+  __atomic_store_n (&file->size, size, __ATOMIC_RELEASE);
+}
+
 /* A stream that does not say how long it is, and cannot seek, fails here already. */
 static gboolean
 find_size (StreamFile *file, guint64 *size, ImgError **error)
 {
-  gint64 found = file->size_is_stale ? -1 : file->size;
+  gint64 found = file->size;
 
   if (found < 0)
     found = query_file_size (file);
@@ -94,8 +99,7 @@ find_size (StreamFile *file, guint64 *size, ImgError **error)
     found = seek_for_size (file, error);
   if (found < 0)
     return FALSE;
-  file->size_is_stale = FALSE;
-  __atomic_store_n (&file->size, found, __ATOMIC_RELEASE);
+  set_size (file, found);
   *size = (guint64) found;
   return TRUE;
 }
@@ -224,7 +228,7 @@ try_read (StreamFile *file, const ImgIo *io, gsize *n_done)
   guint64 length;
 
   *n_done = 0;
-  if (file->size < 0 || file->size_is_stale)
+  if (file->size < 0)
     return FALSE;
   length = inside (io->offset, io->length, (guint64) file->size);
   *n_done = window_part (file, io->offset, length);
@@ -249,22 +253,13 @@ write_part (StreamFile *file, gconstpointer buffer, gsize length, ImgError **err
   return FALSE;
 }
 
-/* How far a change came that failed nobody knows; nor where the reading side is now, which may be
- * the same. */
+/* Where the reading side is now, which may be the same, nobody knows. */
 static gboolean
 begin_change (StreamFile *file, guint64 offset, ImgError **error)
 {
   file->window_length = 0;
   file->read_position = -1;
-  file->size_is_stale = TRUE;
   return seek_side (file, file->output, (goffset) offset, G_SEEK_SET, error);
-}
-
-static void
-end_change (StreamFile *file, guint64 size)
-{
-  file->size_is_stale = FALSE;
-  __atomic_store_n (&file->size, (gint64) size, __ATOMIC_RELEASE);
 }
 
 static gboolean
@@ -283,7 +278,7 @@ write_zero_bytes (StreamFile *file, guint64 offset, guint64 end, ImgError **erro
       if (!write_part (file, zeroes, (gsize) part, error))
         return FALSE;
     }
-  end_change (file, MAX (size, end));
+  set_size (file, (gint64) MAX (size, end));
   return TRUE;
 }
 
@@ -302,10 +297,9 @@ truncate_to (StreamFile *file, guint64 size, ImgError **error)
 
   file->window_length = 0;
   file->read_position = -1;
-  file->size_is_stale = TRUE;
   if (g_seekable_truncate (find_truncatable (file), (goffset) size, NULL, &gio_error))
     {
-      end_change (file, size);
+      set_size (file, (gint64) size);
       return TRUE;
     }
   take_error (error, gio_error);
@@ -341,7 +335,7 @@ write_all (StreamFile *file, const ImgIo *io, ImgError **error)
   for (guint i = 0; i < io->n_iov; i++)
     if (!write_part (file, io->iov[i].iov_base, io->iov[i].iov_len, error))
       return FALSE;
-  end_change (file, MAX (size, io->offset + io->length));
+  set_size (file, (gint64) MAX (size, io->offset + io->length));
   return TRUE;
 }
 
@@ -371,38 +365,40 @@ flush (StreamFile *file, ImgError **error)
     *error = img_error_copy (file->flush_error);
 }
 
+static gboolean
+change_size (StreamFile *file, guint64 size, ImgError **error)
+{
+  return size < (guint64) file->size ? shrink (file, size, error) : extend (file, size, error);
+}
+
+static gboolean
+run_change (StreamFile *file, const ImgIo *io, ImgError **error)
+{
+  switch (io->op)
+    {
+    case IMG_IO_WRITE:
+      return write_all (file, io, error);
+    case IMG_IO_ZERO:
+      return zero (file, io, error);
+    case IMG_IO_ALLOCATE: /* space cannot be reserved */
+      return extend (file, io->offset + io->length, error);
+    case IMG_IO_TRUNCATE:
+      return change_size (file, io->offset, error);
+    default: /* DISCARD: nor can it be given back */
+      return TRUE;
+    }
+}
+
+/* How far a change came that failed, only the stream can tell. */
 static void
 change (StreamFile *file, const ImgIo *io, ImgError **error)
 {
   guint64 size;
 
   if (!img_range_fits (io->offset, io->length, G_MAXINT64))
-    {
-      img_error_set_errno (error, EFBIG, _("The storage cannot grow that far"));
-      return;
-    }
-  if (!find_size (file, &size, error))
-    return;
-  switch (io->op)
-    {
-    case IMG_IO_WRITE:
-      write_all (file, io, error);
-      break;
-    case IMG_IO_ZERO:
-      zero (file, io, error);
-      break;
-    case IMG_IO_ALLOCATE: /* space cannot be reserved */
-      extend (file, io->offset + io->length, error);
-      break;
-    case IMG_IO_TRUNCATE:
-      if (io->offset < size)
-        shrink (file, io->offset, error);
-      else
-        extend (file, io->offset, error);
-      break;
-    default: /* DISCARD: nor can it be given back */
-      break;
-    }
+    img_error_set_errno (error, EFBIG, _("The storage cannot grow that far"));
+  else if (find_size (file, &size, error) && !run_change (file, io, error))
+    set_size (file, -1);
 }
 
 /* ---- requests ---- */

@@ -18,6 +18,7 @@ typedef struct
   gboolean cannot_seek;
   gboolean cannot_truncate;
   gboolean refuses_to_grow; /* when it is truncated */
+  gboolean truncates_badly; /* it is done, and reported as a failure */
   gsize ends_at;       /* reading ends here although the size is larger; 0: it does not */
 
   gint n_calls;        /* atomic, as the next one */

@@ -402,6 +402,29 @@ test_refusals (Fixture *fixture, gconstpointer data)
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_UNSUPPORTED);
 }
 
+/* What was done although it failed shows: the size is asked for anew, and so is that of the disk. */
+static void
+test_lost_answer (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GIOStream) io = test_seeker_make_io (fixture->seeker);
+  g_autoptr (ImagoStorage) storage = imago_stream_storage_new_for_io (io);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = open_image (storage, "raw", TRUE, &error);
+  guint64 size;
+
+  g_assert_no_error (error);
+  fixture->seeker->truncates_badly = TRUE;
+  g_assert_false (imago_image_resize (image, 1024, IMAGO_RESIZE_MAY_SHRINK, IMAGO_PREALLOCATION_NONE, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+  g_clear_error (&error);
+  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
+  g_assert_cmpuint (size, ==, 1024);
+  g_assert_cmpuint (imago_image_get_size (image), ==, 1024);
+  fixture->seeker->truncates_badly = FALSE;
+  g_assert_true (imago_image_close (image, NULL, &error));
+  g_assert_no_error (error);
+}
+
 static void
 test_early_end (Fixture *fixture, gconstpointer data)
 {
@@ -705,6 +728,7 @@ main (int argc, char **argv)
   ADD ("read-ahead", test_read_ahead);
   ADD ("write-after-read", test_write_after_read);
   ADD ("refusals", test_refusals);
+  ADD ("lost-answer", test_lost_answer);
   ADD ("early-end", test_early_end);
   ADD ("read-faults", test_read_faults);
   ADD ("write-faults", test_write_faults);
