@@ -364,6 +364,9 @@ struct _ImgLayout
   const ImgDriver *driver;
   ImgStorage *storage;  /* owned */
   guint64 size;         /* bytes of the guest's disk */
+  /* A change of the size has failed and may have happened in the file: setting it to @size is no idle request. With
+   * the gate closed. */
+  gboolean size_in_doubt;
   GPtrArray *wanted;    /* of ImgWanted, never NULL */
   gsize unit_length;    /* of every COMPRESSED extent's unit; 0: there are none */
   guint64 table_memory; /* bytes of tables that stay in memory while it is open; no caches */

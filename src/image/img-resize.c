@@ -15,6 +15,9 @@
  * Cancelled, a growth gives back what it reserved and the disk has its old size. A shrink cannot go
  * back once the size has changed: it then ends early and well, with some space not given back.
  *
+ * Where undoing fails too, the file may have a size that nobody was told of. The layout remembers that its
+ * size is in doubt, and then even setting the size that the disk is said to have is work to be done.
+ *
  * In memory the new size is in force as soon as the range has to be worked on; nobody else sees it.
  */
 
@@ -123,6 +126,14 @@ preallocate (ImgImage *image,
   return !img_cancel_check (cancel, error);
 }
 
+/* The file is the disk: it shows the new size already, if only in part. */
+static void
+undo_growth_of_file (ImgImage *image, guint64 old)
+{
+  assume_size (image, old);
+  image->layout->klass->set_size (image->layout, old, NULL);
+}
+
 /* The size is still the new one, for nobody but us. As well as it can be done: what is left in
  * place is no worse than after a crash, and the next growth finds it. */
 static void
@@ -131,9 +142,14 @@ undo_growth (ImgImage *image, guint64 old)
   ImgLayout *layout = image->layout;
   guint64 size = layout->size;
   guint64 start = MIN (img_align_up (old, layout->write_granularity), size);
-  gboolean success =
-    img_image_discard (image, start, size - start, IMG_DISCARD_BACKING, NULL, NULL);
+  gboolean success;
 
+  if (layout->is_identity)
+    {
+      undo_growth_of_file (image, old);
+      return;
+    }
+  success = img_image_discard (image, start, size - start, IMG_DISCARD_BACKING, NULL, NULL);
   assume_size (image, old);
   if (success && layout->klass->trim != NULL && layout->klass->trim (layout, size, NULL))
     layout->klass->flush (layout, NULL);
@@ -152,7 +168,11 @@ grow (ImgImage *image,
   gboolean success;
 
   if (!layout->klass->reserve (layout, size, error))
-    return FALSE;
+    {
+      if (layout->is_identity)
+        undo_growth_of_file (image, old);
+      return FALSE;
+    }
   assume_size (image, size);
   success = put_in_order (image, old, cancel, error) &&
             preallocate (image, old, mode, progress, cancel, error);
@@ -162,16 +182,9 @@ grow (ImgImage *image,
       success =
         layout->klass->flush (layout, error) && layout->klass->set_size (layout, size, error);
     }
-  if (success)
-    return TRUE;
-  if (layout->is_identity)
-    {
-      assume_size (image, old);
-      layout->klass->set_size (layout, old, NULL);
-    }
-  else
+  if (!success)
     undo_growth (image, old);
-  return FALSE;
+  return success;
 }
 
 /* ---- shrinking ---- */
@@ -261,6 +274,24 @@ check_resize (ImgImage *image,
   return FALSE;
 }
 
+/* Where it is the size already there is nothing to do, if the file knows that too. */
+static gboolean
+change_size (ImgImage *image,
+             guint64 size,
+             ImgPreallocate mode,
+             ImgProgress *progress,
+             ImgCancel *cancel,
+             ImgError **error)
+{
+  ImgLayout *layout = image->layout;
+
+  if (size > layout->size)
+    return grow (image, size, mode, progress, cancel, error);
+  if (size < layout->size)
+    return shrink (image, size, progress, cancel, error);
+  return !layout->size_in_doubt || layout->klass->set_size (layout, size, error);
+}
+
 gboolean
 img_image_resize (ImgImage *image,
                   guint64 size,
@@ -284,11 +315,8 @@ img_image_resize (ImgImage *image,
     preallocate_mode = IMG_PREALLOCATE_METADATA;
   /* The caller may have gone while this waited, and written something since. */
   success = !img_cancel_check (cancel, error) &&
-            check_resize (image, size, may_shrink, preallocate_mode, error);
-  if (success && size > image->layout->size)
-    success = grow (image, size, preallocate_mode, progress, cancel, error);
-  else if (success && size < image->layout->size)
-    success = shrink (image, size, progress, cancel, error);
+            check_resize (image, size, may_shrink, preallocate_mode, error) &&
+            change_size (image, size, preallocate_mode, progress, cancel, error);
   img_image_end_alone (image);
   if (success)
     img_progress_set_phase (progress, IMG_PHASE_DONE);

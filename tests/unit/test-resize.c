@@ -215,6 +215,19 @@ try_cancel (const Case *one, GBytes *bytes, guint nth)
   return sprung;
 }
 
+/* Asked for the size that the disk says it has after a failure, the file has that too, or it is an error. */
+static void
+check_size_in_doubt (ImgStorage *file, const Case *one, ImgImage **image)
+{
+  guint64 size = img_image_get_size (*image);
+  gboolean success = img_image_resize (*image, size, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL);
+  g_autoptr (ImgImage) again = NULL;
+
+  g_clear_pointer (image, img_image_unref);
+  again = open_image (file, one);
+  g_assert_true (!success || img_image_get_size (again) == size);
+}
+
 static gboolean
 try_failure (const Case *one, GBytes *bytes, guint nth, gboolean persist)
 {
@@ -231,7 +244,8 @@ try_failure (const Case *one, GBytes *bytes, guint nth, gboolean persist)
   g_assert_true (success == (error == NULL));
   img_error_free (error);
   assert_view (image, one);
-  g_clear_pointer (&image, img_image_unref);
+  test_trap_storage_set (trap, 0, FALSE, NULL);
+  check_size_in_doubt (file, one, &image);
   check_file (file, one, G_MAXUINT64);
   return sprung;
 }

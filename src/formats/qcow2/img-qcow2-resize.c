@@ -216,6 +216,13 @@ write_size (ImgQcow2 *self, guint64 size, ImgError **error)
   return img_storage_write (self->parent.storage, SIZE_AT, &stored, sizeof stored, error);
 }
 
+static void
+doubt_size (ImgQcow2 *self)
+{
+  self->parent.size_in_doubt = TRUE;
+  img_qcow2_writer_poison (self);
+}
+
 /* As with the pointer to L1: a disk must not turn out smaller than what is written to it later. */
 static gboolean
 publish_size (ImgQcow2 *self, guint64 size, ImgError **error)
@@ -223,7 +230,7 @@ publish_size (ImgQcow2 *self, guint64 size, ImgError **error)
   if (write_size (self, size, error))
     return TRUE;
   if (!write_size (self, self->header->size, NULL))
-    img_qcow2_writer_poison (self);
+    doubt_size (self);
   return FALSE;
 }
 
@@ -243,7 +250,7 @@ img_qcow2_set_size (ImgLayout *layout, guint64 size, ImgError **error)
     return FALSE;
   if (!img_storage_flush (layout->storage, error))
     {
-      img_qcow2_writer_poison (self);
+      doubt_size (self);
       return FALSE;
     }
   self->header->size = size;

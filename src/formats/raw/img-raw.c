@@ -103,7 +103,10 @@ raw_flush (ImgLayout *layout, ImgError **error)
 static gboolean
 raw_reserve (ImgLayout *layout, guint64 size, ImgError **error)
 {
-  return img_storage_truncate (layout->storage, size, error);
+  if (img_storage_truncate (layout->storage, size, error))
+    return TRUE;
+  layout->size_in_doubt = TRUE;
+  return FALSE;
 }
 
 /* A file that was cut off although that failed has a smaller disk: what lay behind is gone. */
@@ -134,6 +137,7 @@ check_cut_off (ImgLayout *layout, guint64 size, ImgError **error)
 static gboolean
 raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
 {
+  layout->size_in_doubt = TRUE;
   if (!img_storage_truncate (layout->storage, size, error))
     {
       follow_file (layout);
@@ -142,7 +146,8 @@ raw_set_size (ImgLayout *layout, guint64 size, ImgError **error)
   if (!check_cut_off (layout, size, error))
     return FALSE;
   __atomic_store_n (&layout->size, img_align_up (size, SECTOR_SIZE), __ATOMIC_RELAXED);
-  return img_storage_flush (layout->storage, error);
+  layout->size_in_doubt = !img_storage_flush (layout->storage, error);
+  return !layout->size_in_doubt;
 }
 
 static void
