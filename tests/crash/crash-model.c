@@ -58,6 +58,7 @@ typedef struct
   gboolean succeeded;
   gboolean replaces; /* nothing older is allowed any more */
   gboolean is_resize;
+  gboolean is_undo; /* of a shrink that failed: not done, but what the disk says of itself */
 } Change;
 
 typedef struct
@@ -85,7 +86,9 @@ struct _CrashModel
 static guint32
 add_change (CrashModel *model, guint64 value, gboolean replaces)
 {
-  Change change = { value, crash_log_tick (model->log), CRASH_NEVER, FALSE, replaces, FALSE };
+  Change change = {
+    .value = value, .started = crash_log_tick (model->log), .ended = CRASH_NEVER, .replaces = replaces,
+  };
 
   if (value == CRASH_NEVER)
     change.value = model->first_value + model->changes->len;
@@ -117,7 +120,7 @@ crash_model_new (CrashLog *log, guint64 n_sectors, guint64 max_sectors, guint64 
   model->sizes = g_array_new (FALSE, FALSE, sizeof (guint32));
   model->flushes = g_array_new (FALSE, FALSE, sizeof (Flush));
   first = add_change (model, n_sectors, TRUE);
-  *get_change (model, first) = (Change) { n_sectors, 0, 0, TRUE, TRUE, TRUE };
+  *get_change (model, first) = (Change) { .value = n_sectors, .succeeded = TRUE, .replaces = TRUE, .is_resize = TRUE };
   g_array_append_val (model->sizes, first);
   return model;
 }
@@ -213,6 +216,28 @@ crash_model_begin_resize (CrashModel *model, guint64 n_sectors)
   model->n_sectors = n_sectors;
   img_mutex_unlock (&model->mutex);
   return model->first_value + index;
+}
+
+void
+crash_model_undo_shrink (CrashModel *model, guint64 n_sectors)
+{
+  guint64 value = crash_model_begin_resize (model, n_sectors);
+  Change *undo;
+
+  crash_model_end (model, value, TRUE);
+  img_mutex_lock (&model->mutex);
+  undo = get_change (model, (guint32) (value - model->first_value));
+  undo->is_undo = TRUE;
+  for (guint i = model->sizes->len - 1; i > 0; i--)
+    {
+      Change *change = get_change (model, g_array_index (model->sizes, guint32, i - 1));
+
+      if (change->succeeded && !change->is_undo)
+        break;
+      if (change->value > n_sectors)
+        change->ended = undo->ended;
+    }
+  img_mutex_unlock (&model->mutex);
 }
 
 guint64
@@ -322,15 +347,9 @@ as_in_model (CrashModel *model, guint64 sector, guint64 value)
   return value;
 }
 
-static char *
-describe (CrashModel *model, CrashMoment moment, guint64 sector, const char *what)
+static void
+describe_changes (CrashModel *model, const GArray *list, GString *text)
 {
-  GString *text = g_string_new (NULL);
-  const GArray *list = model->sectors[sector];
-
-  g_string_printf (text, "sector %" G_GUINT64_FORMAT ": %s (settled %" G_GUINT64_FORMAT ", now %"
-                   G_GUINT64_FORMAT "); initially %" G_GINT64_MODIFIER "x",
-                   sector, what, moment.settled, moment.now, initial_value (model, sector));
   for (guint i = 0; list != NULL && i < list->len; i++)
     {
       const Change *change = get_change (model, g_array_index (list, guint32, i));
@@ -340,6 +359,29 @@ describe (CrashModel *model, CrashMoment moment, guint64 sector, const char *wha
                               change->value, change->started, (gint64) change->ended,
                               change->succeeded ? "" : ", failed or unfinished");
     }
+}
+
+static char *
+describe (CrashModel *model, CrashMoment moment, guint64 sector, const char *what)
+{
+  GString *text = g_string_new (NULL);
+
+  g_string_printf (text, "sector %" G_GUINT64_FORMAT ": %s (settled %" G_GUINT64_FORMAT ", now %"
+                   G_GUINT64_FORMAT "); initially %" G_GINT64_MODIFIER "x",
+                   sector, what, moment.settled, moment.now, initial_value (model, sector));
+  describe_changes (model, model->sectors[sector], text);
+  return g_string_free (text, FALSE);
+}
+
+static char *
+describe_size (CrashModel *model, CrashMoment moment, guint64 size)
+{
+  GString *text = g_string_new (NULL);
+
+  g_string_printf (text, "the disk has %" G_GUINT64_FORMAT " bytes, %" G_GINT64_MODIFIER "x sectors (settled %"
+                   G_GUINT64_FORMAT ", now %" G_GUINT64_FORMAT ")",
+                   size, size / CRASH_SECTOR, moment.settled, moment.now);
+  describe_changes (model, model->sizes, text);
   return g_string_free (text, FALSE);
 }
 
@@ -388,7 +430,7 @@ check_size (CrashModel *model, CrashMoment moment, guint64 size)
   if (size % CRASH_SECTOR == 0 &&
       is_allowed (model, model->sizes, CRASH_NEVER, moment, size / CRASH_SECTOR))
     return NULL;
-  return g_strdup_printf ("the disk has %" G_GUINT64_FORMAT " bytes", size);
+  return describe_size (model, moment, size);
 }
 
 static char *

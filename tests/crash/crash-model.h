@@ -58,6 +58,9 @@ void        crash_model_end         (CrashModel *model, guint64 change, gboolean
 
 /* What is new reads as zero, also where it had been cut off. */
 guint64     crash_model_begin_resize (CrashModel *model, guint64 n_sectors);
+/* Shrinking has failed and the disk says that it has @n_sectors: what is written from now on must not be cut off. A
+ * growth that had failed before may be in the file still. */
+void        crash_model_undo_shrink  (CrashModel *model, guint64 n_sectors);
 
 /* A flush that is acknowledged is a moment for a crash. */
 guint64     crash_model_begin_flush (CrashModel *model);

@@ -27,6 +27,10 @@ static const char *const op_names[CRASH_N_OPS] = {
   [CRASH_OP_COMMIT] = "commit",
 };
 
+/* Ends the program; names the disk and the seed, so that it can be repeated. */
+#define work_error(work, name, format, ...)                                                                            \
+  g_error ("%s, seed %" G_GUINT64_FORMAT ": " format, name, (work)->seed, __VA_ARGS__)
+
 const char *
 crash_op_get_name (CrashOp op)
 {
@@ -81,7 +85,7 @@ crash_work_open (CrashWork *work)
   work->image =
     crash_image_open (work->geometry, work->carriers[0] != NULL ? work->carriers : work->disks, TRUE, &error);
   if (work->image == NULL && !work->may_fail)
-    g_error ("%s: cannot open for writing: %s", work->geometry->name, error->text);
+    work_error (work, work->geometry->name, "cannot open for writing: %s", error->text);
   if (work->image != NULL)
     crash_work_follow_size (work);
   return work->image != NULL;
@@ -104,7 +108,7 @@ crash_work_init (CrashWork *work, const CrashGeometry *geometry, guint64 seed)
 {
   CrashPages *contents[CRASH_MAX_DISKS];
 
-  *work = (CrashWork) { .geometry = geometry, .log = crash_log_new (seed) };
+  *work = (CrashWork) { .geometry = geometry, .seed = seed, .log = crash_log_new (seed) };
   crash_geometry_format (geometry, contents);
   for (guint i = 0; i < crash_geometry_n_disks (geometry); i++)
     work->disks[i] = crash_log_add_disk (work->log, i == 0 ? "image" : "data", contents[i]);
@@ -262,11 +266,8 @@ do_resize (CrashWork *work, guint64 n_sectors, ImgError **error)
     img_image_resize (work->image, n_sectors * CRASH_SECTOR, shrinks, mode, NULL, NULL, error);
 
   crash_model_end (work->model, change, success);
-  if (shrinks && !success) /* what is written from now on must not be cut off by it */
-    crash_model_end (work->model,
-                     crash_model_begin_resize (work->model,
-                                               img_image_get_size (work->image) / CRASH_SECTOR),
-                     TRUE);
+  if (shrinks && !success)
+    crash_model_undo_shrink (work->model, img_image_get_size (work->image) / CRASH_SECTOR);
   crash_work_follow_size (work);
   return success;
 }
@@ -313,9 +314,9 @@ assert_one_closed_well (CrashWork *work, const CrashGeometry *geometry, guint di
 
   problem = crash_check_qcow2 (geometry, image, &n_leaks);
   if (problem != NULL)
-    g_error ("%s: after a close: %s", geometry->name, problem);
+    work_error (work, geometry->name, "after a close: %s", problem);
   if (n_leaks != geometry->n_leaked)
-    g_error ("%s: after a close %d clusters are leaked", geometry->name, (int) n_leaks);
+    work_error (work, geometry->name, "after a close %d clusters are leaked", (int) n_leaks);
   g_assert_false (crash_image_is_dirty (geometry, image));
 }
 
@@ -344,7 +345,7 @@ crash_work_close (CrashWork *work)
       return TRUE;
     }
   if (!work->may_fail)
-    g_error ("%s: cannot close: %s", work->geometry->name, error->text);
+    work_error (work, work->geometry->name, "cannot close: %s", error->text);
   return FALSE;
 }
 
@@ -360,7 +361,7 @@ do_read (CrashWork *work, guint64 first, guint64 n_sectors, ImgError **error)
     return FALSE;
   problem = crash_model_check_bytes (work->model, moment, first, bytes, n_sectors);
   if (problem != NULL)
-    g_error ("%s: a read was wrong: %s", work->geometry->name, problem);
+    work_error (work, work->geometry->name, "a read was wrong: %s", problem);
   return TRUE;
 }
 
@@ -424,9 +425,8 @@ crash_work_do (CrashWork *work, CrashOp op, guint64 first, guint64 n_sectors)
     }
   g_atomic_int_inc (success ? &work->n_done[op] : &work->n_failed[op]);
   if (!success && !may_be_refused (work, op, error))
-    g_error ("%s: %s at sector %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " sectors: %s",
-             work->geometry->name, op_names[op], first, n_sectors,
-             error != NULL ? error->text : "failed without an error");
+    work_error (work, work->geometry->name, "%s at sector %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " sectors: %s",
+                op_names[op], first, n_sectors, error != NULL ? error->text : "failed without an error");
   return success;
 }
 
@@ -646,7 +646,7 @@ closer_thread (gpointer data)
     crash_scheduler_pause ();
   started = crash_model_begin_flush (work->model);
   if (!close_images (work, &error))
-    g_error ("%s: cannot close: %s", work->geometry->name, error->text);
+    work_error (work, work->geometry->name, "cannot close: %s", error->text);
   crash_model_end_flush (work->model, started, TRUE);
 }
 

@@ -36,6 +36,7 @@ typedef enum
 typedef struct
 {
   const CrashGeometry *geometry;
+  guint64 seed;
   CrashLog *log;
   CrashModel *model;
   ImgStorage *disks[CRASH_MAX_DISKS];

@@ -143,10 +143,8 @@ end_resize (Step *step, gboolean success)
   CrashWork *work = &step->run->work;
 
   crash_model_end (work->model, step->change, success);
-  if (step->shrinks && !success) /* what is written from now on must not be cut off by it */
-    crash_model_end (work->model,
-                     crash_model_begin_resize (work->model, img_image_get_size (work->image) / CRASH_SECTOR),
-                     TRUE);
+  if (step->shrinks && !success)
+    crash_model_undo_shrink (work->model, img_image_get_size (work->image) / CRASH_SECTOR);
   crash_work_follow_size (work);
 }
 
