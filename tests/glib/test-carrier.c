@@ -198,3 +198,10 @@ test_carrier_let_go (TestCarrier *self, const GError *error)
   else
     carry (self, request);
 }
+
+void
+test_carrier_drop (TestCarrier *self)
+{
+  self->hold_at = 0;
+  g_clear_object (&self->held);
+}

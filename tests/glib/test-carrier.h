@@ -21,3 +21,5 @@ guint         test_carrier_get_n_requests (TestCarrier *self);
 void          test_carrier_hold           (TestCarrier *self, guint n);
 gboolean      test_carrier_is_holding     (TestCarrier *self);
 void          test_carrier_let_go         (TestCarrier *self, const GError *error);
+/* It forgets the request instead. */
+void          test_carrier_drop           (TestCarrier *self);

@@ -2,13 +2,13 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Calls that are cancelled while the hook of a storage has not answered: every call of an image, a storage and a batch,
- * blocking and asynchronous, at each of the requests that it makes.
+/* Calls that are cancelled while the hook of a storage has not answered: every call of an image, a storage, a batch
+ * and a job, blocking and asynchronous, at each of the requests that it makes.
  *
- * The caller goes with CANCELLED while the request is still held. Something else is written to the same place then; and
- * only then the hook answers, well or badly. In the end the image closes, qemu-img finds it in order, and each byte is
- * what the rule says: what was written later is there, of the call that was left behind all or nothing of each byte, and
- * elsewhere nothing has changed. */
+ * The caller goes with CANCELLED while the request is still held. Something else is written to the same place then;
+ * and only then the hook answers, well or badly, or forgets the request. In the end the image closes, qemu-img finds it
+ * in order, and each byte is what the rule says: what was written later is there, of the call that was left behind all
+ * or nothing of each byte, and elsewhere nothing has changed. */
 
 #include <string.h>
 #include <sys/wait.h>
@@ -77,6 +77,15 @@ typedef enum
   BECOMES_ANYTHING,
 } Effect;
 
+/* How the hook ends the request that it has held. */
+typedef enum
+{
+  ENDING_WELL,
+  ENDING_BADLY,
+  ENDING_DROPPED, /* without an answer */
+  N_ENDINGS
+} Ending;
+
 /* A function that is called in another thread, and its asynchronous twin; either may be missing. */
 struct _Row
 {
@@ -91,6 +100,7 @@ struct _Row
   gboolean (*block) (Case *subject, GCancellable *cancellable, GError **error);
   void (*start) (Case *subject, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer data);
   gboolean (*finish) (Case *subject, GAsyncResult *result, GError **error);
+  ImagoError refusal; /* with which it ends if nobody cancels; 0: it succeeds */
 };
 
 static void
@@ -126,13 +136,55 @@ drop_bytes (GBytes *bytes)
   return bytes != NULL;
 }
 
+/* ---- images ---- */
+
+static GBytes *original;      /* a qcow2 image with data in some clusters */
+static GBytes *original_disk; /* what is in it */
+static GBytes *listed;        /* the same with a snapshot; NULL if there is no qemu-img */
+
+static GBytes *
+read_all (ImagoStorage *storage)
+{
+  g_autoptr (GError) error = NULL;
+  guint64 size = 0;
+  GBytes *bytes;
+
+  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
+  bytes = imago_storage_read_bytes (storage, 0, (gsize) size, NULL, &error);
+  g_assert_no_error (error);
+  return bytes;
+}
+
+static ImagoStorage *
+memory_new (GBytes *content)
+{
+  ImagoStorage *storage = imago_memory_storage_new_writable (0);
+  g_autoptr (GError) error = NULL;
+
+  imago_storage_write_bytes (storage, 0, content, NULL, &error);
+  g_assert_no_error (error);
+  return storage;
+}
+
+static ImagoImage *
+open_image (ImagoStorage *storage, const char *format_name)
+{
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", format_name, "writable", TRUE, NULL);
+  g_autoptr (GError) error = NULL;
+  ImagoImage *image = imago_image_open_storage (storage, options, NULL, &error);
+
+  g_assert_no_error (error);
+  return image;
+}
+
 /* ---- calls that read ---- */
 
 #define READ_OFFSET (6 * CLUSTER + 512)
 #define READ_COUNT 4096
 
-/* A call in three shapes: each is an expression with @subject, and with @cancellable and @error, @cancellable, @callback
- * and @data, or @result and @error. */
+/* A call in three shapes: each is an expression with @subject, and with @cancellable and @error, with @cancellable,
+ * @callback and @data, or with @result and @error. */
 #define CALL(name, blocking, starting, finishing)                                                                     \
   static gboolean block_##name (Case *subject, GCancellable *cancellable, GError **error)                             \
   {                                                                                                                   \
@@ -470,7 +522,8 @@ make_file (Case *subject, gboolean exists)
   g_autofree char *path = NULL;
 
   subject->folder = test_folder_new ();
-  path = exists ? test_write (subject->folder, "file.qcow2", overlay_new ()) : test_path (subject->folder, "file.qcow2");
+  path = exists ? test_write (subject->folder, "file.qcow2", overlay_new ())
+                : test_path (subject->folder, "file.qcow2");
   subject->file = g_file_new_for_path (path);
   return subject->file;
 }
@@ -564,12 +617,52 @@ measure_job_new (ImagoImage *image)
   return IMAGO_JOB (imago_measure_job_new (image, options));
 }
 
+/* A stream that hangs because a disk in @storage does. The disk has room for what the stream cannot grow by. */
+static GIOStream *
+disk_stream_new (ImagoStorage *storage)
+{
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GError) error = NULL;
+
+  imago_storage_truncate (storage, STREAM_SIZE, NULL, &error);
+  g_assert_no_error (error);
+  image = open_image (storage, "raw");
+  return imago_image_create_io_stream (image);
+}
+
+/* A job with a stream of the application's: where the disk comes from, or where the image goes. */
+static ImagoJob *
+stream_job_new (Case *subject, const char *kind)
+{
+  gboolean hangs = g_str_equal (kind, "convert-to-hanging-stream");
+  g_autoptr (ImagoStorage) memory = memory_new (original);
+  g_autoptr (ImagoImage) source = hangs ? open_image (memory, "raw") : g_object_ref (subject->image);
+  g_autoptr (ImagoStorage) target = hangs ? g_object_ref (subject->storage) : imago_memory_storage_new_writable (0);
+  g_autoptr (GInputStream) input = NULL;
+  GIOStream *output;
+
+  if (g_str_equal (kind, "convert-from-stream"))
+    {
+      input = imago_image_create_input_stream (source);
+      return g_object_new (IMAGO_TYPE_CONVERT_JOB, "source-stream", input, "destination", make_file (subject, FALSE),
+                           NULL);
+    }
+  output = disk_stream_new (target);
+  subject->stream = G_OBJECT (output);
+  return g_object_new (IMAGO_TYPE_CONVERT_JOB, "source", source, "target-stream",
+                       g_io_stream_get_output_stream (output), "format-name",
+                       g_str_equal (kind, "convert-to-raw-stream") ? "raw" : "qcow2", NULL);
+}
+
 /* It may live on when the call has gone. */
 static ImagoJob *
 job_new (Case *subject)
 {
   const char *kind = subject->row->variant;
   ImagoImage *image = subject->image;
+
+  if (strstr (kind, "-stream") != NULL)
+    return stream_job_new (subject, kind);
 
   if (g_str_equal (kind, "check"))
     return IMAGO_JOB (imago_check_job_new (subject->storage, "qcow2"));
@@ -590,6 +683,8 @@ job_new (Case *subject)
     return measure_job_new (image);
   if (g_str_equal (kind, "compact"))
     return IMAGO_JOB (imago_compact_job_new (image));
+  if (g_str_equal (kind, "rewrite"))
+    return g_object_new (IMAGO_TYPE_COMPACT_JOB, "image", image, "method", IMAGO_COMPACT_METHOD_REWRITE, NULL);
   g_assert_cmpstr (kind, ==, "resize");
   return IMAGO_JOB (imago_resize_job_new (image, subject->row->size));
 }
@@ -663,6 +758,11 @@ static const Row rows[] = {
   { "imago_job_run", "check", SUBJECT_STORAGE, READS, JOB },
   { "imago_job_run", "repair", SUBJECT_STORAGE, READS, JOB },
   { "imago_job_run", "convert", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "convert-to-stream", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "convert-to-raw-stream", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "convert-from-stream", SUBJECT_IMAGE, READS, JOB },
+  { "imago_job_run", "convert-to-hanging-stream", SUBJECT_STORAGE, BECOMES_ANYTHING, 0, 0, 0, FALSE, JOB },
+  { "imago_job_run", "rewrite", SUBJECT_WRITTEN, READS, JOB, IMAGO_ERROR_NOT_REGULAR_FILE },
   { "imago_job_run", "convert-into", SUBJECT_IMAGE, BECOMES_NEW, 5 * CLUSTER, 2 * CLUSTER, 0, FALSE,
     JOB },
   { "imago_job_run", "compare", SUBJECT_IMAGE, READS, JOB },
@@ -775,51 +875,11 @@ check_bytes (const Row *row, const guint8 *old, const guint8 *found, guint64 siz
 
 /* ---- one case ---- */
 
-static GBytes *original;      /* a qcow2 image with data in some clusters */
-static GBytes *original_disk; /* what is in it */
-static GBytes *listed;        /* the same with a snapshot; NULL if there is no qemu-img */
-
 static gboolean
 has_image (const Row *row)
 {
   return row->subject == SUBJECT_IMAGE || row->subject == SUBJECT_WRITTEN || row->subject == SUBJECT_LISTED ||
          row->subject == SUBJECT_RAW;
-}
-
-static GBytes *
-read_all (ImagoStorage *storage)
-{
-  g_autoptr (GError) error = NULL;
-  guint64 size = 0;
-  GBytes *bytes;
-
-  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
-  bytes = imago_storage_read_bytes (storage, 0, (gsize) size, NULL, &error);
-  g_assert_no_error (error);
-  return bytes;
-}
-
-static ImagoStorage *
-memory_new (GBytes *content)
-{
-  ImagoStorage *storage = imago_memory_storage_new_writable (0);
-  g_autoptr (GError) error = NULL;
-
-  imago_storage_write_bytes (storage, 0, content, NULL, &error);
-  g_assert_no_error (error);
-  return storage;
-}
-
-static ImagoImage *
-open_image (ImagoStorage *storage, const char *format_name)
-{
-  g_autoptr (ImagoOpenOptions) options =
-    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", format_name, "writable", TRUE, NULL);
-  g_autoptr (GError) error = NULL;
-  ImagoImage *image = imago_image_open_storage (storage, options, NULL, &error);
-
-  g_assert_no_error (error);
-  return image;
 }
 
 /* Takes @bytes. */
@@ -924,18 +984,11 @@ carrier_freed_cb (gpointer data, GObject *where_it_was)
   *(gboolean *) data = TRUE;
 }
 
-/* A stream that hangs because a disk in the carrier does. The disk has room for what the stream cannot grow by. */
 static ImagoStorage *
 stream_storage_new (ImagoStorage *carrier)
 {
-  g_autoptr (ImagoImage) image = NULL;
-  g_autoptr (GIOStream) stream = NULL;
-  g_autoptr (GError) error = NULL;
+  g_autoptr (GIOStream) stream = disk_stream_new (carrier);
 
-  imago_storage_truncate (carrier, STREAM_SIZE, NULL, &error);
-  g_assert_no_error (error);
-  image = open_image (carrier, "raw");
-  stream = imago_image_create_io_stream (image);
   return imago_stream_storage_new_for_io (stream);
 }
 
@@ -996,6 +1049,8 @@ typedef struct
   GAsyncResult *result; /* owned */
   guint n_calls;
   GError *error;
+  gint64 cancelled; /* when, of the monotonic clock; 0: never */
+  gint64 returned;
 } Caller;
 
 static gpointer
@@ -1004,6 +1059,7 @@ caller_thread (gpointer data)
   Caller *caller = data;
 
   caller->success = caller->subject->row->block (caller->subject, caller->cancellable, &caller->error);
+  caller->returned = g_get_monotonic_time ();
   g_atomic_int_set (&caller->done, TRUE);
   g_main_context_wakeup (NULL);
   return NULL;
@@ -1015,8 +1071,9 @@ caller_cb (GObject *object, GAsyncResult *result, gpointer data)
   Caller *caller = data;
 
   caller->n_calls++;
+  caller->returned = g_get_monotonic_time ();
   g_set_object (&caller->result, result);
-  caller->done = TRUE;
+  g_atomic_int_set (&caller->done, TRUE);
 }
 
 static void
@@ -1055,8 +1112,42 @@ caller_join (Caller *caller)
 }
 
 static void
+caller_cancel (Caller *caller)
+{
+  caller->cancelled = g_get_monotonic_time ();
+  g_cancellable_cancel (caller->cancellable);
+}
+
+static void
+caller_check (Caller *caller)
+{
+  const Row *row = caller->subject->row;
+
+  if (caller->cancelled != 0)
+    g_assert_error (caller->error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  else if (row->refusal != 0)
+    g_assert_error (caller->error, IMAGO_ERROR, (int) row->refusal);
+  else
+    g_assert_no_error (caller->error);
+  g_assert_true (caller->success == (caller->error == NULL));
+}
+
+/* The longest time between cancelling and the answer, in microseconds. It is told, and decides nothing: how long it is
+ * depends on what else the machine does. */
+static gint64 longest_wait[2]; /* of blocking calls, of asynchronous ones */
+static char *longest_path[2];
+
+static void
 caller_clear (Caller *caller)
 {
+  gint64 wait = caller->returned - caller->cancelled;
+
+  if (caller->cancelled != 0 && wait > longest_wait[caller->is_async])
+    {
+      longest_wait[caller->is_async] = wait;
+      g_free (longest_path[caller->is_async]);
+      longest_path[caller->is_async] = g_strdup (g_test_get_path ());
+    }
   g_assert_cmpuint (caller->n_calls, ==, caller->is_async ? 1 : 0);
   g_clear_error (&caller->error);
   g_object_unref (caller->cancellable);
@@ -1081,6 +1172,20 @@ wait_for (Answer *answer)
   while (answer->result == NULL)
     g_main_context_iteration (NULL, TRUE);
   return answer->result;
+}
+
+/* Which keeps changes away until it has ended. */
+static gboolean
+is_rewrite (const Row *row)
+{
+  return g_strcmp0 (row->variant, "rewrite") == 0;
+}
+
+static gboolean
+is_dropped (const GError *error)
+{
+  return g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_FAILED) &&
+         strstr (error->message, "dropped a request") != NULL;
 }
 
 static gboolean
@@ -1111,10 +1216,13 @@ finish_later (Case *subject, Answer *answer, gboolean well)
   g_autoptr (GError) error = NULL;
   gboolean success = imago_image_write_bytes_finish (subject->image, wait_for (answer), &error);
 
-  if (!g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED) &&
-      !g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE))
+  if (is_rewrite (subject->row))
+    g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_LOCKED);
+  else if (!well && !success)
+    g_assert_true (g_error_matches (error, IMAGO_ERROR, IMAGO_ERROR_FLUSH_FAILED) ||
+                   g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE) || is_dropped (error));
+  else
     g_assert_no_error (error);
-  g_assert_true (success || !well);
   g_clear_object (&answer->result);
   return success;
 }
@@ -1165,62 +1273,128 @@ judge_storage (const Row *row, GBytes *content, gboolean well, guint64 later, gb
   g_assert_true (size == g_bytes_get_size (original) || size == row->size || size == STREAM_SIZE);
 }
 
-/* FALSE: the call does not make that many requests. */
-static gboolean
-try_case (const Row *row, gboolean in_stream, gboolean is_async, guint n, gboolean well)
+static void
+let_go (Case *subject, Ending ending)
 {
   g_autoptr (GError) failure = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_NO_SPACE, "The shelf is full");
-  g_autoptr (ImagoStorage) base = NULL;
-  g_autoptr (GBytes) content = NULL;
+
+  if (ending == ENDING_DROPPED)
+    test_carrier_drop (TEST_CARRIER (subject->carrier));
+  else
+    test_carrier_let_go (TEST_CARRIER (subject->carrier), ending == ENDING_WELL ? NULL : failure);
+}
+
+/* Its caller has gone, if it was held: something else is written, then the hook ends the request. Returns whether that
+ * was written. */
+static gboolean
+go_on_without_caller (Case *subject, gboolean is_held, Ending ending)
+{
+  gboolean writes = is_held && can_write (subject->row);
   gboolean has_later = FALSE;
-  gboolean is_held;
   Answer later = { 0 };
+
+  if (writes)
+    start_later (subject, &later);
+  let_go (subject, ending);
+  if (writes)
+    has_later = finish_later (subject, &later, ending == ENDING_WELL);
+  end_job (subject, is_held || subject->row->refusal != 0);
+  if (!writes || !is_rewrite (subject->row) || ending != ENDING_WELL)
+    return has_later;
+  start_later (subject, &later);
+  g_assert_true (imago_image_write_bytes_finish (subject->image, wait_for (&later), NULL));
+  g_clear_object (&later.result);
+  return TRUE;
+}
+
+/* @well: nothing has failed. */
+static void
+end_case (Case *subject, Caller *caller, gboolean well, gboolean has_later)
+{
+  g_autoptr (ImagoStorage) base = g_object_ref (subject->base);
+  const Row *row = subject->row;
+  g_autoptr (GBytes) content = NULL;
+
+  g_clear_object (&subject->other);
+  if (subject->image != NULL)
+    close_image (subject, well);
+  case_clear (subject);
+  content = read_all (base);
+  if (has_image (row) && row->subject != SUBJECT_RAW)
+    judge_image (row, content, well, subject->later, has_later);
+  else
+    judge_storage (row, content, well && caller->cancelled != 0, subject->later, has_later);
+  caller_clear (caller);
+}
+
+/* Returns whether the hook holds request @n. */
+static gboolean
+begin_case (Case *subject, Caller *caller, const Row *row, gboolean in_stream, gboolean is_async, guint n)
+{
+  case_init (subject, row, in_stream);
+  test_carrier_hold (TEST_CARRIER (subject->carrier), n);
+  caller_begin (caller, subject, is_async);
+  return caller_is_held (caller);
+}
+
+/* FALSE: the call does not make that many requests. */
+static gboolean
+try_case (const Row *row, gboolean in_stream, gboolean is_async, guint n, Ending ending)
+{
+  gboolean has_later;
+  gboolean is_held;
   Caller caller;
   Case subject;
 
-  case_init (&subject, row, in_stream);
+  is_held = begin_case (&subject, &caller, row, in_stream, is_async, n);
   /* Near one end of what is changed, then near the other. */
-  subject.later = (n + well) % 2 == 0 ? row->offset + 300 : row->offset + row->length - MIN (row->length, 1300);
-  base = g_object_ref (subject.base);
-  test_carrier_hold (TEST_CARRIER (subject.carrier), n);
-  caller_begin (&caller, &subject, is_async);
-  is_held = caller_is_held (&caller);
+  subject.later = (n + ending) % 2 != 0 ? row->offset + 300 : row->offset + row->length - MIN (row->length, 1300);
   if (is_held)
-    g_cancellable_cancel (caller.cancellable);
+    caller_cancel (&caller);
   caller_join (&caller);
   g_assert_true (test_carrier_is_holding (TEST_CARRIER (subject.carrier)) == is_held);
-  if (is_held)
-    g_assert_error (caller.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  caller_check (&caller);
+  has_later = go_on_without_caller (&subject, is_held, ending);
+  end_case (&subject, &caller, ending == ENDING_WELL || !is_held, has_later);
+  return is_held;
+}
+
+/* Nobody cancels: it fails, unless it can do without what was asked for. */
+static gboolean
+try_dropped (const Row *row, gboolean is_async, guint n)
+{
+  gboolean is_held;
+  Caller caller;
+  Case subject;
+
+  is_held = begin_case (&subject, &caller, row, FALSE, is_async, n);
+  let_go (&subject, ENDING_DROPPED);
+  while (!g_atomic_int_get (&caller.done)) /* it may go on, and ask the hook again */
+    g_main_context_iteration (NULL, TRUE);
+  caller_join (&caller);
+  if (is_held && !caller.success)
+    g_assert_true (is_dropped (caller.error));
   else
-    g_assert_no_error (caller.error);
-  g_assert_true (caller.success == !is_held);
-  if (is_held && can_write (row))
-    start_later (&subject, &later);
-  test_carrier_let_go (TEST_CARRIER (subject.carrier), well ? NULL : failure);
-  if (is_held && can_write (row))
-    has_later = finish_later (&subject, &later, well);
-  end_job (&subject, is_held);
-  g_clear_object (&subject.other);
-  if (subject.image != NULL)
-    close_image (&subject, well || !is_held);
-  case_clear (&subject);
-  caller_clear (&caller);
-  content = read_all (base);
-  if (has_image (row) && row->subject != SUBJECT_RAW)
-    judge_image (row, content, well || !is_held, subject.later, has_later);
-  else
-    judge_storage (row, content, well && is_held, subject.later, has_later);
+    caller_check (&caller);
+  end_job (&subject, !caller.success);
+  end_case (&subject, &caller, !is_held, FALSE);
   return is_held;
 }
 
 /* ---- the matrix ---- */
 
+static gboolean
+can_try (const Row *row)
+{
+  return row->subject != SUBJECT_LISTED || listed != NULL;
+}
+
 static void
-try_requests (const Row *row, gboolean is_async, gboolean well)
+try_requests (const Row *row, gboolean in_stream, gboolean is_async, Ending ending)
 {
   guint n = 0;
 
-  while (n < MAX_HELD && try_case (row, FALSE, is_async, n, well))
+  while (n < MAX_HELD && try_case (row, in_stream, is_async, n, ending))
     n++;
   g_assert_cmpuint (n, <, MAX_HELD);
   g_assert_cmpuint (n, >, 0);
@@ -1230,13 +1404,14 @@ try_requests (const Row *row, gboolean is_async, gboolean well)
 static void
 try_row (const Row *row, gboolean is_async)
 {
-  if (row->subject == SUBJECT_LISTED && listed == NULL)
+  if (!can_try (row))
     {
       g_test_skip ("qemu-img is not installed");
       return;
     }
-  try_requests (row, is_async, TRUE);
-  try_requests (row, is_async, FALSE);
+  for (Ending ending = ENDING_WELL; ending < N_ENDINGS; ending++)
+    if (ending != ENDING_DROPPED || row->start == start_job)
+      try_requests (row, FALSE, is_async, ending);
 }
 
 static void
@@ -1251,14 +1426,27 @@ test_async (gconstpointer row)
   try_row (row, TRUE);
 }
 
-/* Who waits for the answer does not depend on where it comes from: the first request is enough. */
+/* Who waits for the answer does not depend on where it comes from: the first request is enough for a call, and a job
+ * has more places where it looks. */
 static void
 test_stream (gconstpointer data)
 {
   const Row *row = data;
 
-  if (row->subject != SUBJECT_LISTED || listed != NULL)
-    try_case (row, TRUE, FALSE, 0, TRUE);
+  if (row->start == start_job)
+    try_requests (row, TRUE, FALSE, ENDING_WELL);
+  else if (can_try (row))
+    try_case (row, TRUE, FALSE, 0, ENDING_WELL);
+}
+
+static void
+test_dropped (gconstpointer row)
+{
+  guint n = 0;
+
+  while (try_dropped (row, n % 2 != 0, n))
+    n++;
+  g_assert_cmpuint (n, >, 0);
 }
 
 /* ---- what is told later ---- */
@@ -1277,6 +1465,13 @@ typedef struct
   GThread *thread; /* where it has to be told */
   guint64 size;    /* the last one; 0: nobody has told */
 } Told;
+
+static void
+wait_until_held (Case *subject)
+{
+  while (!test_carrier_is_holding (TEST_CARRIER (subject->carrier)))
+    g_main_context_iteration (NULL, TRUE);
+}
 
 static void
 size_cb (GObject *image, GParamSpec *pspec, gpointer data)
@@ -1302,8 +1497,7 @@ try_late_size (const Row *row)
   g_signal_connect (subject.image, "notify::size", G_CALLBACK (size_cb), &told);
   test_carrier_hold (TEST_CARRIER (subject.carrier), 0);
   row->start (&subject, cancellable, answer_cb, &answer);
-  while (!test_carrier_is_holding (TEST_CARRIER (subject.carrier)))
-    g_main_context_iteration (NULL, TRUE);
+  wait_until_held (&subject);
   g_cancellable_cancel (cancellable);
   g_assert_false (row->finish (&subject, wait_for (&answer), &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
@@ -1339,8 +1533,7 @@ test_references_again (void)
   case_init (&subject, row, FALSE);
   test_carrier_hold (TEST_CARRIER (subject.carrier), 0);
   row->start (&subject, cancellable, answer_cb, &answers[0]);
-  while (!test_carrier_is_holding (TEST_CARRIER (subject.carrier)))
-    g_main_context_iteration (NULL, TRUE);
+  wait_until_held (&subject);
   g_cancellable_cancel (cancellable);
   g_assert_false (row->finish (&subject, wait_for (&answers[0]), &error));
   g_clear_error (&error);
@@ -1397,6 +1590,7 @@ add_tests (const Row *row)
     { "blocking", test_blocking, row->block != NULL },
     { "async", test_async, row->start != NULL },
     { "stream", test_stream, row->block != NULL },
+    { "dropped", test_dropped, row->start == start_job },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
@@ -1436,8 +1630,7 @@ test_cancelled_in_line (void)
   case_init (&subject, find_row ("imago_image_write_bytes", NULL), FALSE);
   test_carrier_hold (TEST_CARRIER (subject.carrier), 0);
   start_write (&subject, 'A', never, &answers[0]);
-  while (!test_carrier_is_holding (TEST_CARRIER (subject.carrier)))
-    g_main_context_iteration (NULL, TRUE);
+  wait_until_held (&subject);
   start_write (&subject, 'B', cancellable, &answers[1]);
   g_usleep (20000); /* for a worker to get in line; if none does the test proves less */
   g_cancellable_cancel (cancellable);
@@ -1475,6 +1668,11 @@ main (int argc, char **argv)
   for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
     add_tests (&rows[i]);
   result = g_test_run ();
+  for (guint i = 0; i < G_N_ELEMENTS (longest_wait); i++)
+    g_print ("# longest wait of a caller that cancelled: %.1f ms, %s\n", longest_wait[i] / 1000.0,
+             longest_path[i] != NULL ? longest_path[i] : "no call");
+  for (guint i = 0; i < G_N_ELEMENTS (longest_path); i++)
+    g_free (longest_path[i]);
   g_hash_table_unref (judged);
   g_bytes_unref (original);
   g_bytes_unref (original_disk);
