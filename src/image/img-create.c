@@ -474,23 +474,47 @@ open_new_file (const ImgCreation *creation, Target *target, ImgError **error)
   return target->file != NULL;
 }
 
-/* Either @path or @storage. */
 static gboolean
-target_open (const ImgCreation *creation, const char *path, ImgStorage *storage, Target *target, ImgError **error)
+open_file (const ImgCreation *creation, Target *target, ImgError **error)
 {
-  target->path = path;
-  if (storage != NULL)
-    return open_given (creation, storage, target, error);
-  if (is_device (path))
-    return open_device (creation, target, error);
   if (!open_new_file (creation, target, error))
     return FALSE;
   set_attributes (creation, img_new_file_get_fd (target->file));
   target->storage =
-    img_file_storage_new_fd (img_new_file_get_fd (target->file), path,
+    img_file_storage_new_fd (img_new_file_get_fd (target->file), target->path,
                              IMG_FILE_WRITABLE | (creation->is_volatile ? IMG_FILE_VOLATILE : IMG_FILE_NONE),
                              error);
   return target->storage != NULL;
+}
+
+/* Before anything is written. */
+static gboolean
+check_source (const ImgCreation *creation, const Target *target, ImgError **error)
+{
+  ImgIdentity identity;
+
+  if (creation->source == NULL ||
+      !(target->file != NULL ? img_new_file_get_replaced (target->file, &identity)
+                             : img_storage_get_identity (target->storage, &identity)) ||
+      !img_image_uses_file (creation->source, &identity))
+    return TRUE;
+  return refuse (error, IMG_CODE_REFERENCE_LOOP, _("The new file would replace a file that the source needs"));
+}
+
+/* Either @path or @storage. */
+static gboolean
+target_open (const ImgCreation *creation, const char *path, ImgStorage *storage, Target *target, ImgError **error)
+{
+  gboolean success;
+
+  target->path = path;
+  if (storage != NULL)
+    success = open_given (creation, storage, target, error);
+  else if (is_device (path))
+    success = open_device (creation, target, error);
+  else
+    success = open_file (creation, target, error);
+  return success && check_source (creation, target, error);
 }
 
 static gboolean
@@ -660,12 +684,6 @@ gboolean
 img_staged_image_is_new_file (ImgStagedImage *staged)
 {
   return staged->image.file != NULL && (staged->data.storage == NULL || staged->data.file != NULL);
-}
-
-gboolean
-img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity)
-{
-  return staged->image.file != NULL && img_new_file_get_replaced (staged->image.file, identity);
 }
 
 gboolean

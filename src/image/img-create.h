@@ -36,6 +36,8 @@ typedef struct
   ImgStorage *data_storage;    /* instead of the path; written in place */
   const char *data_file_name;  /* as it is to stand in the image; NULL: made from its path */
 
+  ImgImage *source;            /* no file of it is replaced or written to; NULL: no such image */
+
   /* Staged images that go away when they are published: what is flushed before that is not on the disk. */
   gboolean is_volatile;
 } ImgCreation;
@@ -68,8 +70,6 @@ ImgImage       *img_staged_image_reopen    (ImgStagedImage *staged, ImgError **e
   G_GNUC_WARN_UNUSED_RESULT;
 /* FALSE: a device, or a storage that was given, which is written in place and may hold anything. */
 gboolean        img_staged_image_is_new_file (ImgStagedImage *staged);
-/* What publishing would replace; FALSE if there is nothing. */
-gboolean        img_staged_image_get_replaced (ImgStagedImage *staged, ImgIdentity *identity);
 /* The image must have been flushed or closed. @durable: it is on the disk before it gets its name. Once it may get that it
  * is too late to cancel. */
 gboolean        img_staged_image_publish   (ImgStagedImage *staged, gboolean durable, ImgCancel *cancel,

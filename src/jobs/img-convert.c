@@ -106,21 +106,6 @@ unlock_sources (Conversion *conversion)
 
 /* ---- the target ---- */
 
-/* Replacing a file that the source reads from would lose it, unless it is what the new one is for. */
-static gboolean
-check_replaced (Conversion *conversion, ImgError **error)
-{
-  ImgIdentity replaced;
-
-  if (conversion->options->creation->succession != NULL ||
-      !img_staged_image_get_replaced (conversion->staged, &replaced) ||
-      !img_image_uses_file (conversion->disk, &replaced))
-    return TRUE;
-  img_error_set (error, IMG_CODE_REFERENCE_LOOP,
-                 _ ("The new file would replace a file that the source needs"));
-  return FALSE;
-}
-
 static gboolean
 stage_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
 {
@@ -130,11 +115,12 @@ stage_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
     creation->options.size = img_image_get_size (conversion->disk);
   creation->has_size = TRUE;
   creation->is_volatile = TRUE;
+  creation->source = creation->succession == NULL ? conversion->disk : NULL;
   conversion->staged = img_staged_image_new (creation, cancel, error);
   if (conversion->staged == NULL)
     return FALSE;
   conversion->image = img_staged_image_get (conversion->staged);
-  return check_replaced (conversion, error);
+  return TRUE;
 }
 
 /* Whether the target is a source, or below one. */

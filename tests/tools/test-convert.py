@@ -166,6 +166,10 @@ def test_source_as_target():
                             ('d.qcow2', ['d.qcow2', 'd.raw'])]:
         for target in targets:
             assert_fails(imago('convert', source, target), target)
+            # Without locks, too, and when only a part of it would be in the new image.
+            assert_fails(imago('convert', '-U', source, target), target)
+            for length in [], ['--length', '64k']:
+                assert_fails(imago('convert', '-U', *length, '-O', 'qcow2', '-o', 'data_file=' + target, source, 'new'), 'new')
     equal(good('sha256sum', *sorted(os.listdir())).out, sums)
 
 

@@ -243,6 +243,26 @@ test_device_in_use (Fixture *fixture, gconstpointer data)
     }
 }
 
+/* Nor to one that is to be copied, though no lock says so. */
+static void
+test_device_as_source (Fixture *fixture, gconstpointer data)
+{
+  const ImgImageOptions shared = { .driver = img_driver_find ("raw"), .force_share = TRUE };
+  ImgCreation creation = creation_of (fixture, img_driver_find ("qcow2"));
+  g_autoptr (ImgStorage) storage = img_file_storage_open (fixture->path, IMG_FILE_NONE, NULL);
+  g_autoptr (ImgImage) source = img_image_open (storage, &shared, NULL, NULL);
+  g_autoptr (ImgError) error = NULL;
+  char content[4];
+
+  g_assert_nonnull (source);
+  creation.source = source;
+  img_seam_set (IMG_SEAM_FILES_ARE_DEVICES, TRUE);
+  g_assert_null (img_image_create (&creation, NULL, &error));
+  g_assert_true (img_error_matches (error, IMG_CODE_REFERENCE_LOOP));
+  g_assert_true (img_storage_read (storage, 0, content, sizeof content, NULL));
+  g_assert_cmpint (memcmp (content, "\0\0\0", sizeof content), ==, 0);
+}
+
 #define ADD(path, func) g_test_add ("/seams/" path, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -255,5 +275,6 @@ main (int argc, char **argv)
   ADD ("device", test_device);
   ADD ("data-device", test_data_device);
   ADD ("device-in-use", test_device_in_use);
+  ADD ("device-as-source", test_device_as_source);
   return g_test_run ();
 }
