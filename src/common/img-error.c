@@ -29,6 +29,19 @@ img_error_set (ImgError **error, ImgCode code, const char *format, ...)
   va_end (args);
 }
 
+gboolean
+img_error_refuse (ImgError **error, ImgCode code, const char *format, ...)
+{
+  va_list args;
+
+  if (error == NULL)
+    return FALSE;
+  va_start (args, format);
+  take_text (error, code, 0, g_strdup_vprintf (format, args));
+  va_end (args);
+  return FALSE;
+}
+
 /* The text gets ": " and the system's words for @system_errno appended. */
 void
 img_error_set_errno (ImgError **error, int system_errno, const char *format, ...)

@@ -50,6 +50,9 @@ typedef struct
 
 void      img_error_set         (ImgError **error, ImgCode code, const char *format, ...)
   G_GNUC_PRINTF (3, 4);
+/* The same, and returns FALSE. */
+gboolean  img_error_refuse      (ImgError **error, ImgCode code, const char *format, ...)
+  G_GNUC_PRINTF (3, 4);
 void      img_error_set_errno   (ImgError **error, int system_errno, const char *format, ...)
   G_GNUC_PRINTF (3, 4);
 void      img_error_prefix      (ImgError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);

@@ -67,20 +67,6 @@ creator_clear (Creator *creator)
   g_free (creator->data_file_name);
 }
 
-G_GNUC_PRINTF (3, 4)
-static gboolean
-refuse (ImgError **error, ImgCode code, const char *format, ...)
-{
-  g_autofree char *text = NULL;
-  va_list args;
-
-  va_start (args, format);
-  text = g_strdup_vprintf (format, args);
-  va_end (args);
-  img_error_set (error, code, "%s", text);
-  return FALSE;
-}
-
 /* ---- paths ---- */
 
 static gboolean
@@ -193,13 +179,13 @@ name_backing (Creator *creator, ImgError **error)
   else
     creator->backing_path = img_wanted_resolve (&wanted, creator->path);
   if (name == NULL && creator->backing_path == NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the backing file must be given"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the backing file must be given"));
   if (creator->backing_path == NULL && creation->backing_image == NULL && !creator->is_unchecked)
     {
       g_autofree char *quoted = img_quote_name (name);
 
-      return refuse (error, IMG_CODE_INVALID_OPTION,
-                     _("The backing file %s cannot be checked: it is no plain file name"), quoted);
+      return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                               _("The backing file %s cannot be checked: it is no plain file name"), quoted);
     }
   if (name == NULL ||
       (creation->backing_image == NULL && creator->backing_path != NULL && g_path_is_absolute (name)))
@@ -216,10 +202,11 @@ refuse_loop (const char *path, ImgError **error)
   g_autofree char *quoted = NULL;
 
   if (path == NULL)
-    return refuse (error, IMG_CODE_REFERENCE_LOOP, _("The storage would hold an image that refers to itself"));
+    return img_error_refuse (error, IMG_CODE_REFERENCE_LOOP,
+                             _("The storage would hold an image that refers to itself"));
   quoted = img_quote_name (path);
-  return refuse (error, IMG_CODE_REFERENCE_LOOP,
-                 _("%s would become an image that refers to itself"), quoted);
+  return img_error_refuse (error, IMG_CODE_REFERENCE_LOOP, _("%s would become an image that refers to itself"),
+                           quoted);
 }
 
 /* The images' own names for files say where a new file would be found later on. */
@@ -300,11 +287,11 @@ take_backing (Creator *creator, ImgError **error)
   ImgImage *backing = creator->creation->backing_image;
 
   if (creator->creation->backing_path != NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION,
-                   _("The backing image is given, and another one as a file"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The backing image is given, and another one as a file"));
   if (!img_image_is_ready (backing))
-    return refuse (error, IMG_CODE_REFERENCES_PENDING,
-                   _("The references of the backing image have not been opened yet"));
+    return img_error_refuse (error, IMG_CODE_REFERENCES_PENDING,
+                             _("The references of the backing image have not been opened yet"));
   creator->backing = img_image_ref (backing);
   if (creator->options.backing_format == NULL)
     creator->options.backing_format = img_image_get_layout (backing)->driver->name;
@@ -319,8 +306,7 @@ check_backing (Creator *creator, ImgError **error)
   if (creation->backing_image != NULL && !take_backing (creator, error))
     return FALSE;
   if (creator->options.backing_format == NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION,
-                   _("The format of the backing file must be given"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The format of the backing file must be given"));
   if (!name_backing (creator, error))
     return FALSE;
   if (is_same_place (creator->backing_path, creator->place))
@@ -348,9 +334,10 @@ check_data_file (Creator *creator, ImgError **error)
   const ImgCreation *creation = creator->creation;
 
   if (creation->data_file_path != NULL && creation->data_storage != NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION, _("The data file is given twice, as a file and as a storage"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The data file is given twice, as a file and as a storage"));
   if (creation->data_file_name == NULL && creator->data_place == NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the data file must be given"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the data file must be given"));
   if (is_same_place (creator->data_place, creator->place) ||
       is_same_place (creator->data_place, creator->backing_path) ||
       (creation->storage != NULL && creation->storage == creation->data_storage))
@@ -369,20 +356,20 @@ check_creation (Creator *creator, ImgError **error)
   const ImgDriver *driver = creation->driver;
 
   if (driver->create == NULL)
-    return refuse (error, IMG_CODE_UNSUPPORTED, _("Images of the format %s cannot be created"),
-                   driver->name);
+    return img_error_refuse (error, IMG_CODE_UNSUPPORTED, _("Images of the format %s cannot be created"),
+                             driver->name);
   if (img_creation_has_backing (creation) && (driver->flags & IMG_DRIVER_BACKING) == 0)
-    return refuse (error, IMG_CODE_INVALID_OPTION,
-                   _("Images of the format %s have no backing file"), driver->name);
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("Images of the format %s have no backing file"),
+                             driver->name);
   if (img_creation_has_data_file (creation) && (driver->flags & IMG_DRIVER_DATA_FILE) == 0)
-    return refuse (error, IMG_CODE_INVALID_OPTION, _("Images of the format %s have no data file"),
-                   driver->name);
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("Images of the format %s have no data file"),
+                             driver->name);
   if (img_creation_has_backing (creation) && !check_backing (creator, error))
     return FALSE;
   if (!creation->has_size && creator->backing == NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION, _("The size of the disk must be given"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The size of the disk must be given"));
   if (!img_creation_has_data_file (creation) && creation->data_file_name != NULL)
-    return refuse (error, IMG_CODE_INVALID_OPTION, _("There is a name for a data file, but no data file"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("There is a name for a data file, but no data file"));
   return !img_creation_has_data_file (creation) || check_data_file (creator, error);
 }
 
@@ -420,8 +407,8 @@ open_device (const ImgCreation *creation, Target *target, ImgError **error)
   g_autofree char *quoted = img_quote_name (target->path);
 
   if (!creation->allow_device || !creation->overwrite)
-    return refuse (error, IMG_CODE_NOT_REGULAR_FILE,
-                   _("%s is a block device, which is not allowed to be overwritten"), quoted);
+    return img_error_refuse (error, IMG_CODE_NOT_REGULAR_FILE,
+                             _("%s is a block device, which is not allowed to be overwritten"), quoted);
   target->storage =
     img_file_storage_open (target->path, IMG_FILE_ALLOW_DEVICE | IMG_FILE_WRITABLE, error);
   return target->storage != NULL && img_storage_lock (target->storage, IMG_LOCK_CREATE,
@@ -451,7 +438,7 @@ open_given (const ImgCreation *creation, ImgStorage *storage, Target *target, Im
   guint64 size;
 
   if (!storage->can_write)
-    return refuse (error, IMG_CODE_READ_ONLY, _("The storage cannot be written"));
+    return img_error_refuse (error, IMG_CODE_READ_ONLY, _("The storage cannot be written"));
   if (!img_storage_get_size (storage, &size, error))
     return FALSE;
   if (size > 0 && !creation->overwrite)

@@ -92,6 +92,7 @@ use (ImgDecodedCache *cache, ImgDecodedEntry *entry)
   g_queue_push_head_link (&cache->by_use, &entry->link);
 }
 
+/* With the mutex held. */
 static ImgDecodedEntry *
 add_entry (ImgDecodedCache *cache)
 {

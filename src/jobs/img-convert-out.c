@@ -40,24 +40,19 @@ typedef struct
 
 /* ---- options ---- */
 
-static gboolean
-refuse (ImgError **error, const char *text)
-{
-  img_error_set (error, IMG_CODE_INVALID_OPTION, "%s", text);
-  return FALSE;
-}
-
 gboolean
 img_convert_out_check (const ImgConvertOptions *options, ImgError **error)
 {
   const ImgCreation *creation = options->creation;
 
   if (options->verify)
-    return refuse (error, _ ("What went into a stream cannot be read back to verify it"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("What went into a stream cannot be read back to verify it"));
   if (img_creation_has_data_file (creation) || creation->data_file_name != NULL)
-    return refuse (error, _ ("An image that goes into a stream has no external data file"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("An image that goes into a stream has no external data file"));
   if (creation->options.preallocate != IMG_PREALLOCATE_OFF)
-    return refuse (error, _ ("In a stream no space can be reserved"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("In a stream no space can be reserved"));
   if (img_creation_has_backing (creation) && (creation->driver->flags & IMG_DRIVER_BACKING) == 0)
     {
       img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("Images of the format %s have no backing file"),
@@ -429,7 +424,7 @@ name_backing (const ImgCreation *creation, ImgCreateOptions *options, char **mad
   if (creation->backing_image != NULL && options->backing_format == NULL)
     options->backing_format = img_image_get_layout (creation->backing_image)->driver->name;
   return options->backing_name != NULL ||
-         refuse (error, _ ("The name of the backing file must be given"));
+         img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The name of the backing file must be given"));
 }
 
 static gboolean
@@ -438,7 +433,7 @@ find_size (Outflow *outflow, guint64 disk_size, ImgError **error)
   const ImgCreation *creation = outflow->options->creation;
 
   if (creation->has_size && creation->options.size > IMG_MAX_SIZE)
-    return refuse (error, _ ("No disk is as long as that"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("No disk is as long as that"));
   outflow->size = creation->has_size ? img_align_up (creation->options.size, SECTOR_SIZE) : disk_size;
   if (outflow->size >= disk_size)
     return TRUE;

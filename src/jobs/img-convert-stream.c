@@ -43,13 +43,6 @@ typedef struct
 
 /* ---- options ---- */
 
-static gboolean
-refuse (ImgError **error, const char *text)
-{
-  img_error_set (error, IMG_CODE_INVALID_OPTION, "%s", text);
-  return FALSE;
-}
-
 /* From a stream to a stream. */
 static gboolean
 check_sink (const ImgConvertOptions *options, const ImgStreamSource *source, ImgError **error)
@@ -66,9 +59,9 @@ check_sink (const ImgConvertOptions *options, const ImgStreamSource *source, Img
       return FALSE;
     }
   if (source->sha256 != NULL)
-    return refuse (error,
-                   _ ("The digest of the stream would come too late: what goes into a stream "
-                      "cannot be taken back"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The digest of the stream would come too late: what goes into a stream cannot be "
+                               "taken back"));
   return img_convert_out_check (options, error);
 }
 
@@ -79,7 +72,7 @@ check_digest (const char *digest, ImgError **error)
 
   if (digest == NULL || (length == 64 && strspn (digest, "0123456789abcdefABCDEF") == length))
     return TRUE;
-  return refuse (error, _ ("A SHA-256 digest has 64 hexadecimal digits"));
+  return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("A SHA-256 digest has 64 hexadecimal digits"));
 }
 
 static gboolean
@@ -88,20 +81,21 @@ check_options (const ImgConvertOptions *options, const ImgStreamSource *source, 
   const ImgCreation *creation = options->creation;
 
   if (creation == NULL)
-    return refuse (error, _ ("A stream can be copied to a new file only"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("A stream can be copied to a new file only"));
   if (options->copy_bitmaps)
-    return refuse (error, _ ("A stream is a raw disk, which has no bitmaps"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("A stream is a raw disk, which has no bitmaps"));
   if (options->offset > 0 || options->salvage || options->verify)
-    return refuse (error, _ ("A stream is read once, from its beginning: it has no offset, nothing "
-                             "in it can be salvaged "
-                             "and it cannot be verified"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("A stream is read once, from its beginning: it has no offset, nothing in it can "
+                               "be salvaged and it cannot be verified"));
   if (img_creation_has_backing (creation))
-    return refuse (error, _ ("A stream cannot be copied onto a backing file"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("A stream cannot be copied onto a backing file"));
   if (options->length == 0 &&
       (creation->options.preallocate != IMG_PREALLOCATE_OFF || creation->options.raw_data_file))
-    return refuse (error, _ ("The length of the stream must be given to reserve space for it"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The length of the stream must be given to reserve space for it"));
   if (options->length > IMG_MAX_SIZE)
-    return refuse (error, _ ("No disk is as long as that"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("No disk is as long as that"));
   return check_digest (source->sha256, error) &&
          (options->sink == NULL || check_sink (options, source, error));
 }
@@ -280,8 +274,9 @@ check_in_place (const Copy *copy, ImgError **error)
   if (!img_creation_is_in_place (copy->options->creation) ||
       (copy->options->length > 0 && copy->source->sha256 == NULL))
     return TRUE;
-  return refuse (error, _ ("What is written in place needs the length of the stream, and its "
-                           "digest would come too late"));
+  return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                           _("What is written in place needs the length of the stream, and its digest would "
+                             "come too late"));
 }
 
 static gboolean

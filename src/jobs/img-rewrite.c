@@ -55,20 +55,6 @@ typedef struct
   guint64 usage; /* bytes of the old file */
 } Rewriting;
 
-G_GNUC_PRINTF (2, 3)
-static gboolean
-refuse (ImgError **error, const char *format, ...)
-{
-  g_autofree char *text = NULL;
-  va_list args;
-
-  va_start (args, format);
-  text = g_strdup_vprintf (format, args);
-  va_end (args);
-  img_error_set (error, IMG_CODE_UNSUPPORTED, "%s", text);
-  return FALSE;
-}
-
 /* ---- what cannot be rewritten ---- */
 
 static gboolean
@@ -84,18 +70,20 @@ check_snapshots (ImgLayout *layout, ImgCancel *cancel, ImgError **error)
     img_quote_append (names, ((ImgSnapshotInfo *) g_ptr_array_index (snapshots, i))->name);
   if (names->len == 0)
     return snapshots != NULL;
-  return refuse (error, _("Rewriting would lose these snapshots: %s"), names->str);
+  return img_error_refuse (error, IMG_CODE_UNSUPPORTED, _("Rewriting would lose these snapshots: %s"), names->str);
 }
 
 static gboolean
 check_shape (const ImgDescription *description, ImgError **error)
 {
   if (description->encryption != NULL)
-    return refuse (error, _("An encrypted image cannot be rewritten"));
+    return img_error_refuse (error, IMG_CODE_UNSUPPORTED, _("An encrypted image cannot be rewritten"));
   if (description->has_data_file)
-    return refuse (error, _("An image with an external data file cannot be rewritten"));
+    return img_error_refuse (error, IMG_CODE_UNSUPPORTED,
+                             _("An image with an external data file cannot be rewritten"));
   if (description->has_unknown_parts)
-    return refuse (error, _("Rewriting would lose parts of the image that this version knows nothing of"));
+    return img_error_refuse (error, IMG_CODE_UNSUPPORTED,
+                             _("Rewriting would lose parts of the image that this version knows nothing of"));
   return TRUE;
 }
 
@@ -170,8 +158,9 @@ choose_backing (Rewriting *rewriting, ImgError **error)
 
   creation->backing_image = img_image_get_backing (rewriting->image);
   if ((recorded == NULL) != (creation->backing_image == NULL))
-    return refuse (error, _("An image cannot be rewritten without the backing file that it names, or with "
-                            "one that it does not name"));
+    return img_error_refuse (error, IMG_CODE_UNSUPPORTED,
+                             _("An image cannot be rewritten without the backing file that it names, or with "
+                               "one that it does not name"));
   if (recorded == NULL)
     return TRUE;
   creation->backing_name = recorded->name;

@@ -28,29 +28,23 @@
 /* ---- options ---- */
 
 static gboolean
-refuse (ImgError **error, const char *text)
-{
-  img_error_set (error, IMG_CODE_INVALID_OPTION, "%s", text);
-  return FALSE;
-}
-
-static gboolean
 check_version (const ImgCreateOptions *options, ImgError **error)
 {
   if (options->version != 0 && options->version != 2 && options->version != 3)
-    return refuse (error, _("The version of a qcow2 image must be 2 or 3"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The version of a qcow2 image must be 2 or 3"));
   if (options->version != 2)
     return TRUE;
   if (options->lazy_refcounts)
-    return refuse (error, _("Lazy refcounts need version 3 of qcow2"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("Lazy refcounts need version 3 of qcow2"));
   if (options->refcount_bits != 0 && options->refcount_bits != 16)
-    return refuse (error, _("Refcounts of other than 16 bits need version 3 of qcow2"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("Refcounts of other than 16 bits need version 3 of qcow2"));
   if (options->extended_l2)
-    return refuse (error, _("Extended L2 entries need version 3 of qcow2"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("Extended L2 entries need version 3 of qcow2"));
   if (options->compression == IMG_COMPRESSION_ZSTD)
-    return refuse (error, _("Compression with zstd needs version 3 of qcow2"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("Compression with zstd needs version 3 of qcow2"));
   if (options->data_file_name != NULL)
-    return refuse (error, _("An external data file needs version 3 of qcow2"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("An external data file needs version 3 of qcow2"));
   return TRUE;
 }
 
@@ -63,16 +57,19 @@ check_geometry (const ImgCreateOptions *options, ImgError **error)
       (!img_is_power_of_two (cluster_size) ||
        cluster_size < (guint64) 1 << IMG_QCOW2_MIN_CLUSTER_BITS ||
        cluster_size > (guint64) 1 << IMG_QCOW2_MAX_CLUSTER_BITS))
-    return refuse (error, _("The cluster size must be a power of two between 512 bytes and 2 MiB"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The cluster size must be a power of two between 512 bytes and 2 MiB"));
   if (options->extended_l2 && cluster_size != 0 &&
       cluster_size < (guint64) 1 << MIN_EXTENDED_CLUSTER_BITS)
-    return refuse (error, _("Extended L2 entries need clusters of at least 16 KiB"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("Extended L2 entries need clusters of at least 16 KiB"));
   if (options->refcount_bits > 64 ||
       (options->refcount_bits != 0 && !img_is_power_of_two (options->refcount_bits)))
-    return refuse (error, _("The refcount width must be a power of two of at most 64 bits"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The refcount width must be a power of two of at most 64 bits"));
 #ifndef HAVE_ZSTD
   if (options->compression == IMG_COMPRESSION_ZSTD)
-    return refuse (error, _("This build of the library has no zstd"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("This build of the library has no zstd"));
 #endif
   return TRUE;
 }
@@ -90,17 +87,20 @@ static gboolean
 check_files (const ImgCreateOptions *options, ImgError **error)
 {
   if (options->backing_format != NULL && options->backing_name == NULL)
-    return refuse (error, _("The format of a backing file was given, but no backing file"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The format of a backing file was given, but no backing file"));
   if (options->backing_name != NULL && options->backing_format == NULL)
-    return refuse (error, _("The format of the backing file must be given"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION, _("The format of the backing file must be given"));
   if (options->raw_data_file && options->data_file_name == NULL)
-    return refuse (error, _("A raw data file was asked for, but no data file was given"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("A raw data file was asked for, but no data file was given"));
   if (options->raw_data_file && options->backing_name != NULL)
-    return refuse (error, _("An image with a raw data file cannot have a backing file"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("An image with a raw data file cannot have a backing file"));
   if (options->backing_name != NULL && options->preallocate != IMG_PREALLOCATE_OFF &&
       !options->extended_l2)
-    return refuse (error, _("An image with a backing file can be preallocated only with extended "
-                            "L2 entries"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("An image with a backing file can be preallocated only with extended L2 entries"));
   return check_name (options->backing_name, IMG_QCOW2_MAX_NAME, _("Backing file name"), error) &&
          check_name (options->backing_format, IMG_QCOW2_MAX_FORMAT_NAME,
                      _("Format of the backing file"), error) &&
@@ -195,8 +195,9 @@ gboolean
 img_qcow2_shape_check_limits (const ImgQcow2Shape *shape, ImgError **error)
 {
   if (shape->n_table << shape->cluster_bits > IMG_QCOW2_MAX_REFCOUNT_TABLE_SIZE)
-    return refuse (error, _("The disk is too large to be preallocated with clusters so small and "
-                            "refcounts so wide"));
+    return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
+                             _("The disk is too large to be preallocated with clusters so small and refcounts "
+                               "so wide"));
   if (shape->n_clusters > IMG_QCOW2_OFFSET_MASK >> shape->cluster_bits)
     return refuse_size (shape, error);
   return TRUE;
