@@ -86,17 +86,17 @@ print_json (const char *filename, const char *format, ImagoCheckResult *result)
 
   json_node_take_object (node, object);
   add_count (object, "image-end-offset", imago_check_result_get_image_end_offset (result));
+  add_count (object, "compressed-clusters", imago_check_result_get_compressed_clusters (result));
   add_count (object, "total-clusters", imago_check_result_get_total_clusters (result));
-  add_count (object, "corruptions-fixed", imago_check_result_get_corruptions_fixed (result));
-  add_count (object, "leaks-fixed", imago_check_result_get_leaks_fixed (result));
   add_count (object, "corruptions", imago_check_result_get_corruptions (result));
+  add_count (object, "corruptions-fixed", imago_check_result_get_corruptions_fixed (result));
   tool_json_add_size (object, "check-errors", imago_check_result_get_check_errors (result));
   add_count (object, "leaks", imago_check_result_get_leaks (result));
-  add_count (object, "fragmented-clusters", imago_check_result_get_fragmented_clusters (result));
+  add_count (object, "leaks-fixed", imago_check_result_get_leaks_fixed (result));
   add_count (object, "allocated-clusters", imago_check_result_get_allocated_clusters (result));
-  add_count (object, "compressed-clusters", imago_check_result_get_compressed_clusters (result));
   tool_json_add_string (object, "filename", filename);
   tool_json_add_string (object, "format", format);
+  add_count (object, "fragmented-clusters", imago_check_result_get_fragmented_clusters (result));
   tool_json_print (node);
 }
 

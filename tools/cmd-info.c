@@ -25,47 +25,48 @@ typedef struct
 
 /* ---- JSON ---- */
 
+static JsonObject *
+describe_specific (ImagoImageInfo *info)
+{
+  JsonObject *specific = tool_format_info_describe (info);
+  JsonObject *object;
+
+  if (specific == NULL)
+    return NULL;
+  object = json_object_new ();
+  tool_json_add_string (object, "type", imago_image_info_get_format_name (info));
+  json_object_set_object_member (object, "data", specific);
+  return object;
+}
+
+/* In the order in which qemu-img prints them, here and wherever it says the same: people compare texts. */
 static JsonNode *
 describe_image (const char *filename, ImagoImageInfo *info)
 {
   const char *backing = imago_image_info_get_backing_filename (info);
+  g_autofree char *full = tool_combine_names (filename, backing);
   guint64 cluster_size = imago_image_info_get_cluster_size (info);
   GListModel *snapshots = imago_image_info_get_snapshots (info);
-  JsonObject *specific = tool_format_info_describe (info);
+  JsonObject *specific = describe_specific (info);
   JsonObject *object = json_object_new ();
   JsonNode *node = json_node_new (JSON_NODE_OBJECT);
 
   json_node_take_object (node, object);
-  tool_json_add_string (object, "filename", filename);
-  tool_json_add_string (object, "format", imago_image_info_get_format_name (info));
-  tool_json_add_size (object, "virtual-size", imago_image_info_get_virtual_size (info));
-  tool_json_add_size (object, "actual-size", imago_image_info_get_actual_size (info));
-  json_object_set_boolean_member (object, "dirty-flag", imago_image_info_get_dirty (info));
-  if (cluster_size > 0)
-    tool_json_add_size (object, "cluster-size", cluster_size);
-
   if (backing != NULL)
-    {
-      g_autofree char *full = tool_combine_names (filename, backing);
-
-      tool_json_add_string (object, "backing-filename", backing);
-      tool_json_add_string (object, "full-backing-filename", full);
-      tool_json_add_string (object, "backing-filename-format",
-                            imago_image_info_get_backing_format_name (info));
-    }
-
+    tool_json_add_string (object, "backing-filename-format", imago_image_info_get_backing_format_name (info));
   if (snapshots != NULL && g_list_model_get_n_items (snapshots) > 0)
     json_object_set_array_member (object, "snapshots", tool_snapshots_describe (snapshots));
-
+  tool_json_add_size (object, "virtual-size", imago_image_info_get_virtual_size (info));
+  tool_json_add_string (object, "filename", filename);
+  if (cluster_size > 0)
+    tool_json_add_size (object, "cluster-size", cluster_size);
+  tool_json_add_string (object, "format", imago_image_info_get_format_name (info));
+  tool_json_add_size (object, "actual-size", imago_image_info_get_actual_size (info));
   if (specific != NULL)
-    {
-      JsonObject *outer = json_object_new ();
-
-      tool_json_add_string (outer, "type", imago_image_info_get_format_name (info));
-      json_object_set_object_member (outer, "data", specific);
-      json_object_set_object_member (object, "format-specific", outer);
-    }
-
+    json_object_set_object_member (object, "format-specific", specific);
+  tool_json_add_string (object, "full-backing-filename", full);
+  tool_json_add_string (object, "backing-filename", backing);
+  json_object_set_boolean_member (object, "dirty-flag", imago_image_info_get_dirty (info));
   return node;
 }
 

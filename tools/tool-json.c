@@ -59,20 +59,20 @@ print_indent (guint depth)
   printf ("%*s", (int) (4 * depth), "");
 }
 
+/* As qemu-img has it, an empty array, too. */
 static void
 print_array (JsonArray *array, guint depth)
 {
   guint n = json_array_get_length (array);
 
-  printf (n > 0 ? "[\n" : "[");
+  printf ("[\n");
   for (guint i = 0; i < n; i++)
     {
       print_indent (depth + 1);
       print_node (json_array_get_element (array, i), depth + 1);
       printf (i + 1 < n ? ",\n" : "\n");
     }
-  if (n > 0)
-    print_indent (depth);
+  print_indent (depth);
   printf ("]");
 }
 

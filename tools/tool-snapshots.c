@@ -81,17 +81,17 @@ tool_snapshots_describe (GListModel *snapshots)
       JsonObject *object = json_object_new ();
       guint64 count;
 
-      tool_json_add_string (object, "id", imago_snapshot_get_id (snapshot));
+      if (imago_snapshot_get_icount (snapshot, &count))
+        json_object_set_int_member (object, "icount", (gint64) count);
+      json_object_set_int_member (object, "vm-clock-nsec", (gint64) (clock % NANOSECONDS));
       tool_json_add_string (object, "name", imago_snapshot_get_name (snapshot));
-      tool_json_add_size (object, "vm-state-size", imago_snapshot_get_vm_state_size (snapshot));
       json_object_set_int_member (object, "date-sec",
                                   imago_snapshot_get_date_usec (snapshot) / G_USEC_PER_SEC);
       json_object_set_int_member (object, "date-nsec",
                                   imago_snapshot_get_date_nanoseconds (snapshot));
       json_object_set_int_member (object, "vm-clock-sec", (gint64) (clock / NANOSECONDS));
-      json_object_set_int_member (object, "vm-clock-nsec", (gint64) (clock % NANOSECONDS));
-      if (imago_snapshot_get_icount (snapshot, &count))
-        json_object_set_int_member (object, "icount", (gint64) count);
+      tool_json_add_string (object, "id", imago_snapshot_get_id (snapshot));
+      tool_json_add_size (object, "vm-state-size", imago_snapshot_get_vm_state_size (snapshot));
       json_array_add_object_element (array, object);
     }
 
