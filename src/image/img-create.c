@@ -485,7 +485,8 @@ check_source (const ImgCreation *creation, const Target *target, ImgError **erro
                              : img_storage_get_identity (target->storage, &identity)) ||
       !img_image_uses_file (creation->source, &identity))
     return TRUE;
-  return refuse (error, IMG_CODE_REFERENCE_LOOP, _("The new file would replace a file that the source needs"));
+  return img_error_refuse (error, IMG_CODE_REFERENCE_LOOP,
+                           _("The new file would replace a file that the source needs"));
 }
 
 /* Either @path or @storage. */
