@@ -111,17 +111,6 @@ make_target (const Case *one, ImgImage *source)
   return img_memory_storage_dup_bytes (file, NULL);
 }
 
-static ImgStorage *
-copy_of (GBytes *bytes)
-{
-  ImgStorage *file = img_memory_storage_new_writable (0);
-  gsize length;
-  gconstpointer content = g_bytes_get_data (bytes, &length);
-
-  g_assert_true (img_storage_write (file, 0, content, length, NULL));
-  return file;
-}
-
 static guint64
 count_leaks (ImgStorage *file)
 {
@@ -168,7 +157,7 @@ typedef struct
 static gboolean
 copy_with_trap (const Fixture *fixture, guint nth, gboolean persist, gboolean cancels)
 {
-  g_autoptr (ImgStorage) file = copy_of (fixture->target);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (fixture->target);
   g_autoptr (ImgStorage) trap = test_trap_storage_new (file);
   g_autoptr (ImgImage) image = open_image (trap, TRUE);
   g_autoptr (ImgCancel) cancel = img_cancel_new ();
@@ -204,7 +193,7 @@ test_faults (gconstpointer data)
   g_autoptr (ImgStorage) storage = build_source ();
   g_autoptr (ImgImage) source = open_image (storage, FALSE);
   g_autoptr (GBytes) target = make_target (one, source);
-  g_autoptr (ImgStorage) file = copy_of (target);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (target);
   const Fixture fixture = { source, target, count_leaks (file) };
   guint n = 0;
 
@@ -249,8 +238,8 @@ test_both_ways (void)
 {
   g_autoptr (ImgStorage) one_storage = build_source ();
   g_autoptr (GBytes) bytes = img_memory_storage_dup_bytes (one_storage, NULL);
-  g_autoptr (ImgStorage) one_file = copy_of (bytes);
-  g_autoptr (ImgStorage) other_file = copy_of (bytes);
+  g_autoptr (ImgStorage) one_file = test_copy_storage_new (bytes);
+  g_autoptr (ImgStorage) other_file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) one = open_image (one_file, TRUE);
   g_autoptr (ImgImage) other = open_image (other_file, TRUE);
   Way there = { one, other }, back = { other, one };

@@ -46,24 +46,7 @@ static const Case cases[] = {
 static ImgImage *
 open_image (ImgStorage *storage, const Case *one)
 {
-  ImgImageOptions options = { .driver = img_driver_find (one->format),
-                              .layout = { .writable = TRUE } };
-  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
-  ImgError *error = NULL;
-  ImgImage *image = img_image_open (storage, &options, NULL, &error);
-
-  g_assert_cmpstr (error != NULL ? error->text : NULL, ==, NULL);
-  if (one->has_backing)
-    {
-      ImgImageOptions raw = { .driver = img_driver_find ("raw") };
-      g_autoptr (ImgStorage) bytes = test_pattern_storage_new (DISK, 9);
-      g_autoptr (ImgImage) backing = img_image_open (bytes, &raw, NULL, NULL);
-
-      g_assert_true (img_image_open_references (backing, policy, NULL, NULL));
-      g_assert_true (img_image_set_backing (image, backing, NULL));
-    }
-  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
-  return image;
+  return test_image_open_above (storage, one->format, one->has_backing ? DISK : 0, 9);
 }
 
 /* Of eight pieces of 64 KiB: two of data, two of zeroes that are written as data, one that is zero
@@ -138,16 +121,6 @@ make_file (const Case *one)
     }
   g_assert_true (img_image_close (image, NULL));
   return img_memory_storage_dup_bytes (file, NULL);
-}
-
-static ImgStorage *
-copy_file (GBytes *bytes)
-{
-  ImgStorage *file = img_memory_storage_new_writable (g_bytes_get_size (bytes));
-
-  g_assert_true (
-    img_storage_write (file, 0, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), NULL));
-  return file;
 }
 
 /* Made once: it is compared with very often. */
@@ -243,7 +216,7 @@ test_result (gconstpointer data)
 {
   const Case *one = data;
   g_autoptr (GBytes) bytes = make_file (one);
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) image = open_image (file, one);
   guint64 usage = get_usage (file), n_freed;
   ImgProgress progress = { 0 };
@@ -266,7 +239,7 @@ test_result (gconstpointer data)
 static gboolean
 try_interruption (const Case *one, GBytes *bytes, guint nth, gboolean persist, ImgCancel *cancel)
 {
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgStorage) trap = test_trap_storage_new (file);
   g_autoptr (ImgImage) image = open_image (trap, one);
   ImgError *error = NULL;
@@ -319,7 +292,7 @@ test_free_clusters (void)
 {
   const Case *one = &cases[0];
   g_autoptr (GBytes) bytes = make_file (one);
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) image = NULL;
   g_autofree guint8 *junk = g_malloc (CLUSTER);
   guint64 size = img_align_up (get_file_size (file), CLUSTER), n_freed;
@@ -348,7 +321,7 @@ test_damaged (void)
 {
   const Case *one = &cases[0];
   g_autoptr (GBytes) bytes = make_file (one);
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) image = NULL;
   g_autoptr (GBytes) before = NULL;
   g_autoptr (GBytes) after = NULL;
@@ -377,7 +350,7 @@ test_refused (void)
 {
   const Case *one = &cases[0];
   g_autoptr (GBytes) bytes = make_file (one);
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
   g_autoptr (ImgImage) reader =
     img_image_open (file, &(ImgImageOptions){ .driver = img_driver_find ("qcow2") }, NULL, NULL);
@@ -425,7 +398,7 @@ test_beside_writers (void)
 {
   const Case *one = &cases[0];
   g_autoptr (GBytes) bytes = make_file (one);
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) image = open_image (file, one);
   Writer writer = { .image = image };
   GThread *thread = g_thread_new ("writer", write_thread, &writer);

@@ -45,24 +45,7 @@ static const Case cases[] = {
 static ImgImage *
 open_image (ImgStorage *storage, const Case *one)
 {
-  ImgImageOptions options = { .driver = img_driver_find (one->format),
-                              .layout = { .writable = TRUE } };
-  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
-  ImgError *error = NULL;
-  ImgImage *image = img_image_open (storage, &options, NULL, &error);
-
-  g_assert_cmpstr (error != NULL ? error->text : NULL, ==, NULL);
-  if (one->has_backing)
-    {
-      ImgImageOptions raw = { .driver = img_driver_find ("raw") };
-      g_autoptr (ImgStorage) bytes = test_pattern_storage_new (BACKING, 9);
-      g_autoptr (ImgImage) backing = img_image_open (bytes, &raw, NULL, NULL);
-
-      g_assert_true (img_image_open_references (backing, policy, NULL, NULL));
-      g_assert_true (img_image_set_backing (image, backing, NULL));
-    }
-  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
-  return image;
+  return test_image_open_above (storage, one->format, one->has_backing ? BACKING : 0, 9);
 }
 
 static guint8
@@ -111,16 +94,6 @@ make_file (const Case *one)
       g_assert_true (img_image_write (image, at, expected_bytes (one) + at, CLUSTER, NULL, NULL));
   g_assert_true (img_image_close (image, NULL));
   return img_memory_storage_dup_bytes (file, NULL);
-}
-
-static ImgStorage *
-copy_file (GBytes *bytes)
-{
-  ImgStorage *file = img_memory_storage_new_writable (g_bytes_get_size (bytes));
-
-  g_assert_true (
-    img_storage_write (file, 0, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), NULL));
-  return file;
 }
 
 static void
@@ -182,7 +155,7 @@ check_file (ImgStorage *file, const Case *one, guint64 max_leaks)
 static gboolean
 try_cancel (const Case *one, GBytes *bytes, guint nth)
 {
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgStorage) trap = test_trap_storage_new (file);
   g_autoptr (ImgImage) image = open_image (trap, one);
   g_autoptr (ImgCancel) cancel = img_cancel_new ();
@@ -231,7 +204,7 @@ check_size_in_doubt (ImgStorage *file, const Case *one, ImgImage **image)
 static gboolean
 try_failure (const Case *one, GBytes *bytes, guint nth, gboolean persist)
 {
-  g_autoptr (ImgStorage) file = copy_file (bytes);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgStorage) trap = test_trap_storage_new (file);
   g_autoptr (ImgImage) image = open_image (trap, one);
   ImgError *error = NULL;

@@ -325,6 +325,45 @@ test_pattern_storage_new (guint64 size, guint seed)
   return img_memory_storage_new (bytes);
 }
 
+ImgStorage *
+test_copy_storage_new (GBytes *bytes)
+{
+  gsize length;
+  gconstpointer content = g_bytes_get_data (bytes, &length);
+  ImgStorage *storage = img_memory_storage_new_writable (length);
+
+  g_assert_true (img_storage_write (storage, 0, content, length, NULL));
+  return storage;
+}
+
+/* ---- images ---- */
+
+static void
+put_below (ImgImage *image, ImgPolicy *policy, guint64 size, guint seed)
+{
+  const ImgImageOptions raw = { .driver = img_driver_find ("raw") };
+  g_autoptr (ImgStorage) bytes = test_pattern_storage_new (size, seed);
+  g_autoptr (ImgImage) backing = img_image_open (bytes, &raw, NULL, NULL);
+
+  g_assert_true (img_image_open_references (backing, policy, NULL, NULL));
+  g_assert_true (img_image_set_backing (image, backing, NULL));
+}
+
+ImgImage *
+test_image_open_above (ImgStorage *storage, const char *format, guint64 backing_size, guint seed)
+{
+  const ImgImageOptions options = { .driver = img_driver_find (format), .layout = { .writable = TRUE } };
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgError *error = NULL;
+  ImgImage *image = img_image_open (storage, &options, NULL, &error);
+
+  g_assert_cmpstr (error != NULL ? error->text : NULL, ==, NULL);
+  if (backing_size > 0)
+    put_below (image, policy, backing_size, seed);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  return image;
+}
+
 /* ---- scripted ---- */
 
 typedef struct

@@ -37,8 +37,13 @@ gboolean    test_trap_storage_is_sprung (ImgStorage *storage);
 /* A disk of @size bytes whose byte at each offset is a function of @seed and the offset. */
 ImgStorage *test_pattern_storage_new    (guint64 size, guint seed);
 guint8      test_pattern_byte           (guint64 offset, guint seed);
+/* In memory, to be written. */
+ImgStorage *test_copy_storage_new       (GBytes *bytes);
 
 /* An image over a layout that answers with @extents, which must cover the disk in order; their storages are
  * borrowed. A COMPRESSED unit "decodes" by adding one to each of its first unit_length stored bytes, and
  * fails if the first stored byte is 255. */
 ImgImage   *test_scripted_image_new     (const ImgExtent *extents, guint n_extents);
+
+/* The image in @storage, open for writing; over a raw disk of test_pattern_storage_new (), unless @backing_size is 0. */
+ImgImage   *test_image_open_above       (ImgStorage *storage, const char *format, guint64 backing_size, guint seed);
