@@ -56,8 +56,9 @@ SAME_CODE (LOCKED);
 SAME_CODE (FLUSH_FAILED);
 SAME_CODE (INVALID_OPTION);
 SAME_CODE (WOULD_DEADLOCK);
+SAME_CODE (METADATA_ONLY);
 /* The last one of both: whoever adds a code comes by here. */
-G_STATIC_ASSERT ((int) IMAGO_ERROR_WOULD_DEADLOCK < (int) IMG_CODE_ERRNO);
+G_STATIC_ASSERT ((int) IMAGO_ERROR_METADATA_ONLY < (int) IMG_CODE_ERRNO);
 
 void
 imago_error_take (GError **error, ImgError *core_error)
@@ -132,7 +133,7 @@ imago_error_to_core (const GError *error)
 
   core_error->code = IMG_CODE_FAILED;
   core_error->text = g_strdup (error->message);
-  if (error->domain == IMAGO_ERROR && error->code >= 0 && error->code <= (int) IMAGO_ERROR_WOULD_DEADLOCK)
+  if (error->domain == IMAGO_ERROR && error->code >= 0 && error->code <= (int) IMAGO_ERROR_METADATA_ONLY)
     core_error->code = (ImgCode) error->code;
   else if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
     core_error->code = IMG_CODE_CANCELLED;

@@ -46,6 +46,7 @@ G_BEGIN_DECLS
  * @IMAGO_ERROR_FLUSH_FAILED: an earlier flush failed, so nothing more is written; open the image anew
  * @IMAGO_ERROR_INVALID_OPTION: an option has no meaning for the format, or contradicts another
  * @IMAGO_ERROR_WOULD_DEADLOCK: the hook of a storage made a blocking call that may wait for that very hook
+ * @IMAGO_ERROR_METADATA_ONLY: the image was opened for its metadata alone, so its disk can be neither read nor written
  *
  * The causes of failure that a caller can act on. Errors of the operating system and cancellation are
  * reported in the #G_IO_ERROR domain.
@@ -74,6 +75,7 @@ typedef enum
   IMAGO_ERROR_FLUSH_FAILED,
   IMAGO_ERROR_INVALID_OPTION,
   IMAGO_ERROR_WOULD_DEADLOCK,
+  IMAGO_ERROR_METADATA_ONLY,
 } ImagoError;
 
 IMAGO_AVAILABLE_IN_1_0

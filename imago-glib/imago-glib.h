@@ -26,6 +26,8 @@
 #include <imago-glib/imago-snapshot.h>
 #include <imago-glib/imago-batch.h>
 #include <imago-glib/imago-bitmap.h>
+#include <imago-glib/imago-key-slot.h>
+#include <imago-glib/imago-encryption-info.h>
 #include <imago-glib/imago-image-info.h>
 #include <imago-glib/imago-image.h>
 #include <imago-glib/imago-inspection.h>

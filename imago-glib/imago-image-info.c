@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "imago-bitmap-private.h"
+#include "imago-encryption-info-private.h"
 #include "imago-image-info-private.h"
 #include "imago-snapshot-private.h"
 
@@ -41,6 +42,7 @@ struct _ImagoImageInfo
   char *backing_format_name;
   char *compat;
   char *compression_type;
+  ImagoEncryptionInfo *encryption_info;
   guint refcount_bits;
   gboolean dirty;
   gboolean corrupt;
@@ -66,6 +68,7 @@ enum
   PROP_BACKING_FORMAT_NAME,
   PROP_COMPAT,
   PROP_COMPRESSION_TYPE,
+  PROP_ENCRYPTION_INFO,
   PROP_REFCOUNT_BITS,
   PROP_DIRTY,
   PROP_CORRUPT,
@@ -117,6 +120,9 @@ imago_image_info_get_property (GObject *object, guint property_id, GValue *value
     case PROP_COMPRESSION_TYPE:
       g_value_set_string (value, self->compression_type);
       break;
+    case PROP_ENCRYPTION_INFO:
+      g_value_set_object (value, self->encryption_info);
+      break;
     case PROP_REFCOUNT_BITS:
       g_value_set_uint (value, self->refcount_bits);
       break;
@@ -162,6 +168,7 @@ imago_image_info_finalize (GObject *object)
   g_free (self->compat);
   g_free (self->compression_type);
   g_free (self->data_file);
+  g_clear_object (&self->encryption_info);
   g_clear_object (&self->snapshots);
   g_clear_object (&self->bitmaps);
   G_OBJECT_CLASS (imago_image_info_parent_class)->finalize (object);
@@ -279,6 +286,18 @@ imago_image_info_class_init (ImagoImageInfoClass *klass)
    */
   properties[PROP_COMPRESSION_TYPE] = g_param_spec_string (
     "compression-type", "Compression type", "How compressed clusters are compressed", NULL, flags);
+
+  /**
+   * ImagoImageInfo:encryption-info:
+   *
+   * How the image is encrypted; %NULL if it is not. Only an image that was opened with
+   * #ImagoOpenOptions:metadata-only can be encrypted.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ENCRYPTION_INFO] =
+    g_param_spec_object ("encryption-info", "Encryption info", "How the image is encrypted",
+                         IMAGO_TYPE_ENCRYPTION_INFO, flags);
 
   /**
    * ImagoImageInfo:refcount-bits:
@@ -427,6 +446,8 @@ fill_description (ImagoImageInfo *self, ImgLayout *layout, ImgError **error)
   self->cluster_size = description.cluster_size;
   self->compat = g_strdup (description.compat);
   self->compression_type = g_strdup (description.compression_type);
+  if (description.encryption != NULL)
+    self->encryption_info = imago_encryption_info_new (description.encryption, description.luks);
   self->refcount_bits = description.refcount_bits;
   self->dirty = description.is_dirty;
   self->corrupt = description.is_corrupt;
@@ -667,6 +688,25 @@ imago_image_info_get_compression_type (ImagoImageInfo *self)
   g_return_val_if_fail (IMAGO_IS_IMAGE_INFO (self), NULL);
 
   return self->compression_type;
+}
+
+/**
+ * imago_image_info_get_encryption_info:
+ * @self: an #ImagoImageInfo
+ *
+ * Gets how the image is encrypted. Only an image that was opened with #ImagoOpenOptions:metadata-only can be
+ * encrypted.
+ *
+ * Returns: (transfer none) (nullable): what is known of that without a key, or %NULL if the image is not encrypted
+ *
+ * Since: 1.0
+ */
+ImagoEncryptionInfo *
+imago_image_info_get_encryption_info (ImagoImageInfo *self)
+{
+  g_return_val_if_fail (IMAGO_IS_IMAGE_INFO (self), NULL);
+
+  return self->encryption_info;
 }
 
 /**

@@ -50,6 +50,9 @@ IMAGO_AVAILABLE_IN_1_0
 const char *imago_image_info_get_compression_type (ImagoImageInfo *self);
 
 IMAGO_AVAILABLE_IN_1_0
+ImagoEncryptionInfo *imago_image_info_get_encryption_info (ImagoImageInfo *self);
+
+IMAGO_AVAILABLE_IN_1_0
 guint imago_image_info_get_refcount_bits (ImagoImageInfo *self);
 
 IMAGO_AVAILABLE_IN_1_0

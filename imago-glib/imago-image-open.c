@@ -600,7 +600,7 @@ run_open_references (gpointer data, ImgCancel *cancel, ImgError **error)
   ImagoImageCall *call = data;
   ReferencesOpening *opening = call->data;
 
-  if (opening->guessed && !img_image_is_ready (call->core) &&
+  if (opening->guessed && !img_image_is_linked (call->core) &&
       !imago_image_check_guess (call->core, opening->backing_is_set, error))
     return NULL;
   return img_image_open_references (call->core, opening->policy, cancel, error) ? IMAGO_REQUEST_DONE

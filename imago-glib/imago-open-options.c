@@ -38,6 +38,7 @@ struct _ImagoOpenOptions
   gboolean defer_references;
   gboolean allow_device;
   gboolean force_share;
+  gboolean metadata_only;
   ImagoLocking locking;
   guint64 metadata_cache_size;
   guint64 decoded_cache_size;
@@ -58,6 +59,7 @@ enum
   PROP_ALLOW_DEVICE,
   PROP_LOCKING,
   PROP_FORCE_SHARE,
+  PROP_METADATA_ONLY,
   PROP_METADATA_CACHE_SIZE,
   PROP_DECODED_CACHE_SIZE,
   PROP_MAX_DEPTH,
@@ -102,6 +104,9 @@ imago_open_options_get_property (GObject *object,
     case PROP_FORCE_SHARE:
       g_value_set_boolean (value, self->force_share);
       break;
+    case PROP_METADATA_ONLY:
+      g_value_set_boolean (value, self->metadata_only);
+      break;
     case PROP_METADATA_CACHE_SIZE:
       g_value_set_uint64 (value, self->metadata_cache_size);
       break;
@@ -139,6 +144,9 @@ set_plain_property (ImagoOpenOptions *self,
       break;
     case PROP_FORCE_SHARE:
       self->force_share = g_value_get_boolean (value);
+      break;
+    case PROP_METADATA_ONLY:
+      self->metadata_only = g_value_get_boolean (value);
       break;
     case PROP_METADATA_CACHE_SIZE:
       self->metadata_cache_size = g_value_get_uint64 (value);
@@ -308,6 +316,19 @@ imago_open_options_class_init (ImagoOpenOptionsClass *klass)
    */
   properties[PROP_FORCE_SHARE] = g_param_spec_boolean (
     "force-share", "Force share", "Whether somebody else may be writing to the image", FALSE, flags);
+
+  /**
+   * ImagoOpenOptions:metadata-only:
+   *
+   * Whether what the image says of itself is all that is wanted: imago_image_query_info(),
+   * imago_image_list_snapshots() and the images below it, which are opened in the same way. An image whose disk the
+   * library cannot read, because it is encrypted, is told of like any other. The disk of any image that was opened so
+   * can be neither read nor written: that fails with %IMAGO_ERROR_METADATA_ONLY. With #ImagoOpenOptions:writable, opening fails with %IMAGO_ERROR_INVALID_OPTION.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_METADATA_ONLY] = g_param_spec_boolean (
+    "metadata-only", "Metadata only", "Whether the disk will be neither read nor written", FALSE, flags);
 
   /**
    * ImagoOpenOptions:metadata-cache-size:
@@ -533,6 +554,7 @@ imago_open_options_fill (ImagoOpenOptions *self, ImgImageOptions *out)
     return;
   out->layout.snapshot = self->snapshot;
   out->layout.writable = self->writable;
+  out->layout.metadata_only = self->metadata_only;
   out->locking = to_core_locking (self->locking);
   out->force_share = self->force_share;
   out->layout.metadata_cache_size = MIN (self->metadata_cache_size, G_MAXSIZE);

@@ -29,6 +29,8 @@ typedef struct _ImagoExtent ImagoExtent;
 typedef struct _ImagoExtentArray ImagoExtentArray;
 typedef struct _ImagoSnapshot ImagoSnapshot;
 typedef struct _ImagoBitmap ImagoBitmap;
+typedef struct _ImagoKeySlot ImagoKeySlot;
+typedef struct _ImagoEncryptionInfo ImagoEncryptionInfo;
 typedef struct _ImagoImageInfo ImagoImageInfo;
 typedef struct _ImagoImage ImagoImage;
 typedef struct _ImagoBatch ImagoBatch;

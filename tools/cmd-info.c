@@ -65,6 +65,8 @@ describe_image (const char *filename, ImagoImageInfo *info)
   if (specific != NULL)
     json_object_set_object_member (object, "format-specific", specific);
   tool_json_add_string (object, "full-backing-filename", full);
+  if (imago_image_info_get_encryption_info (info) != NULL)
+    json_object_set_boolean_member (object, "encrypted", TRUE);
   tool_json_add_string (object, "backing-filename", backing);
   json_object_set_boolean_member (object, "dirty-flag", imago_image_info_get_dirty (info));
   return node;
@@ -117,6 +119,8 @@ print_image (const char *filename, ImagoImageInfo *info)
   printf ("virtual size: %s (%" G_GUINT64_FORMAT " bytes)\n", virtual_size,
           imago_image_info_get_virtual_size (info));
   printf ("disk size: %s\n", actual_size);
+  if (imago_image_info_get_encryption_info (info) != NULL)
+    printf ("encrypted: yes\n");
   if (cluster_size > 0)
     printf ("cluster_size: %" G_GUINT64_FORMAT "\n", cluster_size);
   if (imago_image_info_get_dirty (info))
@@ -210,6 +214,7 @@ open_image (const char *filename, Settings *settings, GError **error)
   g_autoptr (ImagoImage) image = NULL;
   g_autoptr (ImagoImageInfo) info = NULL;
 
+  settings->open.metadata_only = TRUE;
   settings->open.header_only = TRUE;
   image = tool_open (filename, &settings->open, error);
   if (image == NULL || !settings->chain)

@@ -26,6 +26,7 @@ show (const char *filename, ToolOpen *how, gboolean list)
   g_autoptr (GListModel) snapshots = NULL;
 
   how->header_only = TRUE;
+  how->metadata_only = TRUE;
   /* Without an action, as in qemu-img, it is only seen whether the image can be opened. */
   image = tool_open (filename, how, &error);
   if (image != NULL && !list)

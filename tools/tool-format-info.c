@@ -40,11 +40,58 @@ describe_bitmaps (GListModel *list)
   return array;
 }
 
+static JsonArray *
+describe_key_slots (GListModel *list)
+{
+  JsonArray *array = json_array_new ();
+  guint n = g_list_model_get_n_items (list);
+
+  for (guint i = 0; i < n; i++)
+    {
+      g_autoptr (ImagoKeySlot) slot = g_list_model_get_item (list, i);
+      gboolean active = imago_key_slot_get_active (slot);
+      JsonObject *object = json_object_new ();
+
+      json_object_set_boolean_member (object, "active", active);
+      if (active)
+        json_object_set_int_member (object, "iters", imago_key_slot_get_iterations (slot));
+      tool_json_add_size (object, "key-offset", imago_key_slot_get_key_offset (slot));
+      if (active)
+        json_object_set_int_member (object, "stripes", imago_key_slot_get_stripes (slot));
+      json_array_add_object_element (array, object);
+    }
+
+  return array;
+}
+
+static JsonObject *
+describe_encryption (ImagoEncryptionInfo *info)
+{
+  GListModel *slots = imago_encryption_info_get_key_slots (info);
+  JsonObject *object = json_object_new ();
+
+  tool_json_add_string (object, "ivgen-alg", imago_encryption_info_get_iv_generator (info));
+  tool_json_add_string (object, "hash-alg", imago_encryption_info_get_hash (info));
+  tool_json_add_string (object, "cipher-alg", imago_encryption_info_get_cipher (info));
+  tool_json_add_string (object, "uuid", imago_encryption_info_get_uuid (info));
+  tool_json_add_string (object, "ivgen-hash-alg", imago_encryption_info_get_iv_hash (info));
+  tool_json_add_string (object, "format", imago_encryption_info_get_method (info));
+  tool_json_add_string (object, "cipher-mode", imago_encryption_info_get_cipher_mode (info));
+  if (g_list_model_get_n_items (slots) == 0)
+    return object;
+
+  json_object_set_array_member (object, "slots", describe_key_slots (slots));
+  tool_json_add_size (object, "payload-offset", imago_encryption_info_get_payload_offset (info));
+  json_object_set_int_member (object, "master-key-iters", imago_encryption_info_get_master_key_iterations (info));
+  return object;
+}
+
 static JsonObject *
 describe_qcow2 (ImagoImageInfo *info)
 {
   const char *compat = imago_image_info_get_compat (info);
   const char *data_file = imago_image_info_get_data_file (info);
+  ImagoEncryptionInfo *encryption = imago_image_info_get_encryption_info (info);
   GListModel *bitmaps = imago_image_info_get_bitmaps (info);
   gboolean is_old = g_strcmp0 (compat, "0.10") == 0;
   JsonObject *object = json_object_new ();
@@ -61,6 +108,8 @@ describe_qcow2 (ImagoImageInfo *info)
   if (data_file != NULL)
     json_object_set_boolean_member (object, "data-file-raw",
                                     imago_image_info_get_data_file_raw (info));
+  if (encryption != NULL)
+    json_object_set_object_member (object, "encrypt", describe_encryption (encryption));
   if (!is_old)
     {
       json_object_set_boolean_member (object, "corrupt", imago_image_info_get_corrupt (info));
@@ -120,6 +169,11 @@ print_member (JsonNode *node, guint depth)
     {
       printf ("\n");
       print_elements (json_node_get_array (node), depth + 1);
+    }
+  else if (JSON_NODE_HOLDS_OBJECT (node))
+    {
+      printf ("\n");
+      print_members (json_node_get_object (node), depth + 1);
     }
   else if (json_node_get_value_type (node) == G_TYPE_STRING)
     {

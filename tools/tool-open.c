@@ -310,7 +310,8 @@ open_node (const ToolNode *node, const ToolOpen *how, GError **error)
   imago_open_options_set_writable (options, how->writable);
   imago_open_options_set_reference_policy (options, policy);
   imago_open_options_set_defer_references (options, TRUE);
-  g_object_set (options, "force-share", how->force_share, "writable-backing", how->writable_backing, NULL);
+  g_object_set (options, "force-share", how->force_share, "writable-backing", how->writable_backing, "metadata-only",
+                how->metadata_only, NULL);
   if (how->snapshot != NULL)
     {
       g_autofree char *snapshot = find_snapshot (storage, options, how->snapshot, error);

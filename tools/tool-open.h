@@ -28,6 +28,7 @@ typedef struct
   guint writable_backing; /* the image so far below is written, too; 0: none */
   gboolean force_share; /* TRUE: somebody may be writing to it */
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
+  gboolean metadata_only; /* TRUE: no image of the chain can be read, and encrypted ones are no exception */
 } ToolOpen;
 
 /* @filename: what a person typed, perhaps with "json:" or "file:" before it; never a name out of an image. */

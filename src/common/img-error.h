@@ -34,6 +34,7 @@ typedef enum
   IMG_CODE_FLUSH_FAILED,
   IMG_CODE_INVALID_OPTION,
   IMG_CODE_WOULD_DEADLOCK,
+  IMG_CODE_METADATA_ONLY,
 
   IMG_CODE_ERRNO = 1000, /* a system call failed: see system_errno */
   IMG_CODE_CANCELLED,

@@ -47,6 +47,7 @@ img_description_clear (ImgDescription *description)
   g_free (description->compat);
   g_free (description->compression_type);
   g_free (description->encryption);
+  g_free (description->luks);
   g_clear_pointer (&description->bitmaps, g_ptr_array_unref);
   memset (description, 0, sizeof *description);
 }

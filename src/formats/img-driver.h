@@ -16,6 +16,7 @@
 #include "img-check.h"
 #include "img-create-options.h"
 #include "img-epoch.h"
+#include "img-luks-header.h"
 #include "img-outline.h"
 #include "img-progress.h"
 #include "img-storage.h"
@@ -185,6 +186,7 @@ typedef struct
   char *compat;                 /* qcow2: "0.10" or "1.1" */
   char *compression_type;       /* "zlib", "zstd" */
   char *encryption;             /* "aes", "luks"; NULL: not encrypted */
+  ImgLuksInfo *luks;            /* owned; NULL: not encrypted so, or the header is damaged */
   guint refcount_bits;
   gboolean is_dirty;
   gboolean is_corrupt;
@@ -243,6 +245,7 @@ typedef struct
 {
   const char *snapshot;      /* id or name; NULL: the active disk */
   gsize metadata_cache_size; /* bytes; 0: the default */
+  gboolean metadata_only;    /* the layout is to be described, not to be read; see ImgLayoutClass */
   gboolean writable;         /* the storage must be, too; an image that was not closed is repaired */
 } ImgLayoutOptions;
 
@@ -295,7 +298,12 @@ struct _ImgDriver
                          ImgProgress *progress, ImgCancel *cancel, ImgError **error);
 };
 
-/* ---- layouts ---- */
+/* ---- layouts ----
+ *
+ * A layout that was opened with metadata_only tells of the image, and of nothing that is on its disk: it may be one of
+ * an image whose disk cannot be read at all, such as an encrypted one. It is of a class of its own that has free,
+ * describe, list_snapshots and set_data_storage, and no map: what there is no way to do needs no flag that forbids it.
+ * The engine keeps every transfer off it (IMG_STATE_METADATA). */
 
 struct _ImgLayoutClass
 {

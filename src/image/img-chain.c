@@ -276,6 +276,14 @@ is_pending (ImgImage *image)
   return __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_PENDING;
 }
 
+static void
+set_linked (ImgImage *image)
+{
+  ImgState state = image->options.layout.metadata_only ? IMG_STATE_METADATA : IMG_STATE_READY;
+
+  __atomic_store_n (&image->state, state, __ATOMIC_RELEASE);
+}
+
 /* From the top: whoever sees an image ready finds all below it linked, and reads it only from
  * above. */
 static void
@@ -283,8 +291,8 @@ publish (ImgImage *image)
 {
   for (ImgImage *layer = image->backing; layer != NULL && is_pending (layer);
        layer = layer->backing)
-    __atomic_store_n (&layer->state, IMG_STATE_READY, __ATOMIC_RELEASE);
-  __atomic_store_n (&image->state, IMG_STATE_READY, __ATOMIC_RELEASE);
+    set_linked (layer);
+  set_linked (image);
 }
 
 /* Returns what it was: whoever finds it PENDING opens them. */
@@ -315,7 +323,7 @@ img_image_open_references (ImgImage *image, ImgPolicy *policy, ImgCancel *cancel
   if (state == IMG_STATE_OPENING)
     img_error_set_errno (error, EBUSY, _("The references of the image are being opened already"));
   if (state != IMG_STATE_PENDING)
-    return state == IMG_STATE_READY;
+    return state == IMG_STATE_READY || state == IMG_STATE_METADATA;
   opener.visited = g_array_new (FALSE, FALSE, sizeof (ImgIdentity));
   success = open_chain (&opener, image, error);
   g_array_unref (opener.visited);
@@ -339,12 +347,8 @@ check_backing (ImgImage *image, ImgImage *backing, ImgError **error)
 {
   guint depth = 1;
 
-  if (!img_image_check_ready (backing))
-    {
-      img_error_set (error, IMG_CODE_REFERENCES_PENDING,
-                     _("The references of the backing image have not been opened yet"));
-      return FALSE;
-    }
+  if (!img_image_require_ready (backing, error))
+    return FALSE;
   for (ImgImage *layer = backing; layer != NULL; layer = layer->backing, depth++)
     if (layer == image)
       {

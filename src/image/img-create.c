@@ -289,9 +289,8 @@ take_backing (Creator *creator, ImgError **error)
   if (creator->creation->backing_path != NULL)
     return img_error_refuse (error, IMG_CODE_INVALID_OPTION,
                              _("The backing image is given, and another one as a file"));
-  if (!img_image_is_ready (backing))
-    return img_error_refuse (error, IMG_CODE_REFERENCES_PENDING,
-                             _("The references of the backing image have not been opened yet"));
+  if (!img_image_require_ready (backing, error))
+    return FALSE;
   creator->backing = img_image_ref (backing);
   if (creator->options.backing_format == NULL)
     creator->options.backing_format = img_image_get_layout (backing)->driver->name;

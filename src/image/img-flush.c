@@ -54,14 +54,16 @@ img_image_end_alone (ImgImage *image)
 static gboolean
 become_closed (ImgImage *image)
 {
+  gboolean was_open;
   ImgState state;
 
   img_mutex_lock (&image->mutex);
   state = (ImgState) image->state;
-  if (state == IMG_STATE_PENDING || state == IMG_STATE_READY)
+  was_open = state == IMG_STATE_PENDING || state == IMG_STATE_READY || state == IMG_STATE_METADATA;
+  if (was_open)
     __atomic_store_n (&image->state, IMG_STATE_CLOSED, __ATOMIC_RELEASE);
   img_mutex_unlock (&image->mutex);
-  return state == IMG_STATE_PENDING || state == IMG_STATE_READY;
+  return was_open;
 }
 
 static void

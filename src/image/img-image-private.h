@@ -17,6 +17,7 @@ typedef enum
   IMG_STATE_PENDING, /* references not open */
   IMG_STATE_OPENING, /* one thread is opening them */
   IMG_STATE_READY,
+  IMG_STATE_METADATA, /* references open, as with READY, but nothing is ever transferred: opened with metadata_only */
   IMG_STATE_CLOSED,
 } ImgState;
 
@@ -48,6 +49,15 @@ static inline gboolean
 img_image_check_ready (ImgImage *image)
 {
   return __atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_READY;
+}
+
+/* Whether what it refers to is open; nothing of that changes any more. */
+static inline gboolean
+img_image_check_linked (ImgImage *image)
+{
+  ImgState state = (ImgState) __atomic_load_n (&image->state, __ATOMIC_ACQUIRE);
+
+  return state == IMG_STATE_READY || state == IMG_STATE_METADATA;
 }
 
 /* Whether every change has to claim its range; see img_image_begin_apart (). */

@@ -59,10 +59,14 @@ check_options (ImgStorage *storage, const ImgImageOptions *options, ImgError **e
       img_error_set (error, IMG_CODE_READ_ONLY, _("The storage was not opened for writing"));
       return FALSE;
     }
-  if (!options->layout.writable || !options->force_share)
+  if (options->layout.writable && options->force_share)
+    img_error_set (error, IMG_CODE_INVALID_OPTION,
+                   _("Only an image that is opened for reading can be shared by force"));
+  else if (options->layout.writable && options->layout.metadata_only)
+    img_error_set (error, IMG_CODE_INVALID_OPTION,
+                   _("An image that is opened for its metadata alone cannot be written"));
+  else
     return TRUE;
-  img_error_set (error, IMG_CODE_INVALID_OPTION,
-                 _("Only an image that is opened for reading can be shared by force"));
   return FALSE;
 }
 
@@ -187,10 +191,37 @@ img_image_is_ready (ImgImage *image)
   return img_image_check_ready (image);
 }
 
+gboolean
+img_image_is_linked (ImgImage *image)
+{
+  return img_image_check_linked (image);
+}
+
+static void
+set_not_ready_error (ImgImage *image, ImgError **error)
+{
+  if (__atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_CLOSED)
+    img_error_set (error, IMG_CODE_CLOSED, _("The image is closed"));
+  else if (image->options.layout.metadata_only)
+    img_error_set (error, IMG_CODE_METADATA_ONLY, _("The image was opened for its metadata alone"));
+  else
+    img_error_set (error, IMG_CODE_REFERENCES_PENDING,
+                   _("The files that the image refers to have not been opened yet"));
+}
+
+gboolean
+img_image_require_ready (ImgImage *image, ImgError **error)
+{
+  if (img_image_check_ready (image))
+    return TRUE;
+  set_not_ready_error (image, error);
+  return FALSE;
+}
+
 ImgImage *
 img_image_get_backing (ImgImage *image)
 {
-  return img_image_check_ready (image) ? image->backing : NULL;
+  return img_image_check_linked (image) ? image->backing : NULL;
 }
 
 gboolean
@@ -216,7 +247,7 @@ img_image_get_storage (ImgImage *image)
 ImgStorage *
 img_image_get_data_storage (ImgImage *image)
 {
-  return img_image_check_ready (image) ? image->data_storage : NULL;
+  return img_image_check_linked (image) ? image->data_storage : NULL;
 }
 
 gboolean
@@ -274,16 +305,6 @@ ImgEpoch *
 img_image_get_epoch (ImgImage *image)
 {
   return &image->epoch;
-}
-
-static void
-set_not_ready_error (ImgImage *image, ImgError **error)
-{
-  if (__atomic_load_n (&image->state, __ATOMIC_ACQUIRE) == IMG_STATE_CLOSED)
-    img_error_set (error, IMG_CODE_CLOSED, _("The image is closed"));
-  else
-    img_error_set (error, IMG_CODE_REFERENCES_PENDING,
-                   _("The files that the image refers to have not been opened yet"));
 }
 
 gboolean

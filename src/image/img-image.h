@@ -9,6 +9,10 @@
  * in a loop; it is needed even where there are none. Until then transfers fail with
  * IMG_CODE_REFERENCES_PENDING.
  *
+ * An image that was opened with metadata_only can be described, and its chain be walked; the disk cannot be transferred,
+ * in either phase. So one whose disk this library cannot read is told of like any other, and nobody can take what is
+ * stored for what the guest sees. Its layers are opened in the same way.
+ *
  * Once the references are open the image is immutable, so transfers take no lock: the chain is read
  * without one. The state word is the publication point (release after the last change, acquire before
  * a transfer). Every transfer is inside the epoch of each layer it maps.
@@ -62,7 +66,11 @@ GPtrArray       *img_image_get_wanted      (ImgImage *image);
 gboolean         img_image_set_backing     (ImgImage *image, ImgImage *backing, ImgError **error);
 gboolean         img_image_open_references (ImgImage *image, ImgPolicy *policy, ImgCancel *cancel,
                                             ImgError **error);
+/* Whether they are open. */
+gboolean         img_image_is_linked       (ImgImage *image);
+/* Whether they are, and the disk can be transferred; the error of the second one says why not. */
 gboolean         img_image_is_ready        (ImgImage *image);
+gboolean         img_image_require_ready   (ImgImage *image, ImgError **error);
 
 ImgImage        *img_image_get_backing     (ImgImage *image); /* borrowed; NULL if there is none */
 ImgStorage      *img_image_get_storage     (ImgImage *image);

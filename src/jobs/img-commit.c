@@ -175,8 +175,8 @@ check_images (Commit *self, gboolean keep, ImgError **error)
 {
   ImgImage *layer = self->image;
 
-  if (!img_image_is_ready (self->image))
-    return img_image_flush (self->image, NULL, error); /* which says why not */
+  if (!img_image_require_ready (self->image, error))
+    return FALSE;
   if (self->base == NULL)
     self->base = img_image_get_backing (self->image);
   while (layer != NULL && (layer = img_image_get_backing (layer)) != self->base)

@@ -336,9 +336,9 @@ check_options (ImgImage *image, ImgImage *backing, const ImgRebaseOptions *optio
   else if ((backing != NULL) != (options->backing_name != NULL))
     img_error_set (error, IMG_CODE_INVALID_OPTION,
                    _("The new backing image and its name must be given together"));
-  else if (!img_image_is_ready (image) || (backing != NULL && !img_image_is_ready (backing)))
-    img_error_set (error, IMG_CODE_REFERENCES_PENDING,
-                   _("The files that the image refers to have not been opened yet"));
+  else if (!img_image_require_ready (image, error) ||
+           (backing != NULL && !img_image_require_ready (backing, error)))
+    return FALSE;
   else if (!img_image_is_writable (image))
     img_error_set (error, IMG_CODE_READ_ONLY, _("The image was not opened for writing"));
   else if (img_image_get_layout (image)->klass->set_backing_name == NULL)

@@ -6,6 +6,8 @@
     base.qcow2    3 MiB disk: a partition table and a FAT12 file system with two files, zlib clusters
     disk.qcow2    4 MiB overlay on base.qcow2: one file rewritten, one added; zlib, plain and zero
                   clusters, one internal snapshot, one bitmap
+    luks.qcow2    4 MiB encrypted overlay on disk.qcow2 without data; the keys that its LUKS header tells of were
+                  never made
     samples.json  what a reader must find: sizes and SHA-256 of the guest's view
 
 The layout follows the qcow2 specification (docs/interop/qcow2.txt of QEMU describes it); the sections
@@ -129,6 +131,7 @@ class Qcow2:
         self.backing = b''
         self.snapshots = b''
         self.n_snapshots = 0
+        self.crypt_method = 0
 
     def allocate(self, content):
         at = len(self.blob)
@@ -225,6 +228,18 @@ class Qcow2:
         self.refer(directory)
         self.extensions.append((0x23852875, struct.pack('>IIQQ', 1, 0, len(entry), directory)))
 
+    def add_luks(self):
+        """Section "Full disk encryption header pointer"; the fields as in the LUKS On-Disk Format Specification."""
+        header = struct.pack('>6sH32s32s32sII20s32sI40s', b'LUKS\xba\xbe', 1, b'aes', b'cbc-essiv:sha256', b'sha512',
+                             8 + 504 * 8, 32, bytes(20), bytes(32), 12345, b'5f0c7f6e-24a1-4a7e-9d0e-2f3b8f6c1a90')
+        for number in range(8):
+            state = (0x00ac71f3, 100000) if number == 1 else (0x0000dead, 0)
+            header += struct.pack('>II32sII', *state, bytes(32), 8 + 504 * number, 4000)
+        at = self.allocate(header)
+        self.refer(at)
+        self.crypt_method = 2
+        self.extensions.append((0x0537be77, struct.pack('>QQ', at, CLUSTER)))
+
     def finish(self, l1_at, n_tables, autoclear):
         if self.snapshots:
             snapshots_at = self.allocate(self.snapshots)
@@ -247,7 +262,7 @@ class Qcow2:
             extensions += struct.pack('>II', kind, len(data)) + data.ljust(-(-len(data) // 8) * 8, b'\0')
         backing_at = header_length + len(extensions) if self.backing else 0
         header = struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, backing_at, len(self.backing),
-                             CLUSTER_BITS, self.size, 0, n_tables, l1_at, table_at, 1,
+                             CLUSTER_BITS, self.size, self.crypt_method, n_tables, l1_at, table_at, 1,
                              self.n_snapshots, snapshots_at, 0, 0, autoclear, 4, header_length)
         header += extensions + self.backing
         assert len(header) <= CLUSTER
@@ -288,6 +303,14 @@ def make_overlay(below, old, new):
     return image.finish(*active, autoclear=1)
 
 
+def make_encrypted():
+    image = Qcow2(DISK_SIZE)
+    image.backing = b'disk.qcow2'
+    image.extensions.append((0xe2792aca, b'qcow2'))
+    image.add_luks()
+    return image.finish(*image.add_tables({}), autoclear=0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('directory', nargs='?', type=pathlib.Path, default=pathlib.Path(__file__).parent)
@@ -299,7 +322,8 @@ def main():
     new = new.ljust(DISK_SIZE - MIB // 2, b'\0') + b'Beyond the end of the base.\n'.ljust(MIB // 2, b'\0')
     below = [empty[i:i + CLUSTER].ljust(CLUSTER, b'\0') for i in range(0, DISK_SIZE, CLUSTER)]
 
-    files = {'base.qcow2': make_base(empty), 'disk.qcow2': make_overlay(below, old, new)}
+    files = {'base.qcow2': make_base(empty), 'disk.qcow2': make_overlay(below, old, new),
+             'luks.qcow2': make_encrypted()}
     views = {'base.qcow2': empty, 'disk.qcow2': new, 'disk.qcow2@before-upgrade': old}
     for name, content in files.items():
         (directory / name).write_bytes(content)

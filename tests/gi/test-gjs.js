@@ -519,6 +519,20 @@ tap.test('info', () => {
         ['since-monday', 65536, false, true]);
     const result = wait(done => image.query_info_async(NORMAL, null, done));
     equal(image.query_info_finish(result).get_cluster_size(), 2048);
+    equal(info.get_encryption_info(), null);
+});
+
+tap.test('encrypted', () => {
+    const image = Imago.Image.open(sample('luks.qcow2'), options({metadata_only: true}), null);
+    fails(Imago.Error, Imago.Error.METADATA_ONLY, () => image.read_bytes(0, 1, null));
+    const info = image.query_info(null).get_encryption_info();
+    equal([info.get_method(), info.get_cipher(), info.get_cipher_mode(), info.get_iv_generator(), info.get_iv_hash(),
+        info.get_hash()], ['luks', 'aes-256', 'cbc', 'essiv', 'sha256', 'sha512']);
+    equal(info.get_uuid(), '5f0c7f6e-24a1-4a7e-9d0e-2f3b8f6c1a90');
+    equal([info.get_payload_offset(), info.get_master_key_iterations()], [2068480, 12345]);
+    const slots = items(info.get_key_slots());
+    equal(slots.map(slot => slot.get_active()), [false, true, false, false, false, false, false, false]);
+    equal([slots[1].get_key_offset(), slots[1].get_iterations(), slots[1].get_stripes()], [262144, 100000, 4000]);
 });
 
 tap.test('snapshots', () => {

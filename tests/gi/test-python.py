@@ -708,6 +708,28 @@ def info():
 
     result = wait(image.query_info_async, NORMAL, None)
     tap.equal(image.query_info_finish(result).get_cluster_size(), 2048)
+    tap.equal(info.get_encryption_info(), None)
+
+
+def open_encrypted():
+    return Imago.Image.open(sample('luks.qcow2'), options(metadata_only=True), None)
+
+
+@tap.test
+def encrypted():
+    image = open_encrypted()
+    fails(Imago.Error.METADATA_ONLY, image.read_bytes, 0, 1, None)
+    fails(Imago.Error.METADATA_ONLY, image.dup_backing().read_bytes, 0, 1, None)
+    info = image.query_info(None).get_encryption_info()
+    tap.equal([info.get_method(), info.get_cipher(), info.get_cipher_mode(), info.get_iv_generator(),
+               info.get_iv_hash(), info.get_hash()], ['luks', 'aes-256', 'cbc', 'essiv', 'sha256', 'sha512'])
+    tap.equal(info.get_uuid(), '5f0c7f6e-24a1-4a7e-9d0e-2f3b8f6c1a90')
+    tap.equal((info.get_payload_offset(), info.get_master_key_iterations()), (2068480, 12345))
+    slots = list(info.get_key_slots())
+    tap.equal([slot.get_active() for slot in slots], [number == 1 for number in range(8)])
+    tap.equal([slot.get_key_offset() for slot in slots], [4096 + 258048 * number for number in range(8)])
+    tap.equal((slots[1].get_iterations(), slots[1].get_stripes()), (100000, 4000))
+    tap.equal((slots[0].get_iterations(), slots[0].get_stripes()), (0, 0))
 
 
 @tap.test
@@ -1690,7 +1712,8 @@ def every_property():
         tap.true(check.run(None), 'checked')
         measure_job = Imago.MeasureJob.new(image, None)
         tap.true(measure_job.run(None), 'measured')
-        objects = [measure_job, measure_job.get_result(), job.plan(None), Imago.CompareJob.new(image, image), check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
+        encryption = open_encrypted().query_info(None).get_encryption_info()
+        objects = [encryption, encryption.get_key_slots()[1], measure_job, measure_job.get_result(), job.plan(None), Imago.CompareJob.new(image, image), check, check.get_result(), check.get_result().get_messages()[0], image, info, info.get_bitmaps()[0], image.list_snapshots(None)[0], image.get_format(),
                    image.get_storage(), Imago.inspect(sample(), None), options(), job]
         count = 0
         for item in objects:

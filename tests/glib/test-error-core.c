@@ -11,7 +11,7 @@
 static void
 test_codes (void)
 {
-  for (int code = IMG_CODE_FAILED; code <= IMG_CODE_WOULD_DEADLOCK; code++)
+  for (int code = IMG_CODE_FAILED; code <= IMG_CODE_METADATA_ONLY; code++)
     {
       g_autoptr (GError) error = NULL;
       g_autoptr (ImgError) back = NULL;

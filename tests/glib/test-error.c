@@ -108,6 +108,26 @@ test_encrypted (void)
 }
 
 static void
+test_metadata_only (void)
+{
+  GByteArray *bytes = test_qcow2_new (&(TestQcow2){ 0 });
+  g_autoptr (ImagoOpenOptions) options = imago_open_options_new ();
+  g_autoptr (ImagoStorage) storage = NULL;
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GBytes) contents = NULL;
+  g_autoptr (GError) error = NULL;
+
+  test_put_be32 (bytes, TEST_QCOW2_CRYPT, 1);
+  contents = test_to_bytes (bytes);
+  storage = imago_memory_storage_new (contents);
+  g_object_set (options, "format-name", "qcow2", "metadata-only", TRUE, NULL);
+  image = imago_image_open_storage (storage, options, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_null (imago_image_read_bytes (image, 0, 512, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_METADATA_ONLY);
+}
+
+static void
 test_limit_exceeded (void)
 {
   GByteArray *bytes = test_qcow2_new (&(TestQcow2){ 0 });
@@ -342,6 +362,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/error/corrupt", test_corrupt);
   g_test_add_func ("/error/unsupported", test_unsupported);
   g_test_add_func ("/error/encrypted", test_encrypted);
+  g_test_add_func ("/error/metadata-only", test_metadata_only);
   g_test_add_func ("/error/limit-exceeded", test_limit_exceeded);
   g_test_add_func ("/error/reference-denied", test_reference_denied);
   g_test_add_func ("/error/reference-loop", test_reference_loop);

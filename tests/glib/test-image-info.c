@@ -92,6 +92,38 @@ test_memory (Fixture *fixture, gconstpointer data)
   g_assert_null (imago_image_info_get_full_backing_filename (info));
 }
 
+/* The sample: an encrypted image on top of the usual ones, none of which is asked for a byte of its disk. */
+static void
+test_encrypted (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *path = g_build_filename (g_getenv ("IMAGO_SOURCE_ROOT"), "tests", "data", "luks.qcow2", NULL);
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+  g_autoptr (ImagoReferencePolicy) policy = imago_same_directory_policy_new ();
+  g_autoptr (ImagoOpenOptions) options =
+    g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "reference-policy", policy, "metadata-only", TRUE, NULL);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (ImagoImage) image = imago_image_open (file, options, NULL, &error);
+  g_autoptr (ImagoImage) backing = NULL;
+  g_autoptr (ImagoImageInfo) info = NULL;
+  g_autoptr (ImagoImageInfo) below = NULL;
+  ImagoEncryptionInfo *encryption;
+
+  g_assert_no_error (error);
+  info = imago_image_query_info (image, NULL, &error);
+  g_assert_no_error (error);
+  encryption = imago_image_info_get_encryption_info (info);
+  g_assert_cmpstr (imago_encryption_info_get_method (encryption), ==, "luks");
+  g_assert_cmpstr (imago_encryption_info_get_iv_hash (encryption), ==, "sha256");
+  g_assert_cmpuint (g_list_model_get_n_items (imago_encryption_info_get_key_slots (encryption)), ==, 8);
+  backing = imago_image_dup_backing (image);
+  below = imago_image_query_info (backing, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_null (imago_image_info_get_encryption_info (below));
+  g_assert_cmpuint (g_list_model_get_n_items (imago_image_info_get_snapshots (below)), ==, 1);
+  g_assert_null (imago_image_read_bytes (backing, 0, 1, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_METADATA_ONLY);
+}
+
 static void
 test_full_name (Fixture *fixture, gconstpointer data)
 {
@@ -212,7 +244,7 @@ test_properties (Fixture *fixture, gconstpointer data)
   g_assert_true (snapshots == imago_image_info_get_snapshots (info));
 
   specs = g_object_class_list_properties (G_OBJECT_GET_CLASS (info), &n_specs);
-  g_assert_cmpuint (n_specs, ==, 19);
+  g_assert_cmpuint (n_specs, ==, 20);
   for (guint i = 0; i < n_specs; i++)
     {
       g_auto (GValue) value = G_VALUE_INIT;
@@ -230,6 +262,7 @@ main (int argc, char *argv[])
   g_test_init (&argc, &argv, NULL);
   ADD ("raw", test_raw);
   ADD ("memory", test_memory);
+  ADD ("encrypted", test_encrypted);
   ADD ("full-name", test_full_name);
   ADD ("qcow2", test_qcow2);
   ADD ("data-file", test_data_file);

@@ -11,7 +11,7 @@ test_defaults (void)
   g_autofree char *format_name = NULL;
   g_autofree char *snapshot = NULL;
   g_autoptr (ImagoReferencePolicy) policy = NULL;
-  gboolean writable, defer_references, allow_device, force_share;
+  gboolean writable, defer_references, allow_device, force_share, metadata_only;
   ImagoLocking locking;
   guint64 metadata_cache_size, decoded_cache_size;
   guint max_depth, max_files;
@@ -20,7 +20,7 @@ test_defaults (void)
                 &policy, "defer-references", &defer_references, "allow-device", &allow_device,
                 "metadata-cache-size", &metadata_cache_size, "decoded-cache-size",
                 &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, "locking",
-                &locking, "force-share", &force_share, NULL);
+                &locking, "force-share", &force_share, "metadata-only", &metadata_only, NULL);
   g_assert_null (format_name);
   g_assert_null (snapshot);
   g_assert_null (policy);
@@ -28,6 +28,7 @@ test_defaults (void)
   g_assert_false (defer_references);
   g_assert_false (allow_device);
   g_assert_false (force_share);
+  g_assert_false (metadata_only);
   g_assert_cmpint (locking, ==, IMAGO_LOCKING_AUTO);
   g_assert_cmpuint (metadata_cache_size, ==, 0);
   g_assert_cmpuint (decoded_cache_size, ==, 0);
@@ -43,11 +44,11 @@ test_construct (void)
     IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "snapshot", "1", "writable", TRUE, "reference-policy", deny,
     "defer-references", TRUE, "allow-device", TRUE, "metadata-cache-size", (guint64) 1 << 40,
     "decoded-cache-size", (guint64) 4096, "max-depth", 3, "max-files", 9, "locking",
-    IMAGO_LOCKING_NONE, "force-share", TRUE, NULL);
+    IMAGO_LOCKING_NONE, "force-share", TRUE, "metadata-only", TRUE, NULL);
   g_autofree char *format_name = NULL;
   g_autofree char *snapshot = NULL;
   g_autoptr (ImagoReferencePolicy) policy = NULL;
-  gboolean writable, defer_references, allow_device, force_share;
+  gboolean writable, defer_references, allow_device, force_share, metadata_only;
   ImagoLocking locking;
   guint64 metadata_cache_size, decoded_cache_size;
   guint max_depth, max_files;
@@ -56,7 +57,7 @@ test_construct (void)
                 &policy, "defer-references", &defer_references, "allow-device", &allow_device,
                 "metadata-cache-size", &metadata_cache_size, "decoded-cache-size",
                 &decoded_cache_size, "max-depth", &max_depth, "max-files", &max_files, "locking",
-                &locking, "force-share", &force_share, NULL);
+                &locking, "force-share", &force_share, "metadata-only", &metadata_only, NULL);
   g_assert_cmpstr (format_name, ==, "qcow2");
   g_assert_cmpstr (snapshot, ==, "1");
   g_assert_true (policy == deny);
@@ -64,6 +65,7 @@ test_construct (void)
   g_assert_true (defer_references);
   g_assert_true (allow_device);
   g_assert_true (force_share);
+  g_assert_true (metadata_only);
   g_assert_cmpint (locking, ==, IMAGO_LOCKING_NONE);
   g_assert_cmpuint (metadata_cache_size, ==, (guint64) 1 << 40);
   g_assert_cmpuint (decoded_cache_size, ==, 4096);

@@ -5,7 +5,9 @@
 /* Plain values made from what the core says, hostile numbers included. */
 
 #include "imago-glib/imago-bitmap-private.h"
+#include "imago-glib/imago-encryption-info-private.h"
 #include "imago-glib/imago-extent-private.h"
+#include "imago-glib/imago-key-slot-private.h"
 #include "imago-glib/imago-snapshot-private.h"
 
 static const ImgStorageClass named_class = { .type_name = "test" };
@@ -236,6 +238,93 @@ test_lists (void)
   g_assert_cmpstr (imago_snapshot_get_id (last), ==, "2");
 }
 
+static void
+test_key_slots (void)
+{
+  const ImgLuksSlot active = { .is_active = TRUE, .iterations = G_MAXUINT32, .stripes = 4000, .key_offset = 4096 };
+  const ImgLuksSlot inactive = { .iterations = 7, .stripes = 4000, .key_offset = (guint64) G_MAXUINT32 * 512 };
+  g_autoptr (ImagoKeySlot) slot = imago_key_slot_new (&active);
+  g_autoptr (ImagoKeySlot) other = imago_key_slot_new (&inactive);
+  guint iterations, stripes;
+  guint64 key_offset;
+  gboolean is_active;
+
+  g_object_get (slot, "active", &is_active, "iterations", &iterations, "stripes", &stripes, "key-offset", &key_offset,
+                NULL);
+  g_assert_true (is_active && imago_key_slot_get_active (slot));
+  g_assert_cmpuint (iterations, ==, G_MAXUINT32);
+  g_assert_cmpuint (imago_key_slot_get_iterations (slot), ==, G_MAXUINT32);
+  g_assert_cmpuint (stripes, ==, 4000);
+  g_assert_cmpuint (imago_key_slot_get_stripes (slot), ==, 4000);
+  g_assert_cmpuint (key_offset, ==, 4096);
+  g_assert_cmpuint (imago_key_slot_get_key_offset (slot), ==, 4096);
+  /* What stands in the header for a slot without a key means nothing. */
+  g_assert_false (imago_key_slot_get_active (other));
+  g_assert_cmpuint (imago_key_slot_get_iterations (other), ==, 0);
+  g_assert_cmpuint (imago_key_slot_get_stripes (other), ==, 0);
+  g_assert_cmpuint (imago_key_slot_get_key_offset (other), ==, (guint64) G_MAXUINT32 * 512);
+}
+
+static void
+assert_string (gpointer object, const char *property, const char *got, const char *expected)
+{
+  g_autofree char *text = NULL;
+
+  g_object_get (object, property, &text, NULL);
+  g_assert_cmpstr (text, ==, expected);
+  g_assert_cmpstr (got, ==, expected);
+}
+
+static void
+test_encryption (void)
+{
+  const ImgLuksInfo luks = { .cipher = "aes-256",
+                             .cipher_mode = "cbc",
+                             .iv_generator = "essiv",
+                             .iv_hash = "sha256",
+                             .hash = "sha1",
+                             .uuid = "\xffuuid",
+                             .payload_offset = (guint64) G_MAXUINT32 * 512,
+                             .master_key_iterations = 9,
+                             .slots = { [7] = { .is_active = TRUE } } };
+  g_autoptr (ImagoEncryptionInfo) info = imago_encryption_info_new ("luks", &luks);
+  GListModel *slots = imago_encryption_info_get_key_slots (info);
+  guint64 payload_offset;
+  guint iterations;
+
+  assert_string (info, "method", imago_encryption_info_get_method (info), "luks");
+  assert_string (info, "cipher", imago_encryption_info_get_cipher (info), "aes-256");
+  assert_string (info, "cipher-mode", imago_encryption_info_get_cipher_mode (info), "cbc");
+  assert_string (info, "iv-generator", imago_encryption_info_get_iv_generator (info), "essiv");
+  assert_string (info, "iv-hash", imago_encryption_info_get_iv_hash (info), "sha256");
+  assert_string (info, "hash", imago_encryption_info_get_hash (info), "sha1");
+  assert_string (info, "uuid", imago_encryption_info_get_uuid (info), "\xef\xbf\xbduuid");
+  g_object_get (info, "payload-offset", &payload_offset, "master-key-iterations", &iterations, NULL);
+  g_assert_cmpuint (payload_offset, ==, (guint64) G_MAXUINT32 * 512);
+  g_assert_cmpuint (imago_encryption_info_get_payload_offset (info), ==, payload_offset);
+  g_assert_cmpuint (iterations, ==, 9);
+  g_assert_cmpuint (imago_encryption_info_get_master_key_iterations (info), ==, 9);
+  g_assert_true (g_list_model_get_item_type (slots) == IMAGO_TYPE_KEY_SLOT);
+  g_assert_cmpuint (g_list_model_get_n_items (slots), ==, 8);
+  for (guint i = 0; i < 8; i++)
+    {
+      g_autoptr (ImagoKeySlot) slot = g_list_model_get_item (slots, i);
+
+      g_assert_cmpint (imago_key_slot_get_active (slot), ==, i == 7);
+    }
+}
+
+static void
+test_old_encryption (void)
+{
+  g_autoptr (ImagoEncryptionInfo) info = imago_encryption_info_new ("aes", NULL);
+
+  g_assert_cmpstr (imago_encryption_info_get_method (info), ==, "aes");
+  g_assert_null (imago_encryption_info_get_cipher (info));
+  g_assert_null (imago_encryption_info_get_uuid (info));
+  g_assert_cmpuint (g_list_model_get_n_items (imago_encryption_info_get_key_slots (info)), ==, 0);
+}
+
 int
 main (int argc, char *argv[])
 {
@@ -246,6 +335,9 @@ main (int argc, char *argv[])
   g_test_add_func ("/values/snapshot", test_snapshot);
   g_test_add_func ("/values/snapshot-hostile", test_snapshot_hostile);
   g_test_add_func ("/values/bitmap", test_bitmap);
+  g_test_add_func ("/values/key-slots", test_key_slots);
+  g_test_add_func ("/values/encryption", test_encryption);
+  g_test_add_func ("/values/old-encryption", test_old_encryption);
   g_test_add_func ("/values/lists", test_lists);
   return g_test_run ();
 }

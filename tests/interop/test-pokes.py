@@ -145,7 +145,7 @@ for value in [0xffffffff, 0x7fffffff, 1024]:
     poke_test('backing name of %#x bytes' % value, ALL, 'backing', at(16, be32(value)))
 for value in [3, 0xffffffff]:
     poke_test('encryption method %#x' % value, ALL, 'encrypt', at(32, be32(value)))
-poke_test('encryption method 1', ALL, 'AES', at(32, be32(1)))
+poke_test('encryption method 1', READ, 'AES', at(32, be32(1)))
 for value in [0x7fffffff, 0xffffffff, CLUSTER]:
     poke_test('header extension of %#x bytes' % value, ALL, 'extension',
               lambda image, value=value: image.poke(image.extensions + 4, be32(value)))

@@ -69,6 +69,9 @@ void qcow2_builder_add_snapshot (Qcow2Builder *self,
                                  gconstpointer extra,
                                  gsize extra_length);
 
+/* Makes the image an encrypted one. Returns where its LUKS header lies, which is a sound one. */
+guint64       qcow2_builder_add_luks       (Qcow2Builder *self);
+
 GBytes       *qcow2_builder_finish         (Qcow2Builder *self); /* consumes it */
 ImgStorage   *qcow2_builder_finish_storage (Qcow2Builder *self);
 

@@ -451,6 +451,26 @@ test_encrypted (void)
   img_findings_clear (&findings);
 }
 
+/* A LUKS header that is damaged is one of the problems. */
+static void
+test_encryption_header (void)
+{
+  Qcow2Builder *builder = qcow2_builder_new (3, 16, IMG_MIB, 0);
+  guint64 offset = qcow2_builder_add_luks (builder);
+  g_autoptr (GBytes) image = qcow2_builder_finish (builder);
+  g_autoptr (GBytes) damaged = qcow2_poke (image, offset + 6, "0009");
+  g_autoptr (ImgStorage) storage = img_memory_storage_new (image);
+  ImgFindings findings;
+
+  img_findings_init (&findings);
+  g_assert_true (img_qcow2_driver.inspect (storage, &findings, NULL, NULL));
+  g_assert_cmpstr (findings.description.encryption, ==, "luks");
+  g_assert_cmpstr (findings.description.luks->cipher_mode, ==, "xts");
+  g_assert_cmpuint (findings.problems->len, ==, 0);
+  img_findings_clear (&findings);
+  assert_inspected (damaged, "Version 9 of LUKS");
+}
+
 static void
 test_extended_l2_cluster (void)
 {
@@ -493,6 +513,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qcow2-header/extension-count", test_extension_count);
   g_test_add_func ("/qcow2-header/feature-names", test_feature_names);
   g_test_add_func ("/qcow2-header/encrypted", test_encrypted);
+  g_test_add_func ("/qcow2-header/encryption-header", test_encryption_header);
   g_test_add_func ("/qcow2-header/extended-l2-cluster", test_extended_l2_cluster);
   g_test_add_func ("/qcow2-header/large-l1", test_large_l1);
   return g_test_run ();

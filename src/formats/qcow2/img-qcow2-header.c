@@ -660,15 +660,21 @@ img_qcow2_header_get_encryption (const ImgQcow2Header *header)
 }
 
 gboolean
+img_qcow2_header_check_metadata (const ImgQcow2Header *header, ImgError **error)
+{
+  if (header->problems->len == 0)
+    return TRUE;
+  img_error_propagate (error, img_error_copy (g_ptr_array_index (header->problems, 0)));
+  return FALSE;
+}
+
+gboolean
 img_qcow2_header_check (const ImgQcow2Header *header, ImgError **error)
 {
   const char *encryption = img_qcow2_header_get_encryption (header);
 
-  if (header->problems->len > 0)
-    {
-      img_error_propagate (error, img_error_copy (g_ptr_array_index (header->problems, 0)));
-      return FALSE;
-    }
+  if (!img_qcow2_header_check_metadata (header, error))
+    return FALSE;
   if (encryption == NULL)
     return TRUE;
   img_error_set (error, IMG_CODE_ENCRYPTED,

@@ -129,6 +129,8 @@ ImgQcow2Header *img_qcow2_header_read (ImgStorage *storage,
 void            img_qcow2_header_free  (ImgQcow2Header *header);
 /* Whether this library can work with the image. */
 gboolean        img_qcow2_header_check (const ImgQcow2Header *header, ImgError **error);
+/* Whether it can work with all but the disk: an encrypted image is as good as any. */
+gboolean        img_qcow2_header_check_metadata (const ImgQcow2Header *header, ImgError **error);
 
 /* NULL: not encrypted. */
 const char     *img_qcow2_header_get_encryption (const ImgQcow2Header *header);

@@ -68,28 +68,32 @@ find_disk (ImgQcow2 *self,
                                     _("L1 table of the snapshot"), error);
 }
 
-/* A reader needs the entries of the disk, a writer keeps the others too. What is read lies inside the
- * file, so this takes no more memory than the file has bytes. */
 static gboolean
-load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, gboolean all, ImgError **error)
+check_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, guint64 n, ImgError **error)
+{
+  if (n > 0 && !img_range_fits (disk->l1_offset, n * sizeof (guint64), self->header->file_size))
+    img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table passes the end of the file"));
+  /* That of an empty disk has not been looked at so far. */
+  else if (n > 0 && !img_is_aligned (disk->l1_offset, (guint64) 1 << self->cluster_bits))
+    img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table is not aligned to clusters"));
+  else
+    return TRUE;
+  return FALSE;
+}
+
+/* A reader needs the entries of the disk, a writer keeps the others too, and who describes the image needs none. What
+ * is read lies inside the file, so this takes no more memory than the file has bytes. */
+static gboolean
+load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, const ImgLayoutOptions *options, ImgError **error)
 {
   guint64 n;
 
   self->n_l1_entries = img_qcow2_header_count_l1_entries (self->header, disk->disk_size);
-  n = all ? disk->l1_entries : self->n_l1_entries;
-  if (n == 0)
+  n = options->writable ? disk->l1_entries : self->n_l1_entries;
+  if (!check_l1 (self, disk, n, error))
+    return FALSE;
+  if (n == 0 || options->metadata_only)
     return TRUE;
-  if (!img_range_fits (disk->l1_offset, n * sizeof (guint64), self->header->file_size))
-    {
-      img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table passes the end of the file"));
-      return FALSE;
-    }
-  /* That of an empty disk has not been looked at so far. */
-  if (!img_is_aligned (disk->l1_offset, (guint64) 1 << self->cluster_bits))
-    {
-      img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table is not aligned to clusters"));
-      return FALSE;
-    }
   self->l1 = img_try_alloc (n * sizeof (guint64), error);
   if (self->l1 == NULL || !img_storage_read (self->parent.storage, disk->l1_offset, self->l1,
                                              n * sizeof (guint64), error))
@@ -156,53 +160,69 @@ open_writer (ImgQcow2 *self, const ImgLayoutOptions *options, ImgError **error)
 }
 
 static gboolean
-read_header (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
+read_header (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
 {
   g_clear_pointer (&self->header, img_qcow2_header_free);
   self->header = img_qcow2_header_read (self->parent.storage, cancel, error);
-  return self->header != NULL && img_qcow2_header_check (self->header, error);
+  if (self->header == NULL)
+    return FALSE;
+  return options->metadata_only ? img_qcow2_header_check_metadata (self->header, error)
+                                : img_qcow2_header_check (self->header, error);
 }
 
 /* The refcounts of an image that was not closed cannot be relied on: no cluster is handed out before they are
  * right. A corrupt image is not repaired unasked. */
 static gboolean
-repair_dirty (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
+repair_dirty (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
 {
   g_auto (ImgCheckResult) result;
   g_autoptr (GPtrArray) snapshots = NULL;
 
   img_check_result_init (&result);
-  if (!img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_DIRTY) ||
+  if (!options->writable || options->snapshot != NULL ||
+      !img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_DIRTY) ||
       img_qcow2_header_has (self->header, IMG_QCOW2_INCOMPATIBLE_CORRUPT))
     return TRUE;
   /* What a repair leaves out of a snapshot table that is too large is not lost unasked either. */
   snapshots = img_qcow2_snapshots_list (self->parent.storage, self->header, cancel, error);
   return snapshots != NULL &&
          img_qcow2_repair (self->parent.storage, IMG_REPAIR_ALL, &result, NULL, cancel, error) &&
-         read_header (self, cancel, error);
+         read_header (self, options, cancel, error);
 }
 
 static gboolean
 qcow2_load (ImgQcow2 *self, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
 {
-  static const ImgLayoutOptions defaults;
   ImgQcow2SnapshotDisk disk;
 
-  if (options == NULL)
-    options = &defaults;
-  if (!read_header (self, cancel, error) ||
-      (options->writable && options->snapshot == NULL && !repair_dirty (self, cancel, error)))
+  if (!read_header (self, options, cancel, error) || !repair_dirty (self, options, cancel, error))
     return FALSE;
   set_geometry (self);
   if (!find_disk (self, options->snapshot, &disk, cancel, error) ||
-      img_cancel_check (cancel, error) || !load_l1 (self, &disk, options->writable, error))
+      img_cancel_check (cancel, error) || !load_l1 (self, &disk, options, error))
     return FALSE;
   self->parent.size = disk.disk_size;
+  if (options->metadata_only)
+    return TRUE;
   return create_cache (self, options->metadata_cache_size, error) &&
          (!options->writable || open_writer (self, options, error));
 }
 
 static const ImgLayoutClass qcow2_class;
+static const ImgLayoutClass qcow2_metadata_class;
+
+/* How the disk is to be transferred. */
+static void
+prepare_transfers (ImgQcow2 *self)
+{
+  ImgLayout *layout = &self->parent;
+
+  if (!self->has_data_file)
+    self->data_storage = img_storage_ref (layout->storage);
+  /* Compressed clusters lie in the image file; an image with an external data file has none. */
+  layout->unit_length = self->has_data_file ? 0 : (gsize) 1 << self->cluster_bits;
+  layout->has_host_holes = is_sparse (self);
+}
 
 static ImgLayout *
 qcow2_open (ImgStorage *storage,
@@ -210,21 +230,21 @@ qcow2_open (ImgStorage *storage,
             ImgCancel *cancel,
             ImgError **error)
 {
+  static const ImgLayoutOptions defaults;
   ImgQcow2 *self = g_new0 (ImgQcow2, 1);
   ImgLayout *layout = &self->parent;
 
-  img_layout_init (layout, &qcow2_class, &img_qcow2_driver, storage);
+  if (options == NULL)
+    options = &defaults;
+  img_layout_init (layout, options->metadata_only ? &qcow2_metadata_class : &qcow2_class, &img_qcow2_driver, storage);
   if (!qcow2_load (self, options, cancel, error))
     {
       qcow2_free (layout);
       return NULL;
     }
   img_qcow2_header_list_wanted (self->header, layout->wanted);
-  if (!self->has_data_file)
-    self->data_storage = img_storage_ref (storage);
-  /* Compressed clusters lie in the image file; an image with an external data file has none. */
-  layout->unit_length = self->has_data_file ? 0 : (gsize) 1 << self->cluster_bits;
-  layout->has_host_holes = is_sparse (self);
+  if (!options->metadata_only)
+    prepare_transfers (self);
   return layout;
 }
 
@@ -324,16 +344,37 @@ describe_header (const ImgQcow2Header *header, ImgDescription *description)
   description->may_have_bitmaps = header->version >= 3;
 }
 
+/* What stands in the LUKS header, if there is to be one. */
+static gboolean
+describe_luks (ImgStorage *storage, const ImgQcow2Header *header, ImgDescription *description, ImgError **error)
+{
+  g_autofree ImgLuksInfo *info = NULL;
+
+  if (header->crypt_method != IMG_QCOW2_CRYPT_LUKS || !header->has_encryption_header)
+    return TRUE;
+  info = g_new (ImgLuksInfo, 1);
+  if (!img_luks_header_read (storage, header->encryption_header_offset, header->encryption_header_length, info, error))
+    return FALSE;
+  description->luks = g_steal_pointer (&info);
+  return TRUE;
+}
+
+static gboolean
+describe_bitmaps (ImgQcow2 *self, ImgDescription *description, ImgError **error)
+{
+  /* Once written without being maintained, they are not valid any more. */
+  if (self->writer != NULL && g_atomic_int_get (&self->writer->has_begun))
+    return TRUE;
+  return img_qcow2_bitmaps_list (self->parent.storage, self->header, &description->bitmaps, NULL, error);
+}
+
 static gboolean
 qcow2_describe (ImgLayout *layout, ImgDescription *description, ImgError **error)
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
 
   describe_header (self->header, description);
-  /* Once written without being maintained, they are not valid any more. */
-  if (self->writer != NULL && g_atomic_int_get (&self->writer->has_begun))
-    return TRUE;
-  if (img_qcow2_bitmaps_list (layout->storage, self->header, &description->bitmaps, NULL, error))
+  if (describe_luks (layout->storage, self->header, description, error) && describe_bitmaps (self, description, error))
     return TRUE;
   img_description_clear (description);
   return FALSE;
@@ -348,16 +389,33 @@ qcow2_list_snapshots (ImgLayout *layout, ImgCancel *cancel, ImgError **error)
 }
 
 static void
-add_problem_text (ImgFindings *findings, const ImgError *problem)
+add_problem (ImgFindings *findings, const ImgError *problem)
 {
   g_ptr_array_add (findings->problems, g_strdup (problem->text));
+}
+
+/* Damage is a finding; that the storage cannot be read is not. Takes @problem, NULL: there is none. */
+static gboolean
+take_problem (ImgFindings *findings, ImgError *problem, ImgError **error)
+{
+  if (problem == NULL)
+    return TRUE;
+  if (problem->code != IMG_CODE_CORRUPT && problem->code != IMG_CODE_UNSUPPORTED)
+    {
+      img_error_propagate (error, problem);
+      return FALSE;
+    }
+  add_problem (findings, problem);
+  img_error_free (problem);
+  return TRUE;
 }
 
 static gboolean
 qcow2_inspect (ImgStorage *storage, ImgFindings *findings, ImgCancel *cancel, ImgError **error)
 {
   g_autoptr (ImgQcow2Header) header = img_qcow2_header_read (storage, cancel, error);
-  g_autoptr (ImgError) bitmap_error = NULL;
+  ImgError *luks_error = NULL;
+  ImgError *bitmap_error = NULL;
 
   if (header == NULL)
     return FALSE;
@@ -369,18 +427,12 @@ qcow2_inspect (ImgStorage *storage, ImgFindings *findings, ImgCancel *cancel, Im
     g_ptr_array_add (findings->unknown_features,
                      g_strdup (g_ptr_array_index (header->unknown_features, i)));
   for (guint i = 0; i < header->problems->len; i++)
-    add_problem_text (findings, g_ptr_array_index (header->problems, i));
-  if (img_qcow2_bitmaps_list (storage, header, &findings->description.bitmaps, cancel,
-                              &bitmap_error))
-    return TRUE;
-  /* Damage is a finding; that the storage cannot be read is not. */
-  if (bitmap_error->code == IMG_CODE_CORRUPT || bitmap_error->code == IMG_CODE_UNSUPPORTED)
-    {
-      add_problem_text (findings, bitmap_error);
-      return TRUE;
-    }
-  img_error_propagate (error, g_steal_pointer (&bitmap_error));
-  return FALSE;
+    add_problem (findings, g_ptr_array_index (header->problems, i));
+  describe_luks (storage, header, &findings->description, &luks_error);
+  if (!take_problem (findings, luks_error, error))
+    return FALSE;
+  img_qcow2_bitmaps_list (storage, header, &findings->description.bitmaps, cancel, &bitmap_error);
+  return take_problem (findings, bitmap_error, error);
 }
 
 /* Whether this library knows the version is for open () to say. */
@@ -414,6 +466,14 @@ static const ImgLayoutClass qcow2_class = {
   .copy_bitmaps = img_qcow2_copy_bitmaps,
   .reclaim = img_qcow2_reclaim,
   .close = img_qcow2_close,
+};
+
+/* Of an image that is described, not read. */
+static const ImgLayoutClass qcow2_metadata_class = {
+  .free = qcow2_free,
+  .describe = qcow2_describe,
+  .list_snapshots = qcow2_list_snapshots,
+  .set_data_storage = qcow2_set_data_storage,
 };
 
 static const char *const mime_types[] = { "application/x-qemu-disk", NULL };

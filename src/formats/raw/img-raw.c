@@ -168,9 +168,15 @@ static const ImgLayoutClass raw_class = {
   .close = raw_flush,
 };
 
+/* Of an image that is described, not read. */
+static const ImgLayoutClass raw_metadata_class = {
+  .free = raw_free,
+};
+
 static ImgLayout *
 raw_open (ImgStorage *storage, const ImgLayoutOptions *options, ImgCancel *cancel, ImgError **error)
 {
+  gboolean metadata_only = options != NULL && options->metadata_only;
   ImgLayout *layout;
   guint64 size;
 
@@ -185,7 +191,7 @@ raw_open (ImgStorage *storage, const ImgLayoutOptions *options, ImgCancel *cance
   if (!get_disk_size (storage, &size, error))
     return NULL;
   layout = g_new0 (ImgLayout, 1);
-  img_layout_init (layout, &raw_class, &img_raw_driver, storage);
+  img_layout_init (layout, metadata_only ? &raw_metadata_class : &raw_class, &img_raw_driver, storage);
   layout->size = size;
   layout->has_host_holes = TRUE;
   layout->is_identity = TRUE;
