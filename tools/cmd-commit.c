@@ -123,8 +123,7 @@ commit (ImagoImage *image, ImagoImage *base, const Settings *settings)
   /* What is committed to a named image stays, as with qemu-img, even if that is the next one. */
   imago_commit_job_set_keep (job, settings->keep || settings->base != NULL);
   imago_job_set_rate_limit (IMAGO_JOB (job), settings->rate);
-  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
-      imago_image_close (image, NULL, &error))
+  if (tool_job_run_writing (IMAGO_JOB (job), image, settings->progress && !settings->quiet ? stdout : NULL, &error))
     return TRUE;
   tool_error ("%s", error->message);
   return FALSE;

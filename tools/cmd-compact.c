@@ -32,8 +32,7 @@ compact (ImagoImage *image, const Settings *settings, guint64 *n_freed, GError *
   if (settings->rewrite)
     imago_compact_job_set_method (job, IMAGO_COMPACT_METHOD_REWRITE);
   imago_compact_job_set_lose_bitmaps (job, settings->lose_bitmaps);
-  if (!tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, error) ||
-      !imago_image_close (image, NULL, error))
+  if (!tool_job_run_writing (IMAGO_JOB (job), image, settings->progress && !settings->quiet ? stdout : NULL, error))
     return FALSE;
   *n_freed = imago_compact_job_get_bytes_freed (job);
   return TRUE;

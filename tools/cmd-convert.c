@@ -761,8 +761,7 @@ convert (const Settings *settings, ImagoConvertJob *job)
   g_autoptr (GError) error = NULL;
 
   g_object_get (job, "target", &target, NULL);
-  if (tool_job_run_showing (IMAGO_JOB (job), find_progress (settings), &error) &&
-      (target == NULL || imago_image_close (target, NULL, &error)))
+  if (tool_job_run_writing (IMAGO_JOB (job), target, find_progress (settings), &error))
     {
       print_salvaged (job);
       print_padding (job);

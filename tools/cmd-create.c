@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "tool-commands.h"
+#include "tool-job.h"
 #include "tool-create-options.h"
 #include "tool-message.h"
 #include "tool-open.h"
@@ -170,7 +171,6 @@ create_image (const Create *create, ToolCreateOptions *options, const char *form
 {
   g_autoptr (GFile) file = g_file_new_for_path (create->filename);
   g_autoptr (ImagoCreateOptions) made = NULL;
-  g_autoptr (ImagoImage) image = NULL;
   g_autoptr (GError) error = NULL;
 
   if (tool_create_options_get (options, "backing_file") == NULL &&
@@ -182,8 +182,7 @@ create_image (const Create *create, ToolCreateOptions *options, const char *form
   made = make_library_options (create, options, format_name);
   if (made == NULL)
     return FALSE;
-  image = imago_image_create (file, made, NULL, &error);
-  if (image != NULL && imago_image_close (image, NULL, &error))
+  if (tool_create_image (file, made, &error))
     return TRUE;
   tool_error ("%s: %s", create->filename, error->message);
   tool_open_print_hint (error);

@@ -131,14 +131,6 @@ make_options (ImagoFormat *format, const Range *range)
 }
 
 static gboolean
-create_empty (GFile *file, ImagoCreateOptions *options, GError **error)
-{
-  g_autoptr (ImagoImage) image = imago_image_create (file, options, NULL, error);
-
-  return image != NULL && imago_image_close (image, NULL, error);
-}
-
-static gboolean
 copy (ImagoImage *source, const Range *range, GFile *file, ImagoCreateOptions *options, GError **error)
 {
   g_autoptr (ImagoJob) job =
@@ -159,7 +151,8 @@ copy_range (ImagoImage *source, const Settings *settings, ImagoFormat *format)
   find_range (settings, imago_image_get_size (source), &range);
   options = make_options (format, &range);
   /* No length would mean all the rest. */
-  if (range.end > range.start ? copy (source, &range, file, options, &error) : create_empty (file, options, &error))
+  if (range.end > range.start ? copy (source, &range, file, options, &error)
+                              : tool_create_image (file, options, &error))
     return TRUE;
   tool_error (_("%s: error while creating output image: %s"), settings->output, error->message);
   return FALSE;

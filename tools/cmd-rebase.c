@@ -71,8 +71,7 @@ rebase (ImagoImage *image, ImagoImage *backing, const Settings *settings)
 
   imago_rebase_job_set_name_only (job, settings->name_only);
   imago_rebase_job_set_compress (job, settings->compress);
-  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
-      imago_image_close (image, NULL, &error))
+  if (tool_job_run_writing (IMAGO_JOB (job), image, settings->progress && !settings->quiet ? stdout : NULL, &error))
     return TRUE;
   tool_error (_("Could not change the backing file to '%s': %s"),
               settings->backing != NULL ? settings->backing : "", error->message);

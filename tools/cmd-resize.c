@@ -95,8 +95,7 @@ resize (ImagoImage *image, const Settings *settings)
   job = imago_resize_job_new (image, size);
   imago_resize_job_set_flags (job, settings->shrink ? IMAGO_RESIZE_MAY_SHRINK : IMAGO_RESIZE_NONE);
   imago_resize_job_set_preallocation (job, settings->preallocation);
-  if (tool_job_run (IMAGO_JOB (job), settings->progress && !settings->quiet, &error) &&
-      imago_image_close (image, NULL, &error))
+  if (tool_job_run_writing (IMAGO_JOB (job), image, settings->progress && !settings->quiet ? stdout : NULL, &error))
     return TRUE;
 
   tool_error ("%s", error->message);

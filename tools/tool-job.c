@@ -14,14 +14,19 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* A job that runs, or an image that is made. */
 typedef struct
 {
-  ImagoJob *job; /* borrowed */
+  ImagoJob *job; /* borrowed, as the next two; NULL: no job */
+  GFile *file;
+  ImagoCreateOptions *options;
   GMainLoop *loop;
   GCancellable *cancellable;
   ToolProgress *progress; /* nullable */
+  ImagoImage *open; /* owned: what is to be closed; nullable */
   int signal_number;
   gboolean succeeded;
+  ImagoImage *made;
   GError *error;
 } Run;
 
@@ -66,12 +71,48 @@ status_cb (gpointer user_data)
   return G_SOURCE_CONTINUE;
 }
 
+static void close_next (Run *run);
+
+static void
+closed_cb (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  Run *run = user_data;
+
+  if (!imago_image_close_finish (IMAGO_IMAGE (source), result, run->succeeded ? &run->error : NULL))
+    run->succeeded = FALSE;
+  close_next (run);
+}
+
+/* From the top: an image is open as long as one above it is. */
+static void
+close_next (Run *run)
+{
+  g_autoptr (ImagoImage) image = g_steal_pointer (&run->open);
+
+  if (image == NULL)
+    {
+      g_main_loop_quit (run->loop);
+      return;
+    }
+  run->open = imago_image_dup_backing (image);
+  imago_image_close_async (image, G_PRIORITY_DEFAULT, NULL, closed_cb, run);
+}
+
 static void
 finished_cb (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   Run *run = user_data;
 
   run->succeeded = imago_job_run_finish (IMAGO_JOB (source), result, &run->error);
+  close_next (run);
+}
+
+static void
+made_cb (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  Run *run = user_data;
+
+  run->made = imago_image_create_finish (result, &run->error);
   g_main_loop_quit (run->loop);
 }
 
@@ -86,17 +127,18 @@ watch_signal (int signal_number, GSourceFunc func, Run *run)
   return g_unix_signal_add (signal_number, func, run);
 }
 
+/* @start must end in one of the callbacks above. */
 static void
-run_watched (Run *run)
+run_watched (Run *run, void (*start) (Run *run))
 {
   guint sources[] = {
     watch_signal (SIGINT, interrupt_cb, run),
     watch_signal (SIGTERM, terminate_cb, run),
     watch_signal (SIGHUP, hang_up_cb, run),
-    watch_signal (SIGUSR1, status_cb, run),
+    run->job != NULL ? watch_signal (SIGUSR1, status_cb, run) : 0,
   };
 
-  imago_job_run_async (run->job, G_PRIORITY_DEFAULT, run->cancellable, finished_cb, run);
+  start (run);
   g_main_loop_run (run->loop);
 
   for (guint i = 0; i < G_N_ELEMENTS (sources); i++)
@@ -104,15 +146,22 @@ run_watched (Run *run)
       g_source_remove (sources[i]);
 }
 
+static void
+start_job (Run *run)
+{
+  imago_job_run_async (run->job, G_PRIORITY_DEFAULT, run->cancellable, finished_cb, run);
+}
+
 gboolean
-tool_job_run_showing (ImagoJob *job, FILE *file, GError **error)
+tool_job_run_writing (ImagoJob *job, ImagoImage *image, FILE *file, GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   g_autoptr (ToolProgress) progress = file != NULL ? tool_progress_new (job, file) : NULL;
   Run run = { .job = job, .loop = loop, .cancellable = cancellable, .progress = progress };
 
-  run_watched (&run);
+  g_set_object (&run.open, image);
+  run_watched (&run, start_job);
   if (progress != NULL)
     tool_progress_finish (progress, run.succeeded);
   if (g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
@@ -126,5 +175,31 @@ tool_job_run_showing (ImagoJob *job, FILE *file, GError **error)
 gboolean
 tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error)
 {
-  return tool_job_run_showing (job, shows_progress ? stdout : NULL, error);
+  return tool_job_run_writing (job, NULL, shows_progress ? stdout : NULL, error);
+}
+
+/* ---- making an image ---- */
+
+static void
+start_to_make (Run *run)
+{
+  imago_image_create_async (run->file, run->options, G_PRIORITY_DEFAULT, run->cancellable, made_cb, run);
+}
+
+gboolean
+tool_create_image (GFile *file, ImagoCreateOptions *options, GError **error)
+{
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (ImagoImage) made = NULL;
+  Run run = { .file = file, .options = options, .loop = loop, .cancellable = cancellable };
+
+  run_watched (&run, start_to_make);
+  made = run.made;
+  if (g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    tool_stop_die (run.signal_number);
+  if (made == NULL)
+    g_propagate_error (error, run.error);
+
+  return made != NULL && imago_image_close (made, NULL, error);
 }

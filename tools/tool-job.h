@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Running a job for a person who may watch it or stop it. */
+/* Running a job, or making an image, for a person who may watch it or stop it. */
 
 #pragma once
 
@@ -15,7 +15,11 @@ G_BEGIN_DECLS
  * and SIGHUP cancel it; when it has cleaned up after itself, the program ends by that signal and this
  * does not return. SIGUSR1 prints how far it is. */
 gboolean tool_job_run (ImagoJob *job, gboolean shows_progress, GError **error);
-/* … on @file; NULL: nowhere. */
-gboolean tool_job_run_showing (ImagoJob *job, FILE *file, GError **error);
+/* The same, with progress on @file (nullable). Then closes @image (nullable), which the job has written to, and all
+ * below it, whether or not that went well: what they gave up is free only then. */
+gboolean tool_job_run_writing (ImagoJob *job, ImagoImage *image, FILE *file, GError **error);
+
+/* Creates an image and closes it; the same signals stop that. */
+gboolean tool_create_image (GFile *file, ImagoCreateOptions *options, GError **error);
 
 G_END_DECLS

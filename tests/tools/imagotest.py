@@ -263,3 +263,17 @@ def can_strace():
         raise Skip('strace is not permitted here')
     if sanitized():
         raise Skip('the leak sanitizer does not run under strace')
+
+
+def always_named(*args):
+    """The start of a command line that runs IMAGO *args where files always have names: strace refuses the file without
+    one. It counts the calls of each thread, here only those in this folder. Runs it once, and removes nothing."""
+    log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
+    command = ['strace', '-f', '-qq', '-P', os.getcwd(), '-e', 'trace=openat,linkat,renameat', '-o']
+    good(*command, log, IMAGO, *args)
+    with open(log) as file:
+        calls = [line.split(None, 1) for line in file if 'openat(' in line]
+    os.unlink(log)
+    index = next(i for i, (_, call) in enumerate(calls) if 'O_TMPFILE' in call)
+    number = sum(thread == calls[index][0] for thread, _ in calls[:index + 1])
+    return [*command, os.devnull, '-e', 'inject=openat:error=EOPNOTSUPP:when=%d' % number]

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from imagotest import (IMAGO, add_test, assert_fails, equal, good, imago, main, qemu_io, run, test)
+from imagotest import (IMAGO, add_test, assert_fails, can_strace, equal, good, imago, main, qemu_io, run, test)
 
 MIB = 1 << 20
 
@@ -387,5 +387,35 @@ def killed_case(title, arguments, names, n):
 killed_case('commit', ['commit', '-q', '-f', 'qcow2', 'top'], ['base', 'top'], 10)
 killed_case('rebase', ['rebase', '-f', 'qcow2', '-b', 'other', '-F', 'qcow2', 'top'], ['top'], 8)
 killed_case('rebase to none', ['rebase', '-f', 'qcow2', '-b', '', 'top'], ['top'], 6)
+
+
+@test
+def test_stopped():
+    """SIGTERM at any flush leaves no cluster that is in use by nothing"""
+    can_strace()
+    make('base', layer('qcow2', 8 * MIB))
+    make('top', layer('qcow2', 8 * MIB), ('base', 'qcow2'))
+    qemu_io('top', ['write -P 9 1M 3M', 'write -z 5M 1M'])
+    qemu_io('base', ['write -P 8 2M 4M'])
+    before = view('top')
+    for name in 'base', 'top':
+        shutil.copy(name, name + '.saved')
+    n, n_calls = 0, 1
+    while n < n_calls:
+        n += 1
+        for name in 'base', 'top':
+            shutil.copy(name + '.saved', name)
+        # It has the time to be noticed before the job goes on.
+        status = run('strace', '-f', '-qq', '-o', 'trace', '-e', 'trace=fdatasync', '-e',
+                     'inject=fdatasync:signal=TERM:delay_exit=20000:when=%d' % n,
+                     IMAGO, 'commit', '-q', '-f', 'qcow2', 'top').status
+        assert status in (0, -signal.SIGTERM), status
+        with open('trace') as file:
+            n_calls = max(n_calls, sum('sync(' in line for line in file))
+        for name in 'base', 'top':
+            good('qemu-img', 'check', '-q', name)
+        equal(view('top'), before)
+    assert n >= 4, n
+
 
 main(needs=['qemu-img', 'qemu-io'])

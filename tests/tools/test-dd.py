@@ -9,8 +9,8 @@ import signal
 import subprocess
 import time
 
-from imagotest import (IMAGO, Skip, add_test, assert_fails, can_strace, create, equal, good, imago, main, poke, qemu_img, qemu_io,
-                       run, same_content, test)
+from imagotest import (IMAGO, Skip, add_test, always_named, assert_fails, can_strace, create, equal, good, imago, main,
+                       poke, qemu_img, qemu_io, run, same_content, test)
 
 
 def make_source():
@@ -136,39 +136,18 @@ def test_attributes():
     equal(os.getxattr('out', 'user.imago'), b'kept')
 
 
-def trace_folder(name, *args):
-    """strace of what is done to this folder; its calls are counted for each thread."""
-    return ['strace', '-f', '-qq', '-P', os.getcwd(), '-e', 'trace=openat,linkat', *args, '-o', name, IMAGO, 'dd', 'if=a.qcow2', 'of=out']
-
-
-def find_nameless(name):
-    """Which call of openat () of its thread makes the file without a name."""
-    counts = {}
-    with open(name) as file:
-        for line in file:
-            if 'openat(' in line:
-                thread = line.split()[0]
-                counts[thread] = counts.get(thread, 0) + 1
-                if 'O_TMPFILE' in line:
-                    return counts[thread]
-    raise AssertionError('no file without a name')
-
-
 @test
 def test_killed_with_name():
     """dd removes what a killed one left where files always have names"""
     can_strace()
     make_source()
-    trace = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
-    good(*trace_folder(trace))
-    number = find_nameless(trace)
-    os.unlink(trace)
+    copy = ['dd', 'if=a.qcow2', 'of=out']
+    command = always_named(*copy)
     os.unlink('out')
-    equal(run(*trace_folder(os.devnull, '-e', 'inject=openat:error=EOPNOTSUPP:when=%d' % number,
-                            '-e', 'inject=linkat:signal=KILL:when=1')).status, -signal.SIGKILL)
+    equal(run(*command, '-e', 'inject=linkat:signal=KILL:when=1', IMAGO, *copy).status, -signal.SIGKILL)
     left = [name for name in os.listdir('.') if name not in ('a.qcow2', 'out')]
     assert len(left) == 1 and left[0].startswith('.imago-out.'), os.listdir('.')
-    good(IMAGO, 'dd', 'if=a.qcow2', 'of=out')
+    good(IMAGO, *copy)
     equal(sorted(os.listdir('.')), ['a.qcow2', 'out'])
 
 
