@@ -675,10 +675,14 @@ install_bitmaps (void)
    * Whether the persistent dirty bitmaps of the source image itself, not those of its backing files, are copied with it:
    * names, granularities, flags and content. That takes one #ImagoConvertJob:source, all of it, and no
    * pipe (else %IMAGO_ERROR_INVALID_OPTION), both ends of a format that can have bitmaps (else
-   * %IMAGO_ERROR_UNSUPPORTED). A #ImagoConvertJob:target must have the size of the source (else
-   * %IMAGO_ERROR_INVALID_OPTION), no bitmaps of its own (else %IMAGO_ERROR_UNSUPPORTED), and must not be written to by
-   * others until the job ends. A bitmap that was not closed by the program that used it says nothing and is
+   * %IMAGO_ERROR_UNSUPPORTED). A bitmap that was not closed by the program that used it says nothing and is
    * %IMAGO_ERROR_CORRUPT; see #ImagoConvertJob:skip-broken-bitmaps.
+   *
+   * A #ImagoConvertJob:target must have the size of the source and no bitmap of the same name (else
+   * %IMAGO_ERROR_INVALID_OPTION), and must not be written to by others until the job ends. Bitmaps of its own are kept,
+   * also when the job fails or is cancelled: those that record changes (#ImagoBitmap:recording) then say that all of
+   * the disk may have changed, others what they said. They are lost where the program or the machine ends before the
+   * job does. A target with bitmaps whose metadata is damaged is refused with %IMAGO_ERROR_CORRUPT.
    *
    * Since: 1.0
    */

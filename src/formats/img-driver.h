@@ -354,9 +354,13 @@ struct _ImgLayoutClass
    * new one, with its format. Alone behind the closed gate; the references need not be open. */
   gboolean     (*set_backing_name) (ImgLayout *layout, const char *name, const char *format,
                                     ImgError **error);
-  /* Optional. Copies the persistent bitmaps of @source, a layout of the same driver, to an image that has none that
-   * are valid, alone behind the closed gate. One that was not closed is CORRUPT or, with @skip_broken, left out. After an error
-   * the image has no bitmaps; the next change makes those that were copied invalid. */
+  /* Optional, alone behind the closed gate. The bitmaps that the image has of its own will be among those that
+   * copy_bitmaps () leaves, those that record changes with every bit set. CORRUPT where the image is damaged. */
+  gboolean         (*keep_bitmaps)  (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
+  /* With keep_bitmaps, alone behind the closed gate. Copies the persistent bitmaps of @source (nullable: none), a
+   * layout of the same driver, to an image that has none that are valid but those that were to be kept. One that was
+   * not closed is CORRUPT or, with @skip_broken, left out. After an error the image has no bitmaps, or can be asked
+   * once more for those that were to be kept; the next change makes those that are there invalid. */
   gboolean         (*copy_bitmaps)  (ImgLayout *layout, ImgLayout *source, gboolean skip_broken,
                                      ImgCancel *cancel, ImgError **error);
   /* Optional, behind the closed gate: gives back the host space that nothing refers to, as far as it is sure, and

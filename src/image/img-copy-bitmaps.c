@@ -28,6 +28,32 @@ enter_both (ImgImage *image, ImgImage *source)
 }
 
 gboolean
+img_image_keep_bitmaps (ImgImage *image, ImgCancel *cancel, ImgError **error)
+{
+  const ImgLayoutClass *klass = image->layout->klass;
+  gboolean success;
+
+  img_image_begin_alone (image);
+  success = img_check_change (image, 0, 0, error) &&
+            (klass->keep_bitmaps == NULL || klass->keep_bitmaps (image->layout, cancel, error));
+  img_image_end_alone (image);
+  return success;
+}
+
+gboolean
+img_image_settle_bitmaps (ImgImage *image, ImgError **error)
+{
+  const ImgLayoutClass *klass = image->layout->klass;
+  gboolean success;
+
+  img_image_begin_alone (image);
+  success = img_check_change (image, 0, 0, error) &&
+            (klass->copy_bitmaps == NULL || klass->copy_bitmaps (image->layout, NULL, FALSE, NULL, error));
+  img_image_end_alone (image);
+  return success;
+}
+
+gboolean
 img_image_copy_bitmaps (ImgImage *image,
                         ImgImage *source,
                         gboolean skip_broken,

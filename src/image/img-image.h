@@ -97,8 +97,13 @@ gboolean         img_image_read            (ImgImage *image, guint64 offset, gpo
 guint64          img_image_copy_range      (ImgImage *image, guint64 offset, guint64 length,
                                             ImgStorage *to, guint64 to_offset);
 
-/* The persistent bitmaps of @source, another image of the same format and size that is not below it, become those of
- * @image, which has none: see ImgLayoutClass.copy_bitmaps. */
+/* Before @image is changed: its own bitmaps are not lost by that, if one of the following ends it. See
+ * ImgLayoutClass.keep_bitmaps. */
+gboolean         img_image_keep_bitmaps    (ImgImage *image, ImgCancel *cancel, ImgError **error);
+/* They are those of the image again. */
+gboolean         img_image_settle_bitmaps  (ImgImage *image, ImgError **error);
+/* And with them, if there were any, the persistent bitmaps of @source, another image of the same format and size that
+ * is not below it. See ImgLayoutClass.copy_bitmaps. */
 gboolean         img_image_copy_bitmaps    (ImgImage *image, ImgImage *source, gboolean skip_broken,
                                             ImgCancel *cancel, ImgError **error);
 

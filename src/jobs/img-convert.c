@@ -33,6 +33,7 @@ typedef struct
   ImgFileLock **locks; /* of the sources */
   ImgStagedImage *staged;
   ImgImage *image; /* what is written: borrowed */
+  gboolean keeps_bitmaps; /* its own */
   ImgConvertSource source;
   ImgConvertTarget target;
 } Conversion;
@@ -303,6 +304,17 @@ check_places (const ImgConvertOptions *options, ImgError **error)
 }
 
 static gboolean
+describe (ImgImage *image, ImgDescription *description, ImgError **error)
+{
+  ImgEpochTicket ticket = img_epoch_enter (img_image_get_epoch (image));
+  ImgLayout *layout = img_image_get_layout (image);
+  gboolean success = layout->klass->describe == NULL || layout->klass->describe (layout, description, error);
+
+  img_epoch_leave (img_image_get_epoch (image), ticket);
+  return success;
+}
+
+static gboolean
 check_description (const ImgConvertOptions *options, const ImgDescription *description, ImgError **error)
 {
   if (!description->may_have_bitmaps)
@@ -343,32 +355,51 @@ check_new_image (const ImgConvertOptions *options, ImgError **error)
   return FALSE;
 }
 
-/* Those of its own would not be valid any more when it is written to. */
 static gboolean
-check_old_image (const ImgConvertOptions *options, ImgError **error)
+has_name (const GPtrArray *bitmaps, const char *name)
+{
+  for (guint i = 0; bitmaps != NULL && i < bitmaps->len; i++)
+    if (g_str_equal (((const ImgBitmapInfo *) g_ptr_array_index (bitmaps, i))->name, name))
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+check_names (const GPtrArray *from, const GPtrArray *to, ImgError **error)
+{
+  for (guint i = 0; from != NULL && i < from->len; i++)
+    {
+      const ImgBitmapInfo *info = g_ptr_array_index (from, i);
+
+      if (!info->in_use && has_name (to, info->name))
+        {
+          g_autofree char *name = img_quote_name (info->name);
+
+          img_error_set (error, IMG_CODE_INVALID_OPTION, _ ("The target has a bitmap %s of its own"), name);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
+static gboolean
+check_old_image (const ImgConvertOptions *options, const GPtrArray *bitmaps, ImgError **error)
 {
   const ImgLayout *source = img_image_get_layout (options->sources[0]);
-  ImgEpoch *epoch = img_image_get_epoch (options->target);
-  ImgEpochTicket ticket = img_epoch_enter (epoch);
-  ImgLayout *target = img_image_get_layout (options->target);
+  const ImgLayout *target = img_image_get_layout (options->target);
   ImgDescription description = { 0 };
   gboolean success;
 
-  success = target->klass->describe == NULL || target->klass->describe (target, &description, error);
-  if (success)
-    {
-      success = FALSE;
-      if (target->driver != source->driver || !description.may_have_bitmaps)
-        img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The target cannot have bitmaps"));
-      else if (description.bitmaps != NULL)
-        img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The target has bitmaps of its own"));
-      else if (target->size != source->size)
-        img_error_set (error, IMG_CODE_INVALID_OPTION,
-                       _ ("Bitmaps can be copied to a disk of the same size only"));
-      else
-        success = TRUE;
-    }
-  img_epoch_leave (epoch, ticket);
+  if (!describe (options->target, &description, error))
+    return FALSE;
+  success = FALSE;
+  if (target->driver != source->driver || !description.may_have_bitmaps)
+    img_error_set (error, IMG_CODE_UNSUPPORTED, _ ("The target cannot have bitmaps"));
+  else if (target->size != source->size)
+    img_error_set (error, IMG_CODE_INVALID_OPTION,
+                   _ ("Bitmaps can be copied to a disk of the same size only"));
+  else
+    success = check_names (bitmaps, description.bitmaps, error);
   img_description_clear (&description);
   return success;
 }
@@ -378,22 +409,37 @@ static gboolean
 check_bitmaps (const ImgConvertOptions *options, ImgError **error)
 {
   ImgDescription description = { 0 };
-  ImgEpochTicket ticket;
-  ImgLayout *source;
   gboolean success;
 
   if (!options->copy_bitmaps)
     return TRUE;
-  if (!check_places (options, error))
+  if (!check_places (options, error) || !describe (options->sources[0], &description, error))
     return FALSE;
-  ticket = img_epoch_enter (img_image_get_epoch (options->sources[0]));
-  source = img_image_get_layout (options->sources[0]);
-  success = source->klass->describe == NULL || source->klass->describe (source, &description, error);
-  img_epoch_leave (img_image_get_epoch (options->sources[0]), ticket);
-  success = success && check_description (options, &description, error) &&
-            (options->target != NULL ? check_old_image (options, error) : check_new_image (options, error));
+  success = check_description (options, &description, error) &&
+            (options->target != NULL ? check_old_image (options, description.bitmaps, error)
+                                     : check_new_image (options, error));
   img_description_clear (&description);
   return success;
+}
+
+/* Those of its own would not be valid any more once the target is written to. */
+static gboolean
+keep_bitmaps (Conversion *conversion, ImgCancel *cancel, ImgError **error)
+{
+  const ImgConvertOptions *options = conversion->options;
+
+  if (!options->copy_bitmaps || options->target == NULL)
+    return TRUE;
+  conversion->keeps_bitmaps = img_image_keep_bitmaps (options->target, cancel, error);
+  return conversion->keeps_bitmaps;
+}
+
+/* Of a conversion that failed. Where this fails too they are lost, as by any change. */
+static void
+settle_bitmaps (Conversion *conversion)
+{
+  if (conversion->keeps_bitmaps)
+    img_image_settle_bitmaps (conversion->image, NULL);
 }
 
 static gboolean
@@ -465,7 +511,8 @@ convert (Conversion *conversion, ImgProgress *progress, ImgCancel *cancel, ImgEr
   if (conversion->options->sink != NULL)
     return copy_out (conversion, progress, cancel, error);
   if (!img_convert_check_room (conversion->options, conversion->disk, cancel, error) ||
-      !open_target (conversion, cancel, error) || !set_up_target (conversion, error))
+      !open_target (conversion, cancel, error) || !set_up_target (conversion, error) ||
+      !keep_bitmaps (conversion, cancel, error))
     return FALSE;
   set_up_source (conversion);
   if (!copy (conversion, progress, cancel, error) || !finish (conversion, progress, cancel, error))
@@ -483,6 +530,8 @@ img_convert (const ImgConvertOptions *options,
   Conversion conversion = { .options = options };
   gboolean success = convert (&conversion, progress, cancel, error);
 
+  if (!success)
+    settle_bitmaps (&conversion);
   if (conversion.source.image != NULL)
     img_convert_source_clear (&conversion.source);
   img_staged_image_free (conversion.staged);

@@ -235,15 +235,107 @@ def test_copy_existing_refused():
         before = open('target.qcow2', 'rb').read()
         equal(copy_to_existing(), 1)
         equal(open('mine.qcow2', 'rb').read() == before, True)
-    create('mine.qcow2', '64M')
-    add('mine.qcow2', 'another')
-    before = bits('mine.qcow2')
-    assert_fails(imago('convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'mine.qcow2'), 'bitmaps of its own')
-    equal(bits('mine.qcow2'), before)
     create('flat.raw', '64M', 'raw')
     argv = ['convert', '-n', '--bitmaps', '-O', 'raw', 'a.qcow2', 'flat.raw']
     mine, theirs = run(IMAGO, *argv), run('qemu-img', *argv)
     equal((mine.status, mine.err.replace('imago:', 'qemu-img:')), (theirs.status, theirs.err))
+
+
+def make_target_with_bitmaps(options):
+    """Two that record, one that did, and one that never did."""
+    create('target.qcow2', '64M', options=options)
+    add('target.qcow2', 'first')
+    add('target.qcow2', 'records', '-g', '4k')
+    add('target.qcow2', 'recorded')
+    qemu_io('target.qcow2', ['write -q -P 8 0 1M', 'write -q -P 9 32M 3M'])
+    good('qemu-img', 'bitmap', '--disable', 'target.qcow2', 'recorded')
+    add('target.qcow2', 'rests', '--disable')
+
+
+def leave_open(image):
+    """Sets the flag of its first bitmap."""
+    data = open(image, 'rb').read()
+    directory, = struct.unpack_from('>Q', data, data.index(BITMAPS_EXTENSION) + 24)
+    poke(image, directory + 12, struct.pack('>I', struct.unpack_from('>I', data, directory + 12)[0] | 1))
+
+
+@test
+def test_copy_beside():
+    """bitmaps copied beside those that a target has: what records says that all has changed, as with qemu-img"""
+    make_dirty()
+    for options in ['', 'cluster_size=512', 'extended_l2=on', 'lazy_refcounts=on,refcount_bits=1', 'data_file=d.raw']:
+        make_target_with_bitmaps(options)
+        leave_open('target.qcow2')
+        before = bits('target.qcow2')
+        equal(copy_to_existing(), 0)
+        found = bits('mine.qcow2')
+        equal(list(found), list(before) + list(bits('a.qcow2')))
+        equal({name: found[name] for name in found if name not in before}, bits('a.qcow2'))
+        equal({**before, 'records': None}, {name: found[name] if name != 'records' else None for name in before})
+        equal(set(found['records'][2]), {255})
+        if options != 'data_file=d.raw':
+            theirs = bits('theirs.qcow2')
+            equal({**found, 'records': all_set(found['records'])}, {**theirs, 'records': all_set(theirs['records'])})
+        assert_clean('mine.qcow2')
+        good('qemu-img', 'compare', 'a.qcow2', 'mine.qcow2')
+        qemu_io('mine.qcow2', ['write -P 5 20M 1M'])
+        assert_clean('mine.qcow2')
+
+
+def all_set(bitmap):
+    """Of one whose bits are all set, whatever follows the last of them."""
+    granularity, flags, data = bitmap
+    return granularity, flags, {bin(data[i])[2:].zfill(8) for i in range(len(data) - 1)}
+
+
+@test
+def test_copy_beside_nothing():
+    """a copy that changes nothing leaves what a target's bitmaps say"""
+    create('a.qcow2', '64M')
+    add('a.qcow2', 'new')
+    make_target_with_bitmaps('')
+    good('qemu-img', 'convert', '-O', 'qcow2', '-n', '--target-is-zero', 'a.qcow2', 'target.qcow2')
+    before = bits('target.qcow2')
+    good(IMAGO, 'convert', '-n', '--target-is-zero', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'target.qcow2')
+    equal(bits('target.qcow2'), {**before, **bits('a.qcow2')})
+    assert_clean('target.qcow2')
+
+
+@test
+def test_copy_beside_failed():
+    """a copy that fails in the middle leaves the target's bitmaps, saying that all may have changed"""
+    create('plain.qcow2', '64M')
+    qemu_io('plain.qcow2', ['write -q -P 7 0 32M', 'write -q -P 7 63M 64k'])
+    good('qemu-img', 'convert', '-c', '-O', 'qcow2', 'plain.qcow2', 'a.qcow2')
+    add('a.qcow2', 'new')
+    # The last cluster cannot be decoded.
+    l1, = struct.unpack_from('>Q', open('a.qcow2', 'rb').read(), 40)
+    l2, = struct.unpack_from('>Q', open('a.qcow2', 'rb').read(), l1)
+    packed, = struct.unpack_from('>Q', open('a.qcow2', 'rb').read(), (l2 & ~(1 << 63)) + 8 * (63 << 4))
+    poke('a.qcow2', packed & (1 << 54) - 1, b'\xff' * 16)
+    make_target_with_bitmaps('')
+    before = bits('target.qcow2')
+    equal(imago('convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'target.qcow2').status, 1)
+    found = bits('target.qcow2')
+    equal({name: found[name] for name in before if name not in ('records', 'first')},
+          {name: before[name] for name in before if name not in ('records', 'first')})
+    equal(list(found), list(before))
+    equal({*found['records'][2], *found['first'][2]}, {255})
+    assert_clean('target.qcow2')
+
+
+@test
+def test_copy_beside_damaged():
+    """a target that is damaged is left alone: what its bitmaps have is not sure to be theirs"""
+    make_dirty()
+    make_target_with_bitmaps('')
+    data = open('target.qcow2', 'rb').read()
+    directory, = struct.unpack_from('>Q', data, data.index(BITMAPS_EXTENSION) + 24)
+    table, = struct.unpack_from('>Q', data, directory)
+    poke('target.qcow2', table, data[40:48])  # L1
+    before = open('target.qcow2', 'rb').read()
+    assert_fails(imago('convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'target.qcow2'), 'damaged')
+    equal(open('target.qcow2', 'rb').read() == before, True)
 
 
 @test

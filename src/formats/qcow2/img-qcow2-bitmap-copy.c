@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Copying persistent bitmaps into an image that has none, or none that are valid any more.
+/* Copying persistent bitmaps into an image that has none, none that are valid any more, or some that are to be kept
+ * (img-qcow2-bitmap-keep.c).
  *
  * Order of a copy
  * ---------------
@@ -15,7 +16,8 @@
  *   4. The autoclear bit says that the bitmaps are valid.
  * An image whose bitmaps lost the bit has an extension already: then 3. is to write the place of the new directory
  * into it, with what it said before being ignored as well. What it pointed to remains as it is: it was lost, and
- * maybe somebody else's, when the bit was cleared, and only a check can say.
+ * maybe somebody else's, when the bit was cleared, and only a check can say. Of bitmaps that are to be kept a check
+ * has said it: the old directory, and what those had that are made anew, are given back with 2.
  *
  * Each step is durable before the next begins, so a crash leaves leaked clusters at worst. An error gives the
  * clusters back, unless the header may have been changed: then the image is poisoned.
@@ -41,7 +43,6 @@
 /* The most that is read of one bitmap by anybody. */
 #define MAX_DATA (512 * IMG_MIB)
 #define WINDOW_ENTRIES 512
-#define ALL_ONES 1
 
 /* Places in the header. */
 #define NAME_AT 8
@@ -139,18 +140,6 @@ find_entry (Reader *reader, guint64 index, guint64 *entry, ImgError **error)
   return TRUE;
 }
 
-static gboolean
-check_table_entry (Reader *reader, guint64 entry, ImgError **error)
-{
-  guint64 host = entry & IMG_QCOW2_OFFSET_MASK;
-
-  if ((entry & IMG_QCOW2_BITMAP_TABLE_RESERVED) == 0 && (host == 0 || (entry & ALL_ONES) == 0) &&
-      img_is_aligned (host, img_qcow2_get_cluster_size (reader->image)))
-    return TRUE;
-  img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap table entry 0x%" PRIx64 " is invalid"), entry);
-  return FALSE;
-}
-
 /* Bytes of the bitmap; those that one of its clusters holds. From one call to the next the offset rises. */
 static gboolean
 read_part (Reader *reader, guint64 offset, guint8 *buffer, gsize length, ImgError **error)
@@ -159,13 +148,13 @@ read_part (Reader *reader, guint64 offset, guint8 *buffer, gsize length, ImgErro
   guint64 entry, host;
 
   if (!find_entry (reader, offset >> reader->image->cluster_bits, &entry, error) ||
-      !check_table_entry (reader, entry, error))
+      !img_qcow2_bitmap_check_table_entry (reader->image->header, entry, error))
     return FALSE;
   host = entry & IMG_QCOW2_OFFSET_MASK;
   if (host != 0)
     return (inside > 0 || claim (reader, host, length, error)) &&
            read_in_file (reader, host + inside, buffer, length, error);
-  memset (buffer, (entry & ALL_ONES) != 0 ? 0xff : 0, length);
+  memset (buffer, (entry & IMG_QCOW2_BITMAP_ALL_ONES) != 0 ? 0xff : 0, length);
   return TRUE;
 }
 
@@ -196,6 +185,8 @@ typedef struct
   ImgQcow2 *self;
   ImgCancel *cancel;
   ImgClusterSet *seen;   /* see Reader */
+  const GPtrArray *kept; /* nullable; of ImgQcow2Bitmap */
+  gboolean renews_kept;  /* the disk was written to: see put_back_kept () */
   GArray *taken;         /* of Run */
   GByteArray *directory;
   guint n_bitmaps;
@@ -275,8 +266,15 @@ copy_cluster (Copy *copy, Reader *reader, guint64 index, guint8 *buffer, guint64
   if (img_cancel_check (copy->cancel, error) || !read_bits (reader, offset, buffer, length, error))
     return FALSE;
   memset (buffer + length, 0, size - length);
-  *entry = is_all_ones (buffer, size) ? ALL_ONES : 0;
+  *entry = is_all_ones (buffer, size) ? IMG_QCOW2_BITMAP_ALL_ONES : 0;
   return *entry != 0 || img_is_zero (buffer, size) || put (copy, buffer, size, entry, error);
+}
+
+/* Bytes, in whole clusters. */
+static guint64
+table_size (Copy *copy, guint64 n_entries)
+{
+  return img_align_up (n_entries * sizeof (guint64), img_qcow2_get_cluster_size (copy->self));
 }
 
 static void
@@ -286,7 +284,8 @@ add_entry (Copy *copy, const ImgBitmapInfo *info, guint64 table, guint32 n_entri
   gsize start = copy->directory->len;
   guint64 offset = GUINT64_TO_BE (table);
   guint32 words[] = { GUINT32_TO_BE (n_entries),
-                      GUINT32_TO_BE (info->is_auto ? IMG_QCOW2_BITMAP_AUTO : 0) };
+                      GUINT32_TO_BE ((info->is_auto ? IMG_QCOW2_BITMAP_AUTO : 0) |
+                                     (info->in_use ? IMG_QCOW2_BITMAP_IN_USE : 0)) };
   guint8 *bytes;
 
   g_byte_array_set_size (
@@ -303,6 +302,20 @@ add_entry (Copy *copy, const ImgBitmapInfo *info, guint64 table, guint32 n_entri
   copy->n_bitmaps++;
 }
 
+/* A table of @n entries, in host byte order, whose end is zero; it is put into the file as it lies there. */
+static gboolean
+put_table (Copy *copy, const ImgBitmapInfo *info, guint64 *table, guint64 n, ImgError **error)
+{
+  guint64 host;
+
+  for (guint64 i = 0; i < n; i++)
+    table[i] = GUINT64_TO_BE (table[i]);
+  if (!put (copy, table, (gsize) table_size (copy, n), &host, error))
+    return FALSE;
+  add_entry (copy, info, host, (guint32) n);
+  return TRUE;
+}
+
 static gboolean
 copy_bitmap (Copy *copy, ImgQcow2 *source, const ImgQcow2Bitmap *bitmap, ImgError **error)
 {
@@ -310,24 +323,47 @@ copy_bitmap (Copy *copy, ImgQcow2 *source, const ImgQcow2Bitmap *bitmap, ImgErro
   g_autoptr (ImgBuffer) buffer = img_try_alloc (size, error);
   g_autoptr (ImgWords) table = NULL;
   Reader reader;
-  guint64 n, host;
+  guint64 n;
 
   if (buffer == NULL || !reader_init (&reader, source, bitmap, copy->seen, error))
     return FALSE;
   n = img_div_round_up (reader.length, size);
-  table = img_try_alloc0 (img_align_up (n * sizeof (guint64), size) / sizeof (guint64),
-                          sizeof (guint64), error);
+  table = img_try_alloc0 (table_size (copy, n) / sizeof (guint64), sizeof (guint64), error);
   if (table == NULL)
     return FALSE;
   for (guint64 i = 0; i < n; i++)
+    if (!copy_cluster (copy, &reader, i, buffer, &table[i], error))
+      return FALSE;
+  return put_table (copy, &bitmap->info, table, n, error);
+}
+
+/* ---- those that the target had ---- */
+
+/* The whole disk may have been changed. */
+static gboolean
+fill_bitmap (Copy *copy, const ImgQcow2Bitmap *bitmap, ImgError **error)
+{
+  guint64 n = bitmap->table_entries;
+  g_autoptr (ImgWords) table =
+    img_try_alloc0 (table_size (copy, n) / sizeof (guint64), sizeof (guint64), error);
+
+  for (guint64 i = 0; table != NULL && i < n; i++)
+    table[i] = IMG_QCOW2_BITMAP_ALL_ONES;
+  return table != NULL && put_table (copy, &bitmap->info, table, n, error);
+}
+
+static gboolean
+put_back_kept (Copy *copy, ImgError **error)
+{
+  for (guint i = 0; copy->kept != NULL && i < copy->kept->len; i++)
     {
-      if (!copy_cluster (copy, &reader, i, buffer, &table[i], error))
+      const ImgQcow2Bitmap *bitmap = g_ptr_array_index (copy->kept, i);
+
+      if (!copy->renews_kept || !img_qcow2_bitmap_records_changes (bitmap))
+        add_entry (copy, &bitmap->info, bitmap->table_offset, bitmap->table_entries);
+      else if (!fill_bitmap (copy, bitmap, error))
         return FALSE;
-      table[i] = GUINT64_TO_BE (table[i]);
     }
-  if (!put (copy, table, img_align_up (n * sizeof (guint64), size), &host, error))
-    return FALSE;
-  add_entry (copy, &bitmap->info, host, (guint32) n);
   return TRUE;
 }
 
@@ -438,6 +474,7 @@ publish (Copy *copy, ImgError **error)
   if (cluster == NULL || !img_storage_read (self->parent.storage, 0, cluster, size, error) ||
       !find_place (self, cluster, &place, error) ||
       !put (copy, copy->directory->data, copy->directory->len, &copy->directory_offset, error) ||
+      (copy->kept != NULL && !img_qcow2_drop_kept_bitmaps (self, copy->renews_kept, error)) ||
       /* All refcounts, lazy or not, and all decrements: the image is as if it had just been opened. */
       !img_qcow2_flush_and_release_all (self, error))
     return FALSE;
@@ -449,12 +486,23 @@ publish (Copy *copy, ImgError **error)
 
 /* ---- all of them ---- */
 
+/* The names of those that are kept. */
+static GHashTable *
+list_names (const Copy *copy)
+{
+  GHashTable *names = g_hash_table_new (g_str_hash, g_str_equal);
+
+  for (guint i = 0; copy->kept != NULL && i < copy->kept->len; i++)
+    g_hash_table_add (names, ((const ImgBitmapInfo *) g_ptr_array_index (copy->kept, i))->name);
+  return names;
+}
+
 static gboolean
 check_bitmap (const ImgBitmapInfo *info, GHashTable *names, gboolean skip_broken, ImgError **error)
 {
   g_autofree char *name = img_quote_name (info->name);
 
-  if (!g_hash_table_add (names, info->name))
+  if ((!info->in_use || !skip_broken) && !g_hash_table_add (names, info->name))
     img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap directory: two bitmaps have the name %s"),
                    name);
   else if (info->in_use && !skip_broken)
@@ -468,9 +516,11 @@ check_bitmap (const ImgBitmapInfo *info, GHashTable *names, gboolean skip_broken
 static gboolean
 copy_list (Copy *copy, ImgQcow2 *source, GPtrArray *bitmaps, gboolean skip_broken, ImgError **error)
 {
-  g_autoptr (GHashTable) names = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GHashTable) names = list_names (copy);
 
-  for (guint i = 0; i < bitmaps->len; i++)
+  if (!put_back_kept (copy, error))
+    return FALSE;
+  for (guint i = 0; bitmaps != NULL && i < bitmaps->len; i++)
     {
       const ImgQcow2Bitmap *bitmap = g_ptr_array_index (bitmaps, i);
 
@@ -478,19 +528,24 @@ copy_list (Copy *copy, ImgQcow2 *source, GPtrArray *bitmaps, gboolean skip_broke
           (!bitmap->info.in_use && !copy_bitmap (copy, source, bitmap, error)))
         return FALSE;
     }
-  return copy->n_bitmaps == 0 || publish (copy, error);
+  if (copy->n_bitmaps <= IMG_QCOW2_MAX_BITMAPS && copy->directory->len <= IMG_QCOW2_MAX_BITMAP_DIRECTORY)
+    return copy->n_bitmaps == 0 || publish (copy, error);
+  img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("%u bitmaps are too many for an image"), copy->n_bitmaps);
+  return FALSE;
 }
 
 static gboolean
-check_images (ImgQcow2 *self, ImgQcow2 *source, ImgError **error)
+check_images (const Copy *copy, ImgQcow2 *source, ImgError **error)
 {
-  if (!img_qcow2_writer_check (self, error))
+  const ImgQcow2Header *header = copy->self->header;
+
+  if (!img_qcow2_writer_check (copy->self, error))
     return FALSE;
-  if (self->header->version < 3 || source->header->version < 3)
+  if (header->version < 3 || (source != NULL && source->header->version < 3))
     img_error_set (error, IMG_CODE_UNSUPPORTED, _("An image of version 2 cannot have bitmaps"));
-  else if (self->header->has_bitmaps && (self->header->autoclear & IMG_QCOW2_AUTOCLEAR_BITMAPS) != 0)
+  else if (copy->kept == NULL && header->has_bitmaps && (header->autoclear & IMG_QCOW2_AUTOCLEAR_BITMAPS) != 0)
     img_error_set (error, IMG_CODE_UNSUPPORTED, _("The target has bitmaps of its own"));
-  else if (self->header->size != source->header->size)
+  else if (source != NULL && header->size != source->header->size)
     img_error_set (error, IMG_CODE_INVALID_OPTION,
                    _("Bitmaps can be copied to a disk of the same size only"));
   else
@@ -518,6 +573,15 @@ finish (Copy *copy, gboolean success)
   g_byte_array_unref (copy->directory);
 }
 
+/* *bitmaps: NULL if there are none; of a source that was written to, they are not valid any more. */
+static gboolean
+list_source (ImgQcow2 *source, GPtrArray **bitmaps, ImgCancel *cancel, ImgError **error)
+{
+  *bitmaps = NULL;
+  return source == NULL || (source->writer != NULL && g_atomic_int_get (&source->writer->has_begun)) ||
+         img_qcow2_bitmaps_list (source->parent.storage, source->header, bitmaps, cancel, error);
+}
+
 gboolean
 img_qcow2_copy_bitmaps (ImgLayout *layout,
                         ImgLayout *source,
@@ -527,20 +591,26 @@ img_qcow2_copy_bitmaps (ImgLayout *layout,
 {
   ImgQcow2 *self = (ImgQcow2 *) layout;
   ImgQcow2 *from = (ImgQcow2 *) source;
-  Copy copy = { .self = self, .cancel = cancel };
+  Copy copy = {
+    .self = self,
+    .cancel = cancel,
+    .kept = img_qcow2_get_kept_bitmaps (self),
+    .renews_kept = g_atomic_int_get (&self->writer->has_begun),
+  };
   g_autoptr (ImgClusterSet) seen = NULL;
   g_autoptr (GPtrArray) bitmaps = NULL;
   gboolean success;
 
-  if (!check_images (self, from, error) ||
-      !img_qcow2_bitmaps_list (source->storage, from->header, &bitmaps, cancel, error))
+  if (!check_images (&copy, from, error) || !list_source (from, &bitmaps, cancel, error))
     return FALSE;
-  /* Of a source that was written to, they are not valid any more. */
-  if (bitmaps == NULL || (from->writer != NULL && g_atomic_int_get (&from->writer->has_begun)))
+  if (bitmaps == NULL && (copy.kept == NULL || !copy.renews_kept))
     return TRUE;
-  seen = img_cluster_set_new ((from->header->file_size >> from->cluster_bits) + 1, error);
-  if (seen == NULL)
-    return FALSE;
+  if (bitmaps != NULL)
+    {
+      seen = img_cluster_set_new ((from->header->file_size >> from->cluster_bits) + 1, error);
+      if (seen == NULL)
+        return FALSE;
+    }
   copy.seen = seen;
   copy.taken = g_array_new (FALSE, FALSE, sizeof (Run));
   copy.directory = g_byte_array_new ();

@@ -139,6 +139,24 @@ img_qcow2_bitmaps_list (ImgStorage *storage,
   return TRUE;
 }
 
+gboolean
+img_qcow2_bitmap_check_table_entry (const ImgQcow2Header *header, guint64 entry, ImgError **error)
+{
+  guint64 host = entry & IMG_QCOW2_OFFSET_MASK;
+
+  if ((entry & IMG_QCOW2_BITMAP_TABLE_RESERVED) == 0 && (host == 0 || (entry & IMG_QCOW2_BITMAP_ALL_ONES) == 0) &&
+      img_is_aligned (host, img_qcow2_header_get_cluster_size (header)))
+    return TRUE;
+  img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap table entry 0x%" PRIx64 " is invalid"), entry);
+  return FALSE;
+}
+
+gboolean
+img_qcow2_bitmap_records_changes (const ImgQcow2Bitmap *bitmap)
+{
+  return bitmap->info.is_auto && !bitmap->info.in_use;
+}
+
 /* As if every bit were set: its clusters, its table, and an entry in the directory. One that was not closed
  * says nothing and is not carried over. */
 gboolean

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "img-qcow2-header.h"
+#include "img-qcow2-writer.h"
 
 G_BEGIN_DECLS
 
@@ -17,6 +18,7 @@ G_BEGIN_DECLS
 #define IMG_QCOW2_BITMAP_DIRTY_TRACKING 1
 /* "Bitmap table": of an entry, what must be zero. */
 #define IMG_QCOW2_BITMAP_TABLE_RESERVED ((guint64) 0xff000000000001fe)
+#define IMG_QCOW2_BITMAP_ALL_ONES 1 /* and no cluster */
 
 typedef struct
 {
@@ -32,12 +34,30 @@ gboolean img_qcow2_bitmaps_list (ImgStorage *storage,
                                  ImgCancel *cancel,
                                  ImgError **error);
 
+/* "Bitmap table". */
+gboolean img_qcow2_bitmap_check_table_entry (const ImgQcow2Header *header, guint64 entry, ImgError **error);
+/* Unless it was not closed, when it says nothing. */
+gboolean img_qcow2_bitmap_records_changes (const ImgQcow2Bitmap *bitmap);
+
 /* See ImgDriver.measure_bitmaps. */
 gboolean img_qcow2_measure_bitmaps (const ImgFootprint *footprint,
                                     guint64 disk_size,
                                     const GPtrArray *bitmaps,
                                     guint64 *length,
                                     ImgError **error);
+
+/* ---- img-qcow2-bitmap-keep.c ---- */
+
+/* See ImgLayoutClass.keep_bitmaps. */
+gboolean img_qcow2_keep_bitmaps (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
+/* Those that are to be kept, of ImgQcow2Bitmap; NULL: none. */
+const GPtrArray *img_qcow2_get_kept_bitmaps (ImgQcow2 *self);
+/* The old directory is given back and, if there are new ones in place of those that record changes, what they had. They
+ * are not to be kept any more. */
+gboolean img_qcow2_drop_kept_bitmaps (ImgQcow2 *self, gboolean are_renewed, ImgError **error);
+void     img_qcow2_kept_bitmaps_free (ImgQcow2KeptBitmaps *kept);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ImgQcow2KeptBitmaps, img_qcow2_kept_bitmaps_free)
 
 /* img-qcow2-bitmap-copy.c; see ImgLayoutClass.copy_bitmaps. */
 gboolean img_qcow2_copy_bitmaps (ImgLayout *layout,

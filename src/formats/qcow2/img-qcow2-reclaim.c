@@ -21,8 +21,8 @@
 /* With the turn once for so many clusters, between which it can be cancelled. */
 #define STEP_CLUSTERS 16384
 
-static gboolean
-check_sound (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
+gboolean
+img_qcow2_check_sound (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
 {
   g_auto (ImgCheckResult) found = { 0 };
 
@@ -32,7 +32,7 @@ check_sound (ImgQcow2 *self, ImgCancel *cancel, ImgError **error)
   if (found.corruptions == 0 && found.check_errors == 0)
     return TRUE;
   img_error_set (error, IMG_CODE_CORRUPT,
-                 _ ("The metadata is damaged: space can be given back only after a repair"));
+                 _ ("The metadata of the image is damaged: that can be done only after a repair"));
   return FALSE;
 }
 
@@ -113,7 +113,7 @@ img_qcow2_reclaim (ImgLayout *layout, ImgCancel *cancel, ImgError **error)
   guint64 file_size, end;
 
   if (!img_qcow2_writer_check (self, error) || !img_qcow2_flush_and_release_all (self, error) ||
-      !check_sound (self, cancel, error) ||
+      !img_qcow2_check_sound (self, cancel, error) ||
       !img_storage_get_size (layout->storage, &file_size, error) ||
       !punch_free (self, file_size, &end, cancel, error))
     return FALSE;

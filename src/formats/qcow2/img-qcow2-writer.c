@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "img-alloc.h"
+#include "img-qcow2-bitmap.h"
 #include "img-qcow2-snapshot.h"
 #include "img-qcow2-writer.h"
 
@@ -252,6 +253,7 @@ img_qcow2_writer_free (ImgQcow2Writer *writer)
   img_cluster_set_free (writer->metadata);
   g_hash_table_unref (writer->fresh);
   img_qcow2_quarantine_clear (writer);
+  img_qcow2_kept_bitmaps_free (writer->kept_bitmaps);
   img_turn_clear (&writer->turn);
   img_turn_clear (&writer->flush_turn);
   g_free (writer);

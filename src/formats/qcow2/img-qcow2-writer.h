@@ -70,6 +70,7 @@ typedef struct
 } ImgQcow2WholeTable;
 
 typedef struct _ImgQcow2Batch ImgQcow2Batch;
+typedef struct _ImgQcow2KeptBitmaps ImgQcow2KeptBitmaps; /* img-qcow2-bitmap.h */
 
 struct _ImgQcow2Writer
 {
@@ -102,6 +103,8 @@ struct _ImgQcow2Writer
   gint n_ready;             /* atomic: batches that are durable */
   guint64 n_dropped;        /* in all of these */
   gboolean asked_for_flush; /* to get space back, since some was */
+
+  ImgQcow2KeptBitmaps *kept_bitmaps; /* nullable; behind the closed gate */
 };
 
 /* ---- img-qcow2-writer.c ---- */
@@ -240,6 +243,11 @@ gboolean         img_qcow2_trim    (ImgLayout *layout, guint64 old_size, ImgErro
 gboolean         img_qcow2_set_backing_name (ImgLayout *layout, const char *name, const char *format,
                                              ImgError **error);
 gboolean         img_qcow2_reclaim (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
+
+/* ---- img-qcow2-reclaim.c ---- */
+
+/* Nobody is inside the image, and the file has all of it: CORRUPT where a check of all metadata finds damage. */
+gboolean img_qcow2_check_sound (ImgQcow2 *self, ImgCancel *cancel, ImgError **error);
 
 static inline ImgPrepareResult
 img_qcow2_to_prepare (ImgTableResult result)

@@ -463,6 +463,7 @@ static const ImgLayoutClass qcow2_class = {
   .set_size = img_qcow2_set_size,
   .trim = img_qcow2_trim,
   .set_backing_name = img_qcow2_set_backing_name,
+  .keep_bitmaps = img_qcow2_keep_bitmaps,
   .copy_bitmaps = img_qcow2_copy_bitmaps,
   .reclaim = img_qcow2_reclaim,
   .close = img_qcow2_close,
