@@ -403,6 +403,25 @@ check_room (const Settings *settings, GPtrArray *images, ImagoImage *target)
 
 /* ---- the job ---- */
 
+static void
+print_failure (const Settings *settings, const GError *error)
+{
+  tool_error (_("%s: error while converting %s: %s"), settings->target,
+              settings->output_format != NULL ? settings->output_format : "raw", error->message);
+  tool_open_print_hint (error);
+}
+
+static GFile *
+name_target (const Settings *settings)
+{
+  g_autoptr (GError) error = NULL;
+  GFile *file = tool_new_file (settings->target, &error);
+
+  if (file == NULL)
+    print_failure (settings, error);
+  return file;
+}
+
 /* Who reads standard output may go before all of it has been written: an error like any other. */
 static ImagoConvertJob *
 make_job_for_new (const Settings *settings, ImagoCreateOptions *options, const char *source_property, gpointer source)
@@ -416,7 +435,11 @@ make_job_for_new (const Settings *settings, ImagoCreateOptions *options, const c
       output = g_unix_output_stream_new (STDOUT_FILENO, FALSE);
     }
   else
-    file = g_file_new_for_path (settings->target);
+    {
+      file = name_target (settings);
+      if (file == NULL)
+        return NULL;
+    }
   return g_object_new (IMAGO_TYPE_CONVERT_JOB, source_property, source, "destination", file, "target-stream", output,
                        "create-options", options, NULL);
 }
@@ -443,6 +466,8 @@ make_job (const Settings *settings, GPtrArray *images, ImagoFormat *format)
       if (made == NULL)
         return NULL;
       job = make_job_for_new (settings, made, "source", images->pdata[0]);
+      if (job == NULL)
+        return NULL;
     }
   for (guint i = 1; i < images->len; i++)
     imago_convert_job_add_source (job, images->pdata[i]);
@@ -606,6 +631,8 @@ make_stream_job (const Settings *settings, ImagoFormat *format)
   if (stream == NULL)
     return NULL;
   job = make_job_for_new (settings, made, "source-stream", stream);
+  if (job == NULL)
+    return NULL;
   g_object_set (job, "wrapping", settings->unwrap_given ? settings->wrapping : wrapping, "sha256", settings->sha256,
                 NULL);
   return job;
@@ -768,9 +795,7 @@ convert (const Settings *settings, ImagoConvertJob *job)
       return EXIT_SUCCESS;
     }
 
-  tool_error (_("%s: error while converting %s: %s"), settings->target,
-              settings->output_format != NULL ? settings->output_format : "raw", error->message);
-  tool_open_print_hint (error);
+  print_failure (settings, error);
   return EXIT_FAILURE;
 }
 

@@ -5,8 +5,8 @@
 #include "config.h"
 
 #include "tool-commands.h"
-#include "tool-job.h"
 #include "tool-create-options.h"
+#include "tool-job.h"
 #include "tool-message.h"
 #include "tool-open.h"
 #include "tool-options.h"
@@ -169,9 +169,9 @@ make_library_options (const Create *create, ToolCreateOptions *options, const ch
 static gboolean
 create_image (const Create *create, ToolCreateOptions *options, const char *format_name)
 {
-  g_autoptr (GFile) file = g_file_new_for_path (create->filename);
-  g_autoptr (ImagoCreateOptions) made = NULL;
   g_autoptr (GError) error = NULL;
+  g_autoptr (GFile) file = tool_new_file (create->filename, &error);
+  g_autoptr (ImagoCreateOptions) made = NULL;
 
   if (tool_create_options_get (options, "backing_file") == NULL &&
       tool_create_options_get (options, "backing_fmt") != NULL)
@@ -182,7 +182,7 @@ create_image (const Create *create, ToolCreateOptions *options, const char *form
   made = make_library_options (create, options, format_name);
   if (made == NULL)
     return FALSE;
-  if (tool_create_image (file, made, &error))
+  if (file != NULL && tool_create_image (file, made, &error))
     return TRUE;
   tool_error ("%s: %s", create->filename, error->message);
   tool_open_print_hint (error);

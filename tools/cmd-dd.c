@@ -143,16 +143,16 @@ copy (ImagoImage *source, const Range *range, GFile *file, ImagoCreateOptions *o
 static gboolean
 copy_range (ImagoImage *source, const Settings *settings, ImagoFormat *format)
 {
-  g_autoptr (GFile) file = g_file_new_for_path (settings->output);
-  g_autoptr (ImagoCreateOptions) options = NULL;
   g_autoptr (GError) error = NULL;
+  g_autoptr (GFile) file = tool_new_file (settings->output, &error);
+  g_autoptr (ImagoCreateOptions) options = NULL;
   Range range;
 
   find_range (settings, imago_image_get_size (source), &range);
   options = make_options (format, &range);
   /* No length would mean all the rest. */
-  if (range.end > range.start ? copy (source, &range, file, options, &error)
-                              : tool_create_image (file, options, &error))
+  if (file != NULL && (range.end > range.start ? copy (source, &range, file, options, &error)
+                                               : tool_create_image (file, options, &error)))
     return TRUE;
   tool_error (_("%s: error while creating output image: %s"), settings->output, error->message);
   return FALSE;

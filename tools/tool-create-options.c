@@ -8,6 +8,7 @@
 
 #include "tool-list.h"
 #include "tool-message.h"
+#include "tool-open.h"
 #include "tool-size.h"
 
 #include <glib/gi18n-lib.h>
@@ -394,7 +395,9 @@ apply_one (ImagoCreateOptions *options, const Option *option, const char *value)
     case KIND_CHOICE:
       return apply_choice (options, option, value);
     case KIND_FILE:
-      file = g_file_new_for_path (value);
+      file = tool_new_file (value, NULL);
+      if (file == NULL)
+        return FALSE;
       g_object_set (options, option->property, file, NULL);
       return TRUE;
     case KIND_UNSUPPORTED:

@@ -9,6 +9,7 @@
 #include "tool-message.h"
 #include "tool-node.h"
 
+#include <errno.h>
 #include <glib/gi18n-lib.h>
 #include <stdio.h>
 #include <string.h>
@@ -340,6 +341,16 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
   g_autoptr (ToolNode) node = resolve (filename, how, &resolved, error);
 
   return node != NULL ? open_node (node, &resolved, error) : NULL;
+}
+
+GFile *
+tool_new_file (const char *filename, GError **error)
+{
+  if (!g_str_has_suffix (filename, G_DIR_SEPARATOR_S))
+    return g_file_new_for_path (filename);
+
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_IS_DIRECTORY, g_strerror (EISDIR));
+  return NULL;
 }
 
 void

@@ -48,6 +48,9 @@ ImagoStorage *tool_open_storage (const char *filename,
 char       *tool_open_dup_name (const char *filename,
                                 const ToolOpen *how) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The file that a person named for something new. A GFile alone would take "folder/" for the name of a file. */
+GFile      *tool_new_file (const char *filename, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 ImagoReferencePolicy *tool_make_policy (ToolReferences references) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Adds to a printed error what a person can do about it. */

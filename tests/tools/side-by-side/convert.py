@@ -68,7 +68,7 @@ case('convert', '-n', '--target-is-zero', '-O', 'qcow2', 'comp.qcow2', 'v2.qcow2
 case('convert', '-n', '-o', 'cluster_size=4k', '-O', 'qcow2', 'comp.qcow2', 'v2.qcow2')
 case('convert', '-n', '-c', '-O', 'qcow2', 'comp.qcow2', 'v2.qcow2')
 case('convert', '-n', '-c', '-O', 'raw', 'comp.qcow2', 'base.raw')
-for target in ['a.qcow2', 'none/new', '.']:
+for target in ['a.qcow2', 'none/new', '.', 'new/', 'empty.raw/']:
     case('convert', '-O', 'qcow2', 'a.qcow2', target, error_text=False)
 differs('encrypted images cannot be opened', 'convert', '--object', 'secret,id=s0,data=abc', 'a.qcow2', 'new', status=1)
 # What is to be there afterwards is there, whatever was.

@@ -9,7 +9,7 @@ case('create', 'new')
 case('create', 'new', '1M', 'x')
 case('create', '-f', 'bogus', 'new', '1M')
 case('create', '-f', 'qcow2', 'new')
-for size in ['1X', '9E', 'abc', '-1', '', '1.5']:
+for size in ['1X', '9E', 'abc', '-1', '', '1.5', '1.', '64.0']:
     case('create', 'new', size)
 for format in ['raw', 'qcow2']:
     for size in ['0', '1', '512', '1000', '1M', '1.5M', '64k', '10G', '1T', '0x10000', '1b']:
@@ -41,6 +41,9 @@ case('create', '-f', 'qcow2', '-o', 'backing_file=base.raw,backing_fmt=raw', 'ne
 case('create', '-f', 'qcow2', '-o', 'encryption=off,size=+1M', 'new')
 case('create', 'new', ' +4k')
 case('create', '-f', 'qcow2', 'none/new', '1M', error_text=False)
+for name in ['new/', 'empty.raw/', 'sub/']:
+    case('create', '-q', name, '1M', error_text=False)
+    case('create', '-q', '-f', 'qcow2', '-o', 'data_file=' + name, 'other', '1M', error_text=False)
 case('create', '-f', 'qcow2', 'a.qcow2', '1M')
 case('create', '-f', 'qcow2', '-o', 'lazy_refcounts=maybe', 'new', '1M', error_text=False)
 case('create', '-f', 'qcow2', '-o', 'cluster_size=x', 'new', '1M', error_text=False)
