@@ -332,10 +332,14 @@ def test_copy_beside_damaged():
     data = open('target.qcow2', 'rb').read()
     directory, = struct.unpack_from('>Q', data, data.index(BITMAPS_EXTENSION) + 24)
     table, = struct.unpack_from('>Q', data, directory)
-    poke('target.qcow2', table, data[40:48])  # L1
-    before = open('target.qcow2', 'rb').read()
-    assert_fails(imago('convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'target.qcow2'), 'damaged')
-    equal(open('target.qcow2', 'rb').read() == before, True)
+    # A bitmap whose table points to L1, and one with a table that is too long.
+    for offset, value, text in [(table, data[40:48], 'damaged'), (directory + 8, b'\0\0\0\2', 'table of bitmap')]:
+        with open('damaged.qcow2', 'wb') as file:
+            file.write(data)
+        poke('damaged.qcow2', offset, value)
+        before = open('damaged.qcow2', 'rb').read()
+        assert_fails(imago('convert', '-n', '--bitmaps', '-O', 'qcow2', 'a.qcow2', 'damaged.qcow2'), text)
+        equal(open('damaged.qcow2', 'rb').read() == before, True)
 
 
 @test

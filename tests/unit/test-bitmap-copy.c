@@ -393,6 +393,25 @@ test_kept_resized (void)
   check_names (target, "");
 }
 
+/* Kept until one copy has ended, not for those that come later. */
+static void
+test_kept_once (void)
+{
+  g_autoptr (ImgStorage) source_file = build_source ();
+  g_autoptr (ImgImage) source = open_image (source_file, FALSE);
+  g_autoptr (GBytes) bytes = make_target (&own_case, NULL);
+  g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
+  g_autoptr (ImgImage) image = open_image (file, TRUE);
+
+  g_assert_true (img_image_keep_bitmaps (image, NULL, NULL));
+  g_assert_true (img_image_settle_bitmaps (image, NULL));
+  g_assert_true (img_image_write (image, 0, "data", 4, NULL, NULL));
+  g_assert_true (img_image_keep_bitmaps (image, NULL, NULL));
+  g_assert_true (img_image_copy_bitmaps (image, source, FALSE, NULL, NULL));
+  g_assert_true (img_image_close (image, NULL));
+  check_names (file, COPIED);
+}
+
 /* What the table points to would be given back: it must be nobody else's. */
 static void
 test_kept_damaged (void)
@@ -431,6 +450,7 @@ main (int argc, char **argv)
   g_test_add_func ("/bitmap-copy/both-ways", test_both_ways);
   g_test_add_func ("/bitmap-copy/kept", test_kept);
   g_test_add_func ("/bitmap-copy/kept-resized", test_kept_resized);
+  g_test_add_func ("/bitmap-copy/kept-once", test_kept_once);
   g_test_add_func ("/bitmap-copy/kept-damaged", test_kept_damaged);
   return g_test_run ();
 }

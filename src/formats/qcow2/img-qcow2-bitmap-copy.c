@@ -28,8 +28,8 @@
  * Every cluster of the source is one of a single table or of the data of a single bitmap. Where that is not so the
  * directory is damaged, and is refused: else a small file could say very much.
  *
- * Memory: a bit for each cluster of the source's bitmaps, a cluster, and a table, of no more bytes than MAX_DATA needs
- * with clusters of 512 bytes. */
+ * Memory: a bit for each cluster of the source's bitmaps, a cluster, and a table, of no more bytes than the
+ * largest bitmap needs with clusters of 512 bytes. */
 
 #include "config.h"
 
@@ -40,8 +40,6 @@
 #include "img-qcow2-bitmap.h"
 #include "img-qcow2-writer.h"
 
-/* The most that is read of one bitmap by anybody. */
-#define MAX_DATA (512 * IMG_MIB)
 #define WINDOW_ENTRIES 512
 
 /* Places in the header. */
@@ -99,21 +97,9 @@ reader_init (Reader *reader,
              ImgClusterSet *seen,
              ImgError **error)
 {
-  guint64 n_bits = img_div_round_up (image->header->size, bitmap->info.granularity);
-  g_autofree char *name = img_quote_name (bitmap->info.name);
-
-  *reader = (Reader) { image, bitmap, seen, img_div_round_up (n_bits, 8) };
-  if (reader->length > MAX_DATA)
-    img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("Bitmap %s is too large: %" PRIu64 " bytes"),
-                   name, reader->length);
-  else if (bitmap->table_entries !=
-           img_div_round_up (reader->length, img_qcow2_get_cluster_size (image)))
-    img_error_set (error, IMG_CODE_CORRUPT,
-                   _("The table of bitmap %s does not have the size that the disk asks for"),
-                   name);
-  else
-    return claim (reader, bitmap->table_offset, bitmap->table_entries * sizeof (guint64), error);
-  return FALSE;
+  *reader = (Reader) { image, bitmap, seen };
+  return img_qcow2_bitmap_get_length (image->header, bitmap, &reader->length, error) &&
+         claim (reader, bitmap->table_offset, bitmap->table_entries * sizeof (guint64), error);
 }
 
 static gboolean
@@ -604,7 +590,10 @@ img_qcow2_copy_bitmaps (ImgLayout *layout,
   if (!check_images (&copy, from, error) || !list_source (from, &bitmaps, cancel, error))
     return FALSE;
   if (bitmaps == NULL && (copy.kept == NULL || !copy.renews_kept))
-    return TRUE;
+    {
+      img_qcow2_forget_kept_bitmaps (self);
+      return TRUE;
+    }
   if (bitmaps != NULL)
     {
       seen = img_cluster_set_new ((from->header->file_size >> from->cluster_bits) + 1, error);

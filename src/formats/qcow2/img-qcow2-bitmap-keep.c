@@ -93,8 +93,10 @@ call_for_entries (ImgQcow2 *self, const guint64 *entries, guint64 n, RunFunc fun
 static gboolean
 call_for_bitmap (ImgQcow2 *self, const ImgQcow2Bitmap *bitmap, RunFunc func, ImgCancel *cancel, ImgError **error)
 {
-  guint64 window[WINDOW_ENTRIES];
+  guint64 window[WINDOW_ENTRIES], length;
 
+  if (!img_qcow2_bitmap_get_length (self->header, bitmap, &length, error))
+    return FALSE;
   for (guint64 at = 0, n; at < bitmap->table_entries; at += n)
     {
       n = MIN (WINDOW_ENTRIES, bitmap->table_entries - at);
@@ -127,6 +129,7 @@ img_qcow2_keep_bitmaps (ImgLayout *layout, ImgCancel *cancel, ImgError **error)
   g_autoptr (GPtrArray) bitmaps = NULL;
   ImgQcow2KeptBitmaps *kept;
 
+  img_qcow2_forget_kept_bitmaps (self);
   if (!img_qcow2_writer_check (self, error) || !list_bitmaps (self, &bitmaps, cancel, error))
     return FALSE;
   if (bitmaps == NULL)
@@ -139,9 +142,14 @@ img_qcow2_keep_bitmaps (ImgLayout *layout, ImgCancel *cancel, ImgError **error)
   kept = g_new0 (ImgQcow2KeptBitmaps, 1);
   *kept = (ImgQcow2KeptBitmaps) { g_steal_pointer (&bitmaps), header->size, header->bitmap_directory_offset,
                                   header->bitmap_directory_size };
-  img_qcow2_kept_bitmaps_free (self->writer->kept_bitmaps);
   self->writer->kept_bitmaps = kept;
   return TRUE;
+}
+
+void
+img_qcow2_forget_kept_bitmaps (ImgQcow2 *self)
+{
+  g_clear_pointer (&self->writer->kept_bitmaps, img_qcow2_kept_bitmaps_free);
 }
 
 const GPtrArray *

@@ -15,6 +15,8 @@
 #define MIN_GRANULARITY_BITS 9
 #define MAX_GRANULARITY_BITS 31
 #define MAX_TABLE_ENTRIES (1u << 27)
+/* The most that is read of one bitmap by anybody. */
+#define MAX_DATA (512 * IMG_MIB)
 
 typedef struct
 {
@@ -148,6 +150,25 @@ img_qcow2_bitmap_check_table_entry (const ImgQcow2Header *header, guint64 entry,
       img_is_aligned (host, img_qcow2_header_get_cluster_size (header)))
     return TRUE;
   img_error_set (error, IMG_CODE_CORRUPT, _("Bitmap table entry 0x%" PRIx64 " is invalid"), entry);
+  return FALSE;
+}
+
+gboolean
+img_qcow2_bitmap_get_length (const ImgQcow2Header *header,
+                             const ImgQcow2Bitmap *bitmap,
+                             guint64 *length,
+                             ImgError **error)
+{
+  g_autofree char *name = img_quote_name (bitmap->info.name);
+
+  *length = img_div_round_up (img_div_round_up (header->size, bitmap->info.granularity), 8);
+  if (*length > MAX_DATA)
+    img_error_set (error, IMG_CODE_LIMIT_EXCEEDED, _("Bitmap %s is too large: %" PRIu64 " bytes"), name, *length);
+  else if (bitmap->table_entries != img_div_round_up (*length, img_qcow2_header_get_cluster_size (header)))
+    img_error_set (error, IMG_CODE_CORRUPT,
+                   _("The table of bitmap %s does not have the size that the disk asks for"), name);
+  else
+    return TRUE;
   return FALSE;
 }
 

@@ -36,6 +36,11 @@ gboolean img_qcow2_bitmaps_list (ImgStorage *storage,
 
 /* "Bitmap table". */
 gboolean img_qcow2_bitmap_check_table_entry (const ImgQcow2Header *header, guint64 entry, ImgError **error);
+/* *length: bytes of its bits. An error if its table is not as long as they ask for, or nobody would read as many. */
+gboolean img_qcow2_bitmap_get_length (const ImgQcow2Header *header,
+                                      const ImgQcow2Bitmap *bitmap,
+                                      guint64 *length,
+                                      ImgError **error);
 /* Unless it was not closed, when it says nothing. */
 gboolean img_qcow2_bitmap_records_changes (const ImgQcow2Bitmap *bitmap);
 
@@ -52,6 +57,7 @@ gboolean img_qcow2_measure_bitmaps (const ImgFootprint *footprint,
 gboolean img_qcow2_keep_bitmaps (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
 /* Those that are to be kept, of ImgQcow2Bitmap; NULL: none. */
 const GPtrArray *img_qcow2_get_kept_bitmaps (ImgQcow2 *self);
+void     img_qcow2_forget_kept_bitmaps (ImgQcow2 *self);
 /* The old directory is given back and, if there are new ones in place of those that record changes, what they had. They
  * are not to be kept any more. */
 gboolean img_qcow2_drop_kept_bitmaps (ImgQcow2 *self, gboolean are_renewed, ImgError **error);
