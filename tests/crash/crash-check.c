@@ -19,6 +19,7 @@ typedef struct
   guint64 cluster_size;
   guint64 n_clusters;  /* of the file, the last may be partial */
   GArray *references;  /* of guint32, by cluster */
+  GArray *counted;     /* of guint64, by cluster: what the refcount blocks say */
   GArray *copied;      /* of Copied: flags to look at when all is counted */
   gboolean in_snapshot; /* whose flags may be anything */
   guint64 refcount_table;
@@ -96,37 +97,20 @@ remember_copied (Check *check, guint64 entry)
   g_array_append_val (check->copied, copied);
 }
 
-static guint64
-read_refcount (Check *check, guint64 cluster)
-{
-  guint order = check->geometry->version < 3 ? 4 : check->geometry->refcount_order;
-  guint64 per_block = check->cluster_size * 8 >> order;
-  guint64 index = cluster / per_block;
-  guint64 bit = (cluster % per_block) << order;
-  guint64 block = index < check->refcount_table_entries
-                    ? read_word (check, check->refcount_table + 8 * index) & ~(guint64) 0x1ff
-                    : 0;
-  guint64 value = 0;
-
-  for (guint i = 0; block != 0 && i < MAX (1, (1u << order) / 8); i++)
-    {
-      guint8 byte;
-
-      crash_pages_read (check->image, block + bit / 8 + i, &byte, 1);
-      value = value << 8 | byte;
-    }
-  return order < 3 ? value >> bit % 8 & ((1u << (1u << order)) - 1) : value;
-}
-
 /* ---- walking ---- */
 
 static void
 walk_refcount_blocks (Check *check)
 {
-  for (guint64 i = 0; i < check->refcount_table_entries && check->problem == NULL; i++)
-    {
-      guint64 entry = read_word (check, check->refcount_table + 8 * i);
+  guint64 end = check->refcount_table + 8 * check->refcount_table_entries;
 
+  for (guint64 at = check->refcount_table; at < end && check->problem == NULL; at += 8)
+    {
+      guint64 entry;
+
+      /* Pages are of whole entries. */
+      at = crash_pages_skip_zeroes (check->image, at, end);
+      entry = at < end ? read_word (check, at) : 0;
       if (entry != 0)
         refer_table (check, "a refcount block", entry, check->cluster_size);
     }
@@ -162,11 +146,14 @@ static void
 walk_l2 (Check *check, guint64 table)
 {
   guint64 entry_size = check->geometry->extended_l2 ? 16 : 8;
+  guint64 end = table + check->cluster_size;
 
-  for (guint64 at = 0; at < check->cluster_size && check->problem == NULL; at += entry_size)
+  for (guint64 at = table; at < end && check->problem == NULL; at += entry_size)
     {
-      guint64 entry = read_word (check, table + at);
+      guint64 entry;
 
+      at = crash_pages_skip_zeroes (check->image, at, end);
+      entry = at < end ? read_word (check, at) : 0;
       if (entry & COMPRESSED)
         check_compressed (check, entry);
       else
@@ -211,6 +198,50 @@ walk_snapshot (Check *check)
 
 /* ---- comparing ---- */
 
+#define MAX_COUNT_BYTES 4096u /* that are decoded at once */
+
+static guint64
+decode_count (const guint8 *bytes, guint64 index, guint order)
+{
+  guint64 bit = index << order;
+  guint64 value = 0;
+
+  for (guint i = 0; i < MAX (1, (1u << order) / 8); i++)
+    value = value << 8 | bytes[bit / 8 + i];
+  return order < 3 ? value >> bit % 8 & ((1u << (1u << order)) - 1) : value;
+}
+
+/* The counts of @n clusters from @first, which @bytes of the image hold, or nothing does. */
+static void
+load_counts (Check *check, guint order, guint64 first, guint64 n, guint64 offset)
+{
+  guint8 bytes[MAX_COUNT_BYTES];
+
+  crash_pages_read (check->image, offset, bytes, (n << order) / 8 + 1);
+  for (guint64 i = 0; i < n; i++)
+    g_array_index (check->counted, guint64, first + i) = decode_count (bytes, i, order);
+}
+
+static void
+load_refcounts (Check *check)
+{
+  guint order = check->geometry->version < 3 ? 4 : check->geometry->refcount_order;
+  guint64 per_block = check->cluster_size * 8 >> order;
+  guint64 n;
+
+  for (guint64 first = 0; first < check->n_clusters; first += n)
+    {
+      guint64 index = first / per_block, skip = first % per_block;
+      guint64 block = index < check->refcount_table_entries
+                        ? read_word (check, check->refcount_table + 8 * index) & ~(guint64) 0x1ff
+                        : 0;
+
+      n = MIN (MIN (per_block - skip, (MAX_COUNT_BYTES - 1) * 8 >> order), check->n_clusters - first);
+      if (block != 0)
+        load_counts (check, order, first, n, block + (skip << order) / 8);
+    }
+}
+
 static guint64
 compare_refcounts (Check *check)
 {
@@ -218,7 +249,7 @@ compare_refcounts (Check *check)
 
   for (guint64 i = 0; i < check->n_clusters; i++)
     {
-      guint64 counted = read_refcount (check, i);
+      guint64 counted = g_array_index (check->counted, guint64, i);
       guint64 found = g_array_index (check->references, guint32, i);
 
       if (counted < found)
@@ -238,10 +269,18 @@ compare_copied (Check *check)
     {
       const Copied *copied = &g_array_index (check->copied, Copied, i);
 
-      if (copied->flag != (read_refcount (check, copied->cluster) == 1))
+      if (copied->flag != (g_array_index (check->counted, guint64, copied->cluster) == 1))
         complain (check, "the COPIED flag of cluster %" G_GUINT64_FORMAT " is wrong",
                   copied->cluster);
     }
+}
+
+static GArray *
+new_array_of_clusters (Check *check, guint member_size)
+{
+  GArray *array = g_array_sized_new (FALSE, TRUE, member_size, (guint) check->n_clusters);
+
+  return g_array_set_size (array, (guint) check->n_clusters);
 }
 
 char *
@@ -253,8 +292,8 @@ crash_check_qcow2 (const CrashGeometry *geometry, CrashPages *image, guint64 *n_
   check.cluster_size = crash_geometry_cluster (geometry);
   check.n_clusters =
     (crash_pages_get_size (image) + check.cluster_size - 1) / check.cluster_size;
-  check.references = g_array_sized_new (FALSE, TRUE, sizeof (guint32), (guint) check.n_clusters);
-  g_array_set_size (check.references, (guint) check.n_clusters);
+  check.references = new_array_of_clusters (&check, sizeof (guint32));
+  check.counted = new_array_of_clusters (&check, sizeof (guint64));
   check.copied = g_array_new (FALSE, FALSE, sizeof (Copied));
   l1_entries = read_half (&check, 36);
   l1_offset = read_word (&check, 40);
@@ -272,9 +311,11 @@ crash_check_qcow2 (const CrashGeometry *geometry, CrashPages *image, guint64 *n_
       if (geometry->snapshot_size > 0)
         walk_snapshot (&check);
     }
+  load_refcounts (&check);
   *n_leaks = check.problem == NULL ? compare_refcounts (&check) : 0;
   compare_copied (&check);
   g_array_unref (check.references);
+  g_array_unref (check.counted);
   g_array_unref (check.copied);
   return check.problem;
 }

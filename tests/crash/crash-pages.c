@@ -115,6 +115,14 @@ crash_pages_read (CrashPages *pages, guint64 offset, gpointer buffer, gsize leng
     }
 }
 
+guint64
+crash_pages_skip_zeroes (CrashPages *pages, guint64 offset, guint64 end)
+{
+  while (offset < end && look_at (pages, offset / PAGE_BYTES) == &zero_page)
+    offset += in_page (offset, end - offset);
+  return offset;
+}
+
 void
 crash_pages_write (CrashPages *pages, guint64 offset, gconstpointer data, gsize length)
 {

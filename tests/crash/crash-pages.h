@@ -25,6 +25,8 @@ guint64     crash_pages_get_size (CrashPages *pages);
  * comes back. The other functions work on both sides of it. */
 void        crash_pages_set_size (CrashPages *pages, guint64 size);
 void        crash_pages_read     (CrashPages *pages, guint64 offset, gpointer buffer, gsize length);
+/* The first place from @offset on, at most @end, that may hold anything but zeroes. */
+guint64     crash_pages_skip_zeroes (CrashPages *pages, guint64 offset, guint64 end);
 void        crash_pages_write    (CrashPages *pages, guint64 offset, gconstpointer data, gsize length);
 void        crash_pages_zero     (CrashPages *pages, guint64 offset, guint64 length);
 gboolean    crash_pages_equal    (CrashPages *pages, CrashPages *other);
