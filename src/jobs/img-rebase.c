@@ -314,16 +314,19 @@ find_shared (Rebase *self)
         }
 }
 
+/* Also as another format: each byte that is written would change what is below. */
 static gboolean
 check_loop (ImgImage *image, ImgImage *backing, ImgError **error)
 {
-  for (ImgImage *layer = backing; layer != NULL; layer = img_image_get_backing (layer))
-    if (layer == image || is_same (layer, image))
-      {
-        img_error_set (error, IMG_CODE_REFERENCE_LOOP, _("An image cannot be its own backing image"));
-        return FALSE;
-      }
-  return TRUE;
+  ImgIdentity file;
+  gboolean is_loop = img_storage_get_identity (img_image_get_storage (image), &file) && backing != NULL &&
+                     img_image_uses_file (backing, &file);
+
+  for (ImgImage *layer = backing; layer != NULL && !is_loop; layer = img_image_get_backing (layer))
+    is_loop = layer == image;
+  if (is_loop)
+    img_error_set (error, IMG_CODE_REFERENCE_LOOP, _("An image cannot be its own backing image"));
+  return !is_loop;
 }
 
 static gboolean

@@ -344,7 +344,10 @@ def test_rebase_messages():
         line = theirs.err.splitlines()[0].split(': ', 1)[1].split(': Could not open')[0]
         if line not in mine.err:
             raise AssertionError('%s\nis not as\n%s' % (mine, theirs))
-    assert_fails(imago('rebase', '-f', 'qcow2', '-b', 'top', '-F', 'qcow2', 'top'))
+    make('over', layer('qcow2', MIB), ('top', 'raw'))
+    os.symlink('top', 'link')
+    for name, format in [('top', 'qcow2'), ('top', 'raw'), ('over', 'qcow2'), ('link', 'raw')]:
+        assert_fails(imago('rebase', '-f', 'qcow2', '-b', name, '-F', format, 'top'))
     equal(backing_of('top')[0], 'base')
     make('raw', layer('raw', MIB))
     assert_fails(imago('rebase', '-f', 'raw', '-b', 'base', '-F', 'qcow2', 'raw'), 'Could not change the backing file')
