@@ -66,11 +66,11 @@ find_size (const Settings *settings, guint64 current, guint64 *size)
 }
 
 static gboolean
-check_shrinking (const Settings *settings)
+check_not_growing (const Settings *settings, gboolean is_smaller)
 {
   if (settings->preallocation != IMAGO_PREALLOCATION_NONE)
     tool_error (_("Preallocation can only be used for growing images"));
-  else if (!settings->shrink)
+  else if (is_smaller && !settings->shrink)
     {
       tool_error (_("Use the --shrink option to perform a shrink operation."));
       tool_error (_("warning: Shrinking an image will delete all data beyond the shrunken image's end. "
@@ -89,7 +89,7 @@ resize (ImagoImage *image, const Settings *settings)
   g_autoptr (GError) error = NULL;
   guint64 size;
 
-  if (!find_size (settings, current, &size) || (size < current && !check_shrinking (settings)) ||
+  if (!find_size (settings, current, &size) || (size <= current && !check_not_growing (settings, size < current)) ||
       !tool_check_disk_size (image, size))
     return FALSE;
   job = imago_resize_job_new (image, size);

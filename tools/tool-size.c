@@ -40,7 +40,8 @@ parse_fraction (const char *text, guint64 *size)
   int power = parse_suffix (end);
 
   /* A fraction of a byte means nothing, and exponents are no way to write a size. */
-  if (end == text || power < 0 || (power == 0 && value != trunc (value)) || strcspn (text, "eExX") < (gsize) (end - text))
+  if (end == text || power < 0 || (power == 0 && value != trunc (value)) ||
+      strcspn (text, "eExX") < (gsize) (end - text))
     return FALSE;
 
   value = trunc (ldexp (value, 10 * power));

@@ -28,3 +28,5 @@ for mode in ['off', 'metadata', 'falloc', 'full']:
     case('resize', '--preallocation=' + mode, 'v2.qcow2', '+1M')
 case('resize', '--preallocation=bogus', 'v2.qcow2', '+1M')
 case('resize', '--preallocation', 'full', '--shrink', 'v2.qcow2', '-64k')
+case('resize', '--preallocation=metadata', 'v2.qcow2', '1M')
+case('resize', '--preallocation=off', 'v2.qcow2', '1M')
