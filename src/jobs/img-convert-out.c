@@ -468,17 +468,13 @@ set_up_outline (Outflow *outflow, ImgError **error)
   return outflow->outline != NULL && (!outflow->options->compress || set_up_encode (outflow, error));
 }
 
-/* No chunk ends within a unit of either side. */
 static void
 set_up_source (Outflow *outflow, ImgImage *disk)
 {
   const ImgConvertOptions *options = outflow->options;
-  gsize alignment = MAX (img_image_get_layout (disk)->unit_length, IMG_CONVERT_ZERO_GRAIN);
+  gsize alignment = outflow->outline != NULL ? outflow->outline->unit_length : IMG_CONVERT_ZERO_GRAIN;
 
-  if (outflow->outline != NULL)
-    alignment = MAX (alignment, outflow->outline->unit_length);
-  img_convert_source_init (&outflow->source, disk, MAX (CHUNK_SIZE, alignment), alignment,
-                           options->bytes_per_second);
+  img_convert_source_init (&outflow->source, disk, CHUNK_SIZE, alignment, options->bytes_per_second);
   outflow->source.top_only = outflow->source.tell_zero = img_creation_has_backing (options->creation);
   outflow->source.salvage = options->salvage;
   outflow->source.salvaged = options->salvaged;

@@ -18,11 +18,15 @@ img_convert_source_init (ImgConvertSource *source,
                          gsize alignment,
                          guint64 bytes_per_second)
 {
+  /* No chunk ends within a cluster: each is decoded once. */
+  gsize unit = MAX (alignment, img_image_get_layout (image)->unit_length);
+
   *source = (ImgConvertSource){
     .image = image,
     .size = img_image_get_size (image),
-    .chunk_size = chunk_size,
+    .chunk_size = MAX (chunk_size, unit),
     .alignment = alignment,
+    .unit = unit,
   };
   img_rate_init (&source->rate, bytes_per_second);
   img_mutex_init (&source->mutex);
@@ -120,7 +124,7 @@ count_copied (const ImgChunk *chunk)
 }
 
 /* *start: the end of what the chunk covers, then where the piece begins. Returns where it ends; no
- * more than the chunk has room for. */
+ * more than the chunk has room for, which may be nothing. */
 static guint64
 align_copy (ImgConvertSource *source, const ImgChunk *chunk, guint64 length, guint64 *start)
 {
@@ -128,7 +132,7 @@ align_copy (ImgConvertSource *source, const ImgChunk *chunk, guint64 length, gui
   guint64 end = MIN (img_align_up (*start + length, source->alignment), source->size);
 
   *start = MAX (img_align_down (*start, source->alignment), chunk->offset);
-  return MIN (end, *start + room);
+  return end - *start <= room ? end : img_align_down (*start + room, source->unit);
 }
 
 gboolean
@@ -156,6 +160,11 @@ img_convert_source_claim (gpointer data, ImgChunk *chunk, ImgCancel *cancel, Img
         {
           cut_back (chunk, img_align_down (start, source->alignment));
           end = align_copy (source, chunk, block.length, &start);
+          if (end <= start)
+            {
+              position = start;
+              break;
+            }
         }
       if (!add_piece (chunk, kind, start, end))
         {

@@ -21,7 +21,8 @@ typedef struct
   guint64 size;        /* bytes of the disk */
   guint64 position;    /* where the next chunk begins */
   gsize chunk_size;
-  gsize alignment;     /* COPY pieces begin and end there, or end with the disk */
+  gsize alignment;     /* COPY pieces begin and end there, or end with the disk: what is beside them is not stored */
+  gsize unit;          /* chunks end there, if it is COPY pieces that fill them; a multiple of the alignment */
   gboolean top_only;   /* what the top layer does not own is a HOLE */
   gboolean tell_zero;  /* ZERO and HOLE differ for the target */
 
@@ -35,6 +36,7 @@ typedef struct
   gpointer salvaged_data;
 } ImgConvertSource;
 
+/* @chunk_size: at the least. */
 void     img_convert_source_init  (ImgConvertSource *source, ImgImage *image, gsize chunk_size,
                                    gsize alignment, guint64 bytes_per_second);
 void     img_convert_source_clear (ImgConvertSource *source);

@@ -199,16 +199,14 @@ set_up_target (Conversion *conversion, ImgError **error)
   return !options->compress || img_convert_target_set_up_encode (target, error);
 }
 
-/* No chunk ends within a cluster of either side: each is decoded, and allocated, once. */
+/* A cluster of the target is allocated once, and only if there is data for it: so much, and no more, is what was
+ * measured (img_measure_data ()). */
 static gsize
 find_alignment (Conversion *conversion)
 {
-  ImgLayout *from = img_image_get_layout (conversion->disk);
-  ImgLayout *to = img_image_get_layout (conversion->image);
-  gsize alignment = conversion->target.encode_unit;
+  gsize granularity = (gsize) img_image_get_layout (conversion->image)->write_granularity;
 
-  alignment = MAX (alignment, MAX (from->unit_length, (gsize) to->write_granularity));
-  return MAX (alignment, IMG_CONVERT_ZERO_GRAIN);
+  return MAX (conversion->target.encode_unit, granularity > 1 ? granularity : IMG_CONVERT_ZERO_GRAIN);
 }
 
 /* Where data may go without a look at it: a new raw file that needs no space of its own. */
@@ -229,10 +227,9 @@ static void
 set_up_source (Conversion *conversion)
 {
   const ImgConvertOptions *options = conversion->options;
-  gsize alignment = find_alignment (conversion);
   ImgConvertSource *source = &conversion->source;
 
-  img_convert_source_init (source, conversion->disk, MAX (CHUNK_SIZE, alignment), alignment,
+  img_convert_source_init (source, conversion->disk, CHUNK_SIZE, find_alignment (conversion),
                            options->bytes_per_second);
   source->top_only = source->tell_zero = conversion->target.keeps_holes;
   source->copy_to = find_copy_target (conversion);

@@ -4,6 +4,7 @@
 
 """How much room a new image needs, as qemu-img says: argument 1 is the shard, 2 their number."""
 
+import os
 import random
 import sys
 
@@ -124,6 +125,41 @@ def run_raw():
     compare('-f', 'raw', '-O', 'raw', 'raw')
 
 
+def assert_enough(source, format):
+    """What is measured holds what is converted, however small the clusters are."""
+    for cluster in (512, 1024, 2048, 4096, 65536):
+        options = ['-f', format, '-O', 'qcow2', '-o', 'cluster_size=%d' % cluster, source]
+        required = good(IMAGO, 'measure', '--output=json', *options).json()['required']
+        good(IMAGO, 'convert', '-t', 'unsafe', *options, 'new')
+        size = os.path.getsize('new')
+        assert size <= required, 'clusters of %d: %d > %d' % (cluster, size, required)
+        good('qemu-img', 'compare', '-f', format, '-F', 'qcow2', source, 'new')
+
+
+def run_enough():
+    """Data in pieces that are smaller than what is looked at for zeroes, and smaller than the clusters they lie in."""
+    create('pieces', 256 * KIB, options='cluster_size=512')
+    qemu_io('pieces', ['write -q -P 1 %d 512' % at for at in range(0, 256 * KIB, KIB)])
+    assert_enough('pieces', 'qcow2')
+    create('subclusters', 2 * MIB, options='extended_l2=on')
+    qemu_io('subclusters', ['write -q -P 1 %d 2k' % at for at in range(2 * KIB, 2 * MIB, 6 * KIB)])
+    assert_enough('subclusters', 'qcow2')
+
+
+def run_holes():
+    """Holes of the file below an image with free clusters: QEMU counts clusters in use, and looks for no holes then."""
+    create('holes', MIB)
+    qemu_io('holes', ['write -q -P 1 0 1M', 'discard 0 256k'], '-d', 'unmap')
+    info = good(IMAGO, 'map', '--output=json', 'holes').json()
+    start = next(entry['offset'] for entry in info if entry['data'])
+    good('fallocate', '-p', '-o', start, '-l', 256 * KIB, 'holes')
+    mine = good(IMAGO, 'measure', '--output=json', '-O', 'qcow2', 'holes').json()
+    theirs = good('qemu-img', 'measure', '--output=json', '-O', 'qcow2', 'holes').json()
+    equal(mine['fully-allocated'], theirs['fully-allocated'])
+    assert mine['required'] <= theirs['required'], (mine, theirs)
+    assert_enough('holes', 'qcow2')
+
+
 def run_bitmaps():
     create('x', 300 * MIB)
     equal(compare('-O', 'qcow2', 'x')['bitmaps'], 0)
@@ -197,6 +233,8 @@ if __name__ == '__main__':
             add_test(name_of(chosen), lambda chosen=chosen, index=index: run_source(chosen, index))
     if shard == 0:
         add_test('raw files', run_raw)
+        add_test('what is measured is enough', run_enough)
+        add_test('holes below free clusters', run_holes)
         add_test('bitmaps', run_bitmaps)
         add_test('refused', run_refused)
     main(needs=['qemu-img', 'qemu-io'])

@@ -118,7 +118,8 @@ create_cache (ImgQcow2 *self, gsize budget, ImgError **error)
 /* A file with clearly more clusters than blocks was made with preallocated metadata: clusters are
  * mapped that nobody has written yet, here or in an external data file. The margin is QEMU's, so that
  * both look for host holes in the same images: it leaves out files that are sparse inside a few clusters
- * only. */
+ * only. QEMU does not count clusters that are free, for which it reads all refcounts; what more holes are
+ * found for that read as zero just so. */
 static gboolean
 is_sparse (ImgQcow2 *self)
 {
@@ -132,7 +133,7 @@ is_sparse (ImgQcow2 *self)
       return FALSE;
     }
   n_clusters = img_div_round_up (self->header->file_size, cluster_size);
-  n_real = img_div_round_up (usage, cluster_size);
+  n_real = usage / cluster_size;
   return n_clusters >= MAX (n_real + n_real / 9, n_real + 2);
 }
 
