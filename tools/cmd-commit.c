@@ -178,7 +178,7 @@ static const ToolOption options[] = {
   TOOL_OPTIONS_END,
 };
 
-static const Settings defaults = { .open = { .writable = TRUE } };
+static const Settings defaults = { .open = { .writable = TRUE, .unmaps = TRUE } };
 
 const ToolCommand tool_command_commit = {
   .name = "commit",

@@ -266,7 +266,7 @@ static ImagoFormat *
 find_format (const Settings *settings)
 {
   const char *name = settings->output_format != NULL ? settings->output_format : "raw";
-  ImagoFormat *format = imago_format_lookup (name);
+  ImagoFormat *format = tool_find_format (name);
   g_autofree char *option = NULL;
 
   if (format == NULL)
@@ -356,6 +356,7 @@ open_target (const Settings *settings)
     .format = settings->output_format != NULL || settings->target_image_opts ? settings->output_format : "raw",
     .references = settings->open.references,
     .image_opts = settings->target_image_opts,
+    .unmaps = !settings->sparse_given || settings->zero_grain > 0,
     .writable = !settings->dry_run,
   };
   g_autoptr (GError) error = NULL;

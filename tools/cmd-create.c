@@ -35,7 +35,7 @@ static ImagoFormat *
 find_format (const Create *create)
 {
   const char *name = create->open.format != NULL ? create->open.format : "raw";
-  ImagoFormat *format = imago_format_lookup (name);
+  ImagoFormat *format = tool_find_format (name);
   const char *filename = create->filename != NULL ? create->filename : name;
 
   if (format == NULL)

@@ -77,7 +77,7 @@ take_operand (const char *operand, Settings *settings)
 static ImagoFormat *
 find_output_format (const Settings *settings)
 {
-  ImagoFormat *format = imago_format_lookup (settings->output_format);
+  ImagoFormat *format = tool_find_format (settings->output_format);
 
   if (format == NULL)
     tool_error (_("Unknown file format"));

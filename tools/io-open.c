@@ -52,6 +52,7 @@ open_image (const char *file, const IoOpening *opening, GError **error)
   ToolOpen open = opening->open;
 
   open.writable = !opening->read_only && !has_overlay;
+  open.unmaps = !opening->ignores_discard;
   image = tool_open (file, &open, error);
   if (image == NULL)
     return NULL;

@@ -227,9 +227,10 @@ take_size (GHashTable *options, const char *name, gboolean *given, guint64 *size
          fail (error, _("Parameter '%s' expects a size"), name);
 }
 
-/* That they make no difference to the content does not make a slip of the finger right. */
+/* That they make no difference to the content does not make a slip of the finger right. @unmaps: what discard is if
+ * it is not given. */
 static gboolean
-check_modes (GHashTable *options, const char *prefix, GError **error)
+check_modes (GHashTable *options, const char *prefix, gboolean unmaps, GError **error)
 {
   g_autofree char *discard_key = g_strconcat (prefix, "discard", NULL);
   g_autofree char *detect_key = g_strconcat (prefix, "detect-zeroes", NULL);
@@ -242,6 +243,10 @@ check_modes (GHashTable *options, const char *prefix, GError **error)
     return fail (error, _("Invalid %s option: %s"), "discard", discard);
   if (detect != NULL && !g_strv_contains (detects, detect))
     return fail (error, _("Invalid %s option: %s"), "detect-zeroes", detect);
+  if (discard != NULL)
+    unmaps = g_str_equal (discard, "unmap") || g_str_equal (discard, "on");
+  if (!unmaps && g_strcmp0 (detect, "unmap") == 0)
+    return fail (error, _("Setting detect-zeroes to unmap is not allowed without setting discard to unmap"));
   return TRUE;
 }
 
@@ -253,7 +258,7 @@ is_file_driver (const char *driver)
 
 /* @prefix: "file.", or "" where the node itself is the file. */
 static gboolean
-take_file (ToolNode *node, GHashTable *options, const char *prefix, GError **error)
+take_file (ToolNode *node, GHashTable *options, const char *prefix, gboolean unmaps, GError **error)
 {
   g_autofree char *driver_key = g_strconcat (prefix, "driver", NULL);
   g_autofree char *filename_key = g_strconcat (prefix, "filename", NULL);
@@ -270,7 +275,7 @@ take_file (ToolNode *node, GHashTable *options, const char *prefix, GError **err
   node->filename = steal (options, filename_key);
   if (node->filename == NULL)
     return fail (error, _("A block device must be specified for \"file\""));
-  if (!check_modes (options, prefix, error))
+  if (!check_modes (options, prefix, unmaps, error))
     return FALSE;
   drop_harmless (options, prefix, harmless);
   drop_harmless (options, prefix, harmless_file);
@@ -288,9 +293,9 @@ take_no_backing (ToolNode *node, GHashTable *options)
 }
 
 static gboolean
-take_format (ToolNode *node, GHashTable *options, GError **error)
+take_format (ToolNode *node, GHashTable *options, gboolean unmaps, GError **error)
 {
-  if (!check_modes (options, "", error))
+  if (!check_modes (options, "", unmaps, error))
     return FALSE;
   drop_harmless (options, "", harmless);
   if (g_strcmp0 (node->format, "qcow2") == 0)
@@ -320,23 +325,24 @@ refuse_rest (ToolNode *node, GHashTable *options, GError **error)
 }
 
 static gboolean
-interpret (ToolNode *node, GHashTable *options, GError **error)
+interpret (ToolNode *node, GHashTable *options, gboolean unmaps, GError **error)
 {
   const char *driver = g_hash_table_lookup (options, "driver");
 
   if (driver != NULL && is_file_driver (driver))
     {
       node->format = g_strdup ("raw");
-      return take_file (node, options, "", error) && refuse_rest (node, options, error);
+      return take_file (node, options, "", unmaps, error) && refuse_rest (node, options, error);
     }
 
   node->format = steal (options, "driver");
-  return take_format (node, options, error) && take_file (node, options, "file.", error) &&
+  /* A format hands on to its file what it discards itself. */
+  return take_format (node, options, unmaps, error) && take_file (node, options, "file.", TRUE, error) &&
          refuse_rest (node, options, error);
 }
 
 ToolNode *
-tool_node_parse (const char *text, gboolean image_opts, GError **error)
+tool_node_parse (const char *text, gboolean image_opts, gboolean unmaps, GError **error)
 {
   g_autoptr (GHashTable) options = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   g_autoptr (ToolNode) node = g_new0 (ToolNode, 1);
@@ -350,7 +356,7 @@ tool_node_parse (const char *text, gboolean image_opts, GError **error)
 
   if (!(is_json ? read_json (options, text + strlen (JSON_PREFIX), error)
                 : read_list (options, text, error)) ||
-      !interpret (node, options, error))
+      !interpret (node, options, unmaps, error))
     return NULL;
   return g_steal_pointer (&node);
 }

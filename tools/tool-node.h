@@ -24,9 +24,11 @@ typedef struct
   guint64 size;
 } ToolNode;
 
-/* @text: a list of options if @image_opts, otherwise a file name or a description in JSON. */
+/* @text: a list of options if @image_opts, otherwise a file name or a description in JSON. @unmaps: whether discards
+ * are passed on when @text does not say so. */
 ToolNode *tool_node_parse (const char *text,
                            gboolean image_opts,
+                           gboolean unmaps,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether the option @name of an image of @format (nullable) changes nothing about its content. */
 gboolean  tool_node_is_harmless (const char *name, const char *format);

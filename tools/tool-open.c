@@ -93,10 +93,18 @@ refuse_written_guess (const char *format, GError **error)
   return FALSE;
 }
 
+ImagoFormat *
+tool_find_format (const char *name)
+{
+  gboolean is_plain = g_str_equal (name, "file") || g_str_equal (name, "host_device");
+
+  return imago_format_lookup (is_plain ? "raw" : name);
+}
+
 static char *
 declared_format (const char *format, GError **error)
 {
-  ImagoFormat *known = imago_format_lookup (format);
+  ImagoFormat *known = tool_find_format (format);
 
   if (known != NULL)
     return g_strdup (imago_format_get_name (known));
@@ -205,7 +213,7 @@ resolve (const char *filename, const ToolOpen *how, ToolOpen *resolved, GError *
                    _("--image-opts and --format are mutually exclusive"));
       return NULL;
     }
-  node = tool_node_parse (filename, how->image_opts, error);
+  node = tool_node_parse (filename, how->image_opts, how->unmaps, error);
   if (node == NULL)
     return NULL;
   if (node->read_only && how->writable)
@@ -223,7 +231,7 @@ resolve (const char *filename, const ToolOpen *how, ToolOpen *resolved, GError *
 char *
 tool_open_dup_name (const char *filename, const ToolOpen *how)
 {
-  g_autoptr (ToolNode) node = tool_node_parse (filename, how->image_opts, NULL);
+  g_autoptr (ToolNode) node = tool_node_parse (filename, how->image_opts, TRUE, NULL);
 
   return g_strdup (node != NULL ? node->filename : filename);
 }

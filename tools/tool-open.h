@@ -24,12 +24,17 @@ typedef struct
   const char *snapshot; /* NULL: the active disk; otherwise as after convert -l */
   ToolReferences references;
   gboolean writable;
+  gboolean unmaps;      /* TRUE: discards are passed on, if nobody says otherwise */
   gboolean image_opts;  /* TRUE: what is opened is no file name but a list of options */
   guint writable_backing; /* the image so far below is written, too; 0: none */
   gboolean force_share; /* TRUE: somebody may be writing to it */
   gboolean header_only; /* TRUE: open this one file; the image can be described but not read */
   gboolean metadata_only; /* TRUE: no image of the chain can be read, and encrypted ones are no exception */
 } ToolOpen;
+
+/* The format that a person means by @name; NULL: there is none. QEMU has names of their own for a file and a device as
+ * such, which are raw. */
+ImagoFormat *tool_find_format (const char *name);
 
 /* @filename: what a person typed, perhaps with "json:" or "file:" before it; never a name out of an image. */
 ImagoImage *tool_open (const char *filename,

@@ -66,5 +66,19 @@ case('info', 'json:{"driver": "qcow2", "file": {"driver": "file", "filename": "a
 for option in ['backing.file.filename=base.raw', 'backing.driver=raw,backing.file.filename=base.raw']:
     differs('the files below are those that the image names', 'map', '--image-opts',
             'driver=qcow2,file.filename=a.qcow2,' + option, status=1)
+# Who detects zeroes to give space back must be allowed to; some commands are, if nobody says otherwise.
+UNMAP = 'driver=qcow2,file.filename=comp.qcow2,detect-zeroes=unmap'
+for more in ['', ',discard=unmap', ',discard=on', ',discard=off', ',discard=ignore', ',file.discard=unmap']:
+    case('info', '--image-opts', UNMAP + more)
+for more in ['', ',file.discard=ignore', ',file.discard=unmap', ',discard=ignore']:
+    case('info', '--image-opts', 'driver=raw,file.filename=base.raw,file.detect-zeroes=unmap' + more)
+case('map', '--output=json', '--image-opts', UNMAP)
+case('convert', '-O', 'raw', '--image-opts', UNMAP, 'new')
+case('convert', '-n', '--target-image-opts', 'base.raw', UNMAP)
+case('convert', '-n', '-S', '0', '--target-image-opts', 'base.raw', UNMAP)
+case('commit', '--image-opts', 'driver=qcow2,file.filename=a.qcow2,detect-zeroes=unmap')
+case('rebase', '-u', '-b', '', '--image-opts', UNMAP)
+case('io', '-c', 'write -q -z 0 4k', '--image-opts', UNMAP)
+case('io', '-d', 'ignore', '-c', 'write -q -z 0 4k', '--image-opts', UNMAP)
 for option in ['discard=x', 'discard=unmap', 'detect-zeroes=x', 'detect-zeroes=on', 'file.discard=x']:
     case('info', '--image-opts', 'driver=qcow2,file.filename=comp.qcow2,' + option)
