@@ -346,6 +346,9 @@ static gboolean
 open_new (ImgNewFile *file, ImgError **error)
 {
 #ifdef O_TMPFILE
+  /* That is how it gets a name. */
+  if (access ("/proc/self/fd", X_OK) != 0)
+    return open_named (file, error);
   file->fd = openat (file->directory_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
   if (file->fd >= 0)
     {
@@ -366,10 +369,11 @@ create (const char *path, gboolean overwrite, ImgSuccession *succession, ImgErro
   file->fd = file->directory_fd = file->replaced_fd = -1;
   file->path = g_strdup (path);
   file->succession = succession;
-  if (!resolve (file, error) || !open_replaced (file, overwrite, error))
+  if (!resolve (file, error))
     return NULL;
+  /* Before there is a lock on the file that is replaced: one of them may be the same file. */
   remove_stale (file);
-  if (!open_new (file, error))
+  if (!open_replaced (file, overwrite, error) || !open_new (file, error))
     return NULL;
   if (file->replaced_fd >= 0 && !keep_all_metadata (file, error))
     return NULL;
@@ -463,13 +467,60 @@ note_succession (ImgNewFile *file)
     file->succession->usage = (guint64) st.st_blocks * 512;
 }
 
-/* A new name is linked, which fails if somebody else took it meanwhile; an old one is renamed over.
- */
+/* FALSE: it has not its name, see errno. */
+static gboolean
+rename_temporary (ImgNewFile *file)
+{
+  if (renameat (file->directory_fd, file->temporary_name, file->directory_fd, file->name) != 0)
+    return FALSE;
+  g_clear_pointer (&file->temporary_name, g_free);
+  return TRUE;
+}
+
+/* In one step, where the system and the file system know how. */
+static gboolean
+rename_to_nothing (ImgNewFile *file)
+{
+#ifdef RENAME_NOREPLACE
+  if (renameat2 (file->directory_fd, file->temporary_name, file->directory_fd, file->name, RENAME_NOREPLACE) != 0)
+    return FALSE;
+  g_clear_pointer (&file->temporary_name, g_free);
+  return TRUE;
+#else
+  errno = ENOSYS;
+  return FALSE;
+#endif
+}
+
+/* Fails if somebody else took the name meanwhile. Only where the file system knows neither way of making sure of that,
+ * as some that have no links, there is a moment between looking and renaming. */
+static gboolean
+give_new_name (ImgNewFile *file)
+{
+  struct stat st;
+
+  if (file->temporary_name == NULL)
+    return link_as (file, file->name);
+  if (rename_to_nothing (file))
+    return TRUE;
+  if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+    return FALSE;
+  if (link_as (file, file->name))
+    return TRUE;
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK)
+    return FALSE;
+  if (fstatat (file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT && rename_temporary (file);
+  errno = EEXIST;
+  return FALSE;
+}
+
+/* An old name is renamed over. */
 static gboolean
 give_name (ImgNewFile *file)
 {
   if (file->replaced_fd < 0)
-    return link_as (file, file->name);
+    return give_new_name (file);
   /* It must still be the file that was locked and that the caller agreed to replace. */
   if (!is_named (file, file->replaced_fd) ||
       (file->succession != NULL && !has_one_name (file->replaced_fd)))
@@ -477,10 +528,8 @@ give_name (ImgNewFile *file)
       errno = EBUSY;
       return FALSE;
     }
-  if (!ensure_temporary_name (file) ||
-      renameat (file->directory_fd, file->temporary_name, file->directory_fd, file->name) != 0)
+  if (!ensure_temporary_name (file) || !rename_temporary (file))
     return FALSE;
-  g_clear_pointer (&file->temporary_name, g_free);
   if (file->succession != NULL)
     note_succession (file);
   return TRUE;

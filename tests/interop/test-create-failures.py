@@ -241,15 +241,38 @@ def test_no_tmpfile():
     for options, files in ([], []), (['-o', 'data_file=data'], ['data']):
         create = ['create', '-q', '-f', 'qcow2', *options, 'image', '1M']
         command = always_named(*create)
-        for call, n in ('openat', 1), ('linkat', 1), ('linkat', 2), ('linkat', 9):
+        for call, n in ('openat', 1), ('renameat2', 1), ('renameat2', 2):
             empty_folder()
-            result = run(*command, '-e', 'inject=%s:signal=TERM:when=%d' % (call, n), IMAGO, *create)
+            result = run(*command, '-e', 'inject=%s:signal=TERM:delay_exit=20000:when=%d' % (call, n), IMAGO, *create)
             if result.status != 0:
                 equal((result.status, os.listdir('.')), (-signal.SIGTERM, []))
                 continue
             equal(sorted(os.listdir('.')), sorted(['image', *files]))
             good('qemu-img', 'check', 'image')
         empty_folder()
+
+
+@test
+def test_no_links():
+    """a file system that has no links, or whose files cannot be renamed to nothing only, or both"""
+    can_strace()
+    create = ['create', '-q', '-f', 'qcow2', 'image', '1M']
+    command = always_named(*create)
+    replace = always_named(*create)
+    unable = ['-e', 'inject=linkat:error=EPERM']
+    unsure = ['-e', 'inject=renameat2:error=EINVAL']
+    for faults in unable, unsure, [*unable, *unsure]:
+        empty_folder()
+        for start in command, replace:
+            good(*start, *faults, IMAGO, *create)
+            equal(os.listdir('.'), ['image'])
+            good('qemu-img', 'check', 'image')
+    empty_folder()
+    # Killed between two names of one file: nothing is left by the next one.
+    equal(run(*command, *unsure, '-e', 'inject=unlinkat:signal=KILL', IMAGO, *create).status, -signal.SIGKILL)
+    equal(len(os.listdir('.')), 2)
+    good(IMAGO, *create)
+    equal(os.listdir('.'), ['image'])
 
 
 @test

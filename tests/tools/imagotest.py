@@ -267,7 +267,7 @@ def always_named(*args):
     """The start of a command line that runs IMAGO *args where files always have names: strace refuses the file without
     one. It counts the calls of each thread, here only those in this folder. Runs it once, and removes nothing."""
     log = os.path.join(os.path.dirname(os.getcwd()), 'strace-%d' % os.getpid())
-    command = ['strace', '-f', '-qq', '-P', os.getcwd(), '-e', 'trace=openat,linkat,renameat', '-o']
+    command = ['strace', '-f', '-qq', '-P', os.getcwd(), '-e', 'trace=openat,linkat,renameat,renameat2,unlinkat', '-o']
     good(*command, log, IMAGO, *args)
     with open(log) as file:
         calls = [line.split(None, 1) for line in file if 'openat(' in line]

@@ -144,7 +144,7 @@ def test_killed_with_name():
     copy = ['dd', 'if=a.qcow2', 'of=out']
     command = always_named(*copy)
     os.unlink('out')
-    equal(run(*command, '-e', 'inject=linkat:signal=KILL:when=1', IMAGO, *copy).status, -signal.SIGKILL)
+    equal(run(*command, '-e', 'inject=renameat2:signal=KILL:when=1', IMAGO, *copy).status, -signal.SIGKILL)
     left = [name for name in os.listdir('.') if name not in ('a.qcow2', 'out')]
     assert len(left) == 1 and left[0].startswith('.imago-out.'), os.listdir('.')
     good(IMAGO, *copy)
