@@ -366,6 +366,48 @@ gboolean imago_image_write_compressed_finish (ImagoImage *self,
                                               GError **error);
 
 IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_image_read_vm_state (ImagoImage *self,
+                                   guint64 offset,
+                                   gsize count,
+                                   GCancellable *cancellable,
+                                   GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_read_vm_state_async (ImagoImage *self,
+                                      guint64 offset,
+                                      gsize count,
+                                      int io_priority,
+                                      GCancellable *cancellable,
+                                      GAsyncReadyCallback callback,
+                                      gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+GBytes *imago_image_read_vm_state_finish (ImagoImage *self,
+                                          GAsyncResult *result,
+                                          GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_vm_state (ImagoImage *self,
+                                     guint64 offset,
+                                     GBytes *bytes,
+                                     GCancellable *cancellable,
+                                     GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
+void imago_image_write_vm_state_async (ImagoImage *self,
+                                       guint64 offset,
+                                       GBytes *bytes,
+                                       int io_priority,
+                                       GCancellable *cancellable,
+                                       GAsyncReadyCallback callback,
+                                       gpointer user_data);
+
+IMAGO_AVAILABLE_IN_1_0
+gboolean imago_image_write_vm_state_finish (ImagoImage *self,
+                                            GAsyncResult *result,
+                                            GError **error);
+
+IMAGO_AVAILABLE_IN_1_0
 gboolean imago_image_write_zeroes (ImagoImage *self,
                                    guint64 offset,
                                    guint64 length,

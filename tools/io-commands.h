@@ -97,6 +97,8 @@ typedef struct
 void     io_print_synopsis    (const IoCommand *command);
 void     io_print_report      (const IoReport *report);
 /* "name failed: …". */
+/* That there is no place for it is an error number for qemu-io. */
+void     io_translate_vm_state_error (GError **error);
 void     io_print_failure     (const char *name, const GError *error);
 /* @length bytes, shown as those at @offset. */
 void     io_dump              (guint64 offset, const guint8 *data, gsize length);
@@ -111,7 +113,6 @@ gboolean io_parse_lengths     (int n, char **lengths, guint64 *sum);
 gboolean io_check_aligned     (guint64 offset, guint64 length);
 
 /* Says that -b of the command @name cannot be. Returns FALSE. */
-gboolean io_refuse_vm_state   (IoSession *session, const char *name);
 
 /* ---- in io-layers.c ---- */
 

@@ -100,16 +100,6 @@ io_check_aligned (guint64 offset, guint64 length)
   return check_aligned (offset, "offset") && check_aligned (length, "count");
 }
 
-gboolean
-io_refuse_vm_state (IoSession *session, const char *name)
-{
-  if (g_str_equal (imago_format_get_name (imago_image_get_format (session->image)), "raw"))
-    printf ("%s failed: %s\n", name, g_strerror (ENOTSUP));
-  else
-    printf ("%s -b is not supported: the state of a virtual machine is no part of the disk\n", name);
-  return FALSE;
-}
-
 void
 io_print_synopsis (const IoCommand *command)
 {
@@ -144,6 +134,15 @@ get_failure (const GError *error)
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED))
     return "Operation not supported";
   return error->message;
+}
+
+void
+io_translate_vm_state_error (GError **error)
+{
+  if (!g_error_matches (*error, IMAGO_ERROR, IMAGO_ERROR_UNSUPPORTED))
+    return;
+  g_clear_error (error);
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, g_strerror (ENOTSUP));
 }
 
 void

@@ -122,6 +122,24 @@ matches (const Request *request, guint64 position, const guint8 *data, gsize len
   return TRUE;
 }
 
+static gboolean
+read_part (IoSession *session, const Request *request, guint64 position, guint8 *buffer, gsize length, GError **error)
+{
+  guint64 offset = request->offset + position;
+  g_autoptr (GBytes) bytes = NULL;
+
+  if (!request->vm_state)
+    return imago_image_read_at (session->image, offset, buffer, length, NULL, error);
+  bytes = imago_image_read_vm_state (session->image, offset, length, NULL, error);
+  if (bytes == NULL)
+    {
+      io_translate_vm_state_error (error);
+      return FALSE;
+    }
+  memcpy (buffer, g_bytes_get_data (bytes, NULL), length);
+  return TRUE;
+}
+
 /* Reads all, and compares or shows it. */
 static gboolean
 read_all (IoSession *session,
@@ -136,7 +154,7 @@ read_all (IoSession *session,
     {
       gsize n = (gsize) MIN (CHUNK_SIZE, request->length - position);
 
-      if (!imago_image_read_at (session->image, request->offset + position, buffer, n, NULL, error))
+      if (!read_part (session, request, position, buffer, n, error))
         return FALSE;
       if (dump)
         io_dump (request->offset + position, buffer, n);
@@ -148,19 +166,25 @@ read_all (IoSession *session,
   return TRUE;
 }
 
+/* Nothing is shown of a range that cannot be read whole. */
 static gboolean
-transfer (IoSession *session, const Request *request, gboolean *matched, GError **error)
+prepare_disk (IoSession *session, const Request *request, GError **error)
 {
   guint64 size = imago_image_get_size (session->image);
 
-  /* Nothing is shown of a range that cannot be read whole. */
   if (request->offset > size || request->length > size - request->offset)
     {
       g_set_error (error, IMAGO_ERROR, IMAGO_ERROR_OUT_OF_RANGE,
                    _("The range lies past the end of the disk"));
       return FALSE;
     }
-  if (!io_copy_on_read (session, request->offset, request->length, error))
+  return io_copy_on_read (session, request->offset, request->length, error);
+}
+
+static gboolean
+transfer (IoSession *session, const Request *request, gboolean *matched, GError **error)
+{
+  if (!request->vm_state && !prepare_disk (session, request, error))
     return FALSE;
 
   /* A mismatch is told before what was read is shown. */
@@ -184,8 +208,6 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
 
   if (!parse (argc, argv, command, many, &request))
     return FALSE;
-  if (request.vm_state)
-    return io_refuse_vm_state (session, command->name);
 
   report.start = g_get_monotonic_time ();
   if (!transfer (session, &request, &matched, &error))

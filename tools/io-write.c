@@ -17,6 +17,7 @@
 #define DEFAULT_PATTERN 0xcd
 /* What is held in memory of a pattern: it is written many times in one request. */
 #define FILL_SIZE (1024 * 1024)
+#define VM_STATE_CHUNK (16 * 1024 * 1024)
 /* Whole clusters, of any size. */
 #define COMPRESSED_STEP (64 * 1024 * 1024)
 
@@ -228,6 +229,24 @@ part_of_fill (GByteArray *fill, guint64 position, gsize length)
   return g_bytes_new_take (bytes, length);
 }
 
+static gboolean
+write_vm_state (ImagoImage *image, const Request *request, GByteArray *fill, GError **error)
+{
+  for (guint64 position = 0, n; position < request->length; position += n)
+    {
+      g_autoptr (GBytes) bytes = NULL;
+
+      n = MIN (VM_STATE_CHUNK, request->length - position);
+      bytes = part_of_fill (fill, position, (gsize) n);
+      if (!imago_image_write_vm_state (image, request->offset + position, bytes, NULL, error))
+        {
+          io_translate_vm_state_error (error);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
 /* Space in the image itself; what only a backing image has does not count. */
 static gboolean
 has_space (const ImagoExtent *extent)
@@ -354,6 +373,8 @@ transfer (IoSession *session, const Request *request, GByteArray *fill, GError *
   if (request->zeroes)
     success = imago_image_write_zeroes (image, request->offset, request->length,
                                         zero_flags (request), NULL, error);
+  else if (request->vm_state)
+    success = write_vm_state (image, request, fill, error);
   else if (request->compressed)
     success = write_compressed (image, request, fill, error);
   else
@@ -373,8 +394,6 @@ run_request (IoSession *session, int argc, char **argv, const IoCommand *command
 
   if (!parse (argc, argv, command, many, &request))
     return FALSE;
-  if (request.vm_state)
-    return io_refuse_vm_state (session, command->name);
   if (!request.zeroes)
     {
       fill = make_fill (&request);

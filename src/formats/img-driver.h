@@ -354,6 +354,9 @@ struct _ImgLayoutClass
    * new one, with its format. Alone behind the closed gate; the references need not be open. */
   gboolean     (*set_backing_name) (ImgLayout *layout, const char *name, const char *format,
                                     ImgError **error);
+  /* Optional, alone behind the closed gate. Where behind the disk the state of a virtual machine lies: from *start on.
+   * It can be mapped up to *end; with reserve (), for the size that the disk would need to have it inside, further. */
+  gboolean         (*find_vm_state) (ImgLayout *layout, guint64 *start, guint64 *end, ImgError **error);
   /* Optional, alone behind the closed gate. The bitmaps that the image has of its own will be among those that
    * copy_bitmaps () leaves, those that record changes with every bit set. CORRUPT where the image is damaged. */
   gboolean         (*keep_bitmaps)  (ImgLayout *layout, ImgCancel *cancel, ImgError **error);

@@ -267,3 +267,21 @@ img_change_plan_write (ImgChange *request,
       return FALSE;
   return result == IMG_PREPARE_OK;
 }
+
+gboolean
+img_change_write (ImgChange *request, guint64 offset, guint64 length, ImgCancel *cancel, ImgError **error)
+{
+  while (length > 0)
+    {
+      ImgPlan plan;
+
+      if (!img_change_plan_write (request, offset, length, &plan, error) ||
+          !img_change_run_plan (request, &plan, cancel, error))
+        return FALSE;
+      offset += plan.length;
+      length -= plan.length;
+      if (length > 0 && img_cancel_check (cancel, error))
+        return FALSE;
+    }
+  return TRUE;
+}

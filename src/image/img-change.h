@@ -55,5 +55,8 @@ gboolean img_change_write_plan    (ImgChange *request, const ImgPlan *plan, ImgC
 gboolean img_change_commit_plan   (ImgChange *request, ImgPlan *plan, ImgError **error);
 /* Transfer and commit; aborted if either fails. */
 gboolean img_change_run_plan      (ImgChange *request, ImgPlan *plan, ImgCancel *cancel, ImgError **error);
+/* All of the claimed range, plan by plan. */
+gboolean img_change_write         (ImgChange *request, guint64 offset, guint64 length, ImgCancel *cancel,
+                                   ImgError **error);
 
 G_END_DECLS

@@ -107,6 +107,12 @@ gboolean         img_image_settle_bitmaps  (ImgImage *image, ImgError **error);
 gboolean         img_image_copy_bitmaps    (ImgImage *image, ImgImage *source, gboolean skip_broken,
                                             ImgCancel *cancel, ImgError **error);
 
+/* The state of a virtual machine, from @offset of it on: img-vm-state.c. What was never written is zero. */
+gboolean         img_image_read_vm_state   (ImgImage *image, guint64 offset, gpointer buffer, gsize length,
+                                            ImgCancel *cancel, ImgError **error);
+gboolean         img_image_write_vm_state  (ImgImage *image, guint64 offset, gconstpointer buffer, gsize length,
+                                            ImgCancel *cancel, ImgError **error);
+
 typedef enum
 {
   IMG_TRY_DONE,

@@ -30,24 +30,6 @@
 
 /* ---- writing ---- */
 
-static gboolean
-write_all (ImgChange *request, guint64 offset, guint64 length, ImgCancel *cancel, ImgError **error)
-{
-  while (length > 0)
-    {
-      ImgPlan plan;
-
-      if (!img_change_plan_write (request, offset, length, &plan, error) ||
-          !img_change_run_plan (request, &plan, cancel, error))
-        return FALSE;
-      offset += plan.length;
-      length -= plan.length;
-      if (length > 0 && img_cancel_check (cancel, error))
-        return FALSE;
-    }
-  return TRUE;
-}
-
 /* Most requests are one run of clusters in place: no claim, no commit. CLAIM: this one is not. */
 static ImgPrepareResult
 plan_in_place (ImgImage *image,
@@ -182,7 +164,7 @@ img_image_writev (ImgImage *image,
   /* It has been looked whether it could do without. */
   success = img_change_claim (&request, offset, length, cancel, error) &&
             img_check_change (image, offset, length, error) &&
-            write_all (&request, offset, length, cancel, error);
+            img_change_write (&request, offset, length, cancel, error);
   img_change_end (&request);
   return success;
 }

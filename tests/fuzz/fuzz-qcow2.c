@@ -25,6 +25,7 @@
 
 #define MAX_WALK 64
 #define MAX_SNAPSHOTS 3
+#define VM_STATE_LENGTH 4096
 
 typedef struct
 {
@@ -235,6 +236,18 @@ run_with_faults (const Input *input)
   img_storage_unref (&storage->parent);
 }
 
+/* Behind the disk, wherever the tables lead. */
+static void
+check_vm_state (ImgImage *image, const FuzzOp *op)
+{
+  g_autoptr (ImgError) error = NULL;
+  guint8 bytes[VM_STATE_LENGTH];
+  gboolean success;
+
+  success = img_image_read_vm_state (image, op->offset, bytes, sizeof bytes, NULL, &error);
+  fuzz_check_error (success, &error);
+}
+
 static void
 check_ready_image (const Input *input, ImgImage *image)
 {
@@ -242,6 +255,8 @@ check_ready_image (const Input *input, ImgImage *image)
   fuzz_check_map_walk (image, IMG_BLOCK_MAP_TOP_ONLY | IMG_BLOCK_MAP_HOST_HOLES, MAX_WALK);
   for (guint i = 0; i < input->n_ops; i++)
     fuzz_check_op (image, &input->ops[i]);
+  for (guint i = 0; i < input->n_ops; i++)
+    check_vm_state (image, &input->ops[i]);
 }
 
 static void

@@ -781,6 +781,12 @@ tap.test('write-async', () => withFolder(folder => {
     result = wait(done => image.write_compressed_async(size, new Uint8Array(4096).fill(9), NORMAL, null, done));
     equal(image.write_compressed_finish(result), true);
     disk.fill(9, size);
+    result = wait(done => image.write_vm_state_async(1000, encode('state'), NORMAL, null, done));
+    equal(image.write_vm_state_finish(result), true);
+    result = wait(done => image.read_vm_state_async(1000, 5, NORMAL, null, done));
+    equal(image.read_vm_state_finish(result).get_data(), encode('state'));
+    equal(image.write_vm_state(1002, encode('y'), null), true);
+    equal(image.read_vm_state(1000, 5, null).get_data(), encode('styte'));
     result = wait(done => image.flush_async(NORMAL, null, done));
     equal(image.flush_finish(result), true);
     result = wait(done => image.close_async(NORMAL, null, done));

@@ -1063,6 +1063,12 @@ def write_async():
         result = wait(image.write_compressed_async, size, GLib.Bytes.new(b'q' * 2048), NORMAL, None)
         tap.equal(image.write_compressed_finish(result), True)
         disk[size:] = b'q' * 2048
+        result = wait(image.write_vm_state_async, 1000, GLib.Bytes.new(b'state'), NORMAL, None)
+        tap.equal(image.write_vm_state_finish(result), True)
+        result = wait(image.read_vm_state_async, 998, 8, NORMAL, None)
+        tap.equal(image.read_vm_state_finish(result).get_data(), b'\0\0state\0')
+        tap.equal(image.write_vm_state(1002, GLib.Bytes.new(b'y'), None), True)
+        tap.equal(image.read_vm_state(1000, 5, None).get_data(), b'styte')
         result = wait(image.flush_async, NORMAL, None)
         tap.equal(image.flush_finish(result), True)
         result = wait(image.close_async, NORMAL, None)

@@ -574,6 +574,49 @@ finish_write_compressed (TestSubject *subject, GAsyncResult *result, GError **er
 }
 
 static void
+start_write_vm_state (TestSubject *subject,
+                      int io_priority,
+                      GCancellable *cancellable,
+                      GAsyncReadyCallback callback,
+                      gpointer user_data)
+{
+  imago_image_write_vm_state_async (subject->disk, 1000, subject->bytes, io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_write_vm_state (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GBytes) content = NULL;
+
+  if (!imago_image_write_vm_state_finish (subject->disk, result, error))
+    return FALSE;
+  content = imago_image_read_vm_state (subject->disk, 1000, TEST_COUNT, NULL, NULL);
+  check_content (content, TEST_COUNT, TRUE, subject);
+  return TRUE;
+}
+
+static void
+start_read_vm_state (TestSubject *subject,
+                     int io_priority,
+                     GCancellable *cancellable,
+                     GAsyncReadyCallback callback,
+                     gpointer user_data)
+{
+  imago_image_read_vm_state_async (subject->disk, 500, TEST_COUNT, io_priority, cancellable, callback, user_data);
+}
+
+static gboolean
+finish_read_vm_state (TestSubject *subject, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GBytes) content = imago_image_read_vm_state_finish (subject->disk, result, error);
+
+  if (content == NULL)
+    return FALSE;
+  check_content (content, TEST_COUNT, FALSE, subject);
+  return TRUE;
+}
+
+static void
 start_write_zeroes (TestSubject *subject,
                     int io_priority,
                     GCancellable *cancellable,
@@ -949,6 +992,8 @@ const TestCall test_calls[] = {
   { "imago_convert_job_plan", NULL, start_plan, finish_plan, TEST_CALL_ABANDONS },
   { "imago_image_write_bytes", NULL, start_write_bytes, finish_write_bytes, TEST_CALL_NONE },
   { "imago_image_write_compressed", NULL, start_write_compressed, finish_write_compressed, TEST_CALL_NONE },
+  { "imago_image_read_vm_state", NULL, start_read_vm_state, finish_read_vm_state, TEST_CALL_ABANDONS },
+  { "imago_image_write_vm_state", NULL, start_write_vm_state, finish_write_vm_state, TEST_CALL_NONE },
   { "imago_image_write_zeroes", NULL, start_write_zeroes, finish_write_zeroes, TEST_CALL_NONE },
   { "imago_image_discard", NULL, start_discard, finish_discard, TEST_CALL_NONE },
   { "imago_image_flush", NULL, start_flush, finish_flush, TEST_CALL_NONE },

@@ -353,6 +353,17 @@ CALL (write_compressed,
                                           cancellable, callback, data),
       imago_image_write_compressed_finish (subject->image, result, error))
 
+CALL (write_vm_state,
+      imago_image_write_vm_state (subject->image, 1000, bytes_of (subject, 2 * CLUSTER), cancellable, error),
+      imago_image_write_vm_state_async (subject->image, 1000, bytes_of (subject, 2 * CLUSTER), 0, cancellable, callback,
+                                        data),
+      imago_image_write_vm_state_finish (subject->image, result, error))
+
+CALL (read_vm_state,
+      drop_bytes (imago_image_read_vm_state (subject->image, 1000, READ_COUNT, cancellable, error)),
+      imago_image_read_vm_state_async (subject->image, 1000, READ_COUNT, 0, cancellable, callback, data),
+      drop_bytes (imago_image_read_vm_state_finish (subject->image, result, error)))
+
 CALL (write_zeroes,
       imago_image_write_zeroes (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_ZERO_UNMAP, cancellable, error),
       imago_image_write_zeroes_async (subject->image, ZERO_OFFSET, ZERO_COUNT, IMAGO_ZERO_UNMAP, 0, cancellable,
@@ -734,6 +745,10 @@ static const Row rows[] = {
   { "imago_image_writev_at", NULL, SUBJECT_IMAGE, WRITES, block_writev_at, NULL, NULL },
   { "imago_image_write_compressed", NULL, SUBJECT_IMAGE, BECOMES_NEW, COMPRESSED_OFFSET, 2 * CLUSTER, 0, FALSE,
     BOTH (write_compressed) },
+  { "imago_image_read_vm_state", NULL, SUBJECT_IMAGE, BECOMES_OLD, 3 * CLUSTER, LATER_COUNT, 0, TRUE,
+    BOTH (read_vm_state) },
+  { "imago_image_write_vm_state", NULL, SUBJECT_IMAGE, BECOMES_OLD, 3 * CLUSTER, LATER_COUNT, 0, TRUE,
+    BOTH (write_vm_state) },
   { "imago_image_write_zeroes", NULL, SUBJECT_IMAGE, BECOMES_ZERO, ZERO_OFFSET, ZERO_COUNT, 0, FALSE,
     BOTH (write_zeroes) },
   { "imago_image_discard", NULL, SUBJECT_IMAGE, BECOMES_ZERO, ZERO_OFFSET, ZERO_COUNT, 0, FALSE, BOTH (discard) },
@@ -925,9 +940,12 @@ make_original (void)
   g_autoptr (GBytes) empty = test_to_bytes (test_qcow2_new (&(TestQcow2) { .size = SIZE }));
   g_autoptr (ImagoStorage) storage = memory_new (empty);
   g_autoptr (ImagoImage) image = open_image (storage, "qcow2");
+  g_autoptr (GBytes) original_state = g_bytes_new_take (g_malloc0 (2 * CLUSTER), 2 * CLUSTER);
   g_autoptr (GError) error = NULL;
 
   write_somewhere (image, 2 * CLUSTER, 5 * CLUSTER, 3);
+  imago_image_write_vm_state (image, 0, original_state, NULL, &error);
+  g_assert_no_error (error);
   original_disk = imago_image_read_bytes (image, 0, SIZE, NULL, &error);
   g_assert_no_error (error);
   imago_image_close (image, NULL, &error);

@@ -411,9 +411,6 @@ def test_io_errors():
             same_text=False)
     # The text of an error is the library's own.
     io_both('read 0 3M', 'read 4294967296 512', 'read -C -q 1M 2M', 'read 2M 1', 'read 2097151 2', same_text=False)
-    result = imago('io', '-c', 'read -b 0 512', 'a.qcow2')
-    equal(result.status, 1)
-    assert 'read -b is not supported' in result.out, result
     result = imago('io', '-c', 'break read_aio a', 'a.qcow2')
     equal(result.status, 1)
     assert 'not supported' in result.err, result

@@ -33,6 +33,8 @@ typedef struct
 
   guint64 *l1; /* host byte order; as many entries as the disk needs. Entries are atomic */
   guint64 n_l1_entries;
+  guint64 stored_l1_offset; /* where it was when the image was opened */
+  guint64 n_stored_l1_entries;
   ImgTableCache *tables;
 
   ImgQcow2Writer *writer; /* NULL: read-only */
@@ -43,6 +45,9 @@ img_qcow2_get_end (const ImgQcow2 *self)
 {
   return __atomic_load_n (&self->end, __ATOMIC_RELAXED);
 }
+
+/* Whether @n entries of the table lie in the file, where a table may lie. */
+gboolean     img_qcow2_check_l1 (ImgQcow2 *self, guint64 n, ImgError **error);
 
 ImgMapResult img_qcow2_map (ImgLayout *layout,
                             guint64 offset,

@@ -242,6 +242,7 @@ gboolean         img_qcow2_set_size (ImgLayout *layout, guint64 size, ImgError *
 gboolean         img_qcow2_trim    (ImgLayout *layout, guint64 old_size, ImgError **error);
 gboolean         img_qcow2_set_backing_name (ImgLayout *layout, const char *name, const char *format,
                                              ImgError **error);
+gboolean         img_qcow2_find_vm_state (ImgLayout *layout, guint64 *start, guint64 *end, ImgError **error);
 gboolean         img_qcow2_reclaim (ImgLayout *layout, ImgCancel *cancel, ImgError **error);
 
 /* ---- img-qcow2-reclaim.c ---- */

@@ -68,13 +68,13 @@ find_disk (ImgQcow2 *self,
                                     _("L1 table of the snapshot"), error);
 }
 
-static gboolean
-check_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, guint64 n, ImgError **error)
+gboolean
+img_qcow2_check_l1 (ImgQcow2 *self, guint64 n, ImgError **error)
 {
-  if (n > 0 && !img_range_fits (disk->l1_offset, n * sizeof (guint64), self->header->file_size))
+  if (n > 0 && !img_range_fits (self->stored_l1_offset, n * sizeof (guint64), self->header->file_size))
     img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table passes the end of the file"));
   /* That of an empty disk has not been looked at so far. */
-  else if (n > 0 && !img_is_aligned (disk->l1_offset, (guint64) 1 << self->cluster_bits))
+  else if (n > 0 && !img_is_aligned (self->stored_l1_offset, (guint64) 1 << self->cluster_bits))
     img_error_set (error, IMG_CODE_CORRUPT, _("The L1 table is not aligned to clusters"));
   else
     return TRUE;
@@ -88,9 +88,11 @@ load_l1 (ImgQcow2 *self, const ImgQcow2SnapshotDisk *disk, const ImgLayoutOption
 {
   guint64 n;
 
+  self->stored_l1_offset = disk->l1_offset;
+  self->n_stored_l1_entries = disk->l1_entries;
   self->n_l1_entries = img_qcow2_header_count_l1_entries (self->header, disk->disk_size);
   n = options->writable ? disk->l1_entries : self->n_l1_entries;
-  if (!check_l1 (self, disk, n, error))
+  if (!img_qcow2_check_l1 (self, n, error))
     return FALSE;
   if (n == 0 || options->metadata_only)
     return TRUE;
@@ -464,6 +466,7 @@ static const ImgLayoutClass qcow2_class = {
   .set_size = img_qcow2_set_size,
   .trim = img_qcow2_trim,
   .set_backing_name = img_qcow2_set_backing_name,
+  .find_vm_state = img_qcow2_find_vm_state,
   .keep_bitmaps = img_qcow2_keep_bitmaps,
   .copy_bitmaps = img_qcow2_copy_bitmaps,
   .reclaim = img_qcow2_reclaim,
