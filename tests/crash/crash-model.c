@@ -8,33 +8,26 @@
 
 #include "crash-model.h"
 
-#define WORDS (CRASH_SECTOR / sizeof (guint64))
 #define CHUNK 128u /* sectors read at once */
 
 /* ---- patterns ---- */
 
-static guint64
-pattern_word (guint64 value, guint64 sector, guint i)
-{
-  if (i == WORDS / 2)
-    return (value * 0x9e3779b97f4a7c15u) ^ (sector * 0xbf58476d1ce4e5b9u);
-  return i % 2 == 0 ? value : sector; /* compresses well */
-}
-
+/* The value and the sector, again and again, which compresses well; and in the middle what tells of both. */
 void
 crash_pattern_fill (guint64 value, guint64 sector, guint8 *bytes)
 {
+  guint64 middle = (value * 0x9e3779b97f4a7c15u) ^ (sector * 0xbf58476d1ce4e5b9u);
+
   if (value == CRASH_VALUE_ZERO)
     {
       memset (bytes, 0, CRASH_SECTOR);
       return;
     }
-  for (guint i = 0; i < WORDS; i++)
-    {
-      guint64 word = pattern_word (value, sector, i);
-
-      memcpy (bytes + i * sizeof word, &word, sizeof word);
-    }
+  memcpy (bytes, &value, sizeof value);
+  memcpy (bytes + sizeof value, &sector, sizeof sector);
+  for (gsize done = 2 * sizeof value; done < CRASH_SECTOR; done *= 2)
+    memcpy (bytes + done, bytes, done);
+  memcpy (bytes + CRASH_SECTOR / 2, &middle, sizeof middle);
 }
 
 gboolean

@@ -355,7 +355,7 @@ run_init (Run *run)
   run->thin = 1;
   for (guint i = 0; i < crash_log_n_disks (run->log); i++)
     {
-      run->durable[i] = crash_pages_copy (crash_log_get_base (run->log, i));
+      run->durable[i] = crash_pages_new (crash_log_get_base (run->log, i));
       run->state.disks[i] = crash_pages_new (run->durable[i]);
     }
 }
