@@ -3,13 +3,14 @@
 
 """imago convert to standard output: what QEMU makes of it, who reads it, and who does not."""
 
+import functools
 import os
 import pty
 import random
 import signal
 import subprocess
 
-from imagotest import IMAGO, Skip, equal, good, main, run, sanitized, test
+from imagotest import IMAGO, Skip, add_test, equal, good, main, run, sanitized, test
 
 MIB = 1 << 20
 SIZE = 6 * MIB + 1536
@@ -64,17 +65,19 @@ def test_raw():
     equal(pour('-f', 'raw', 'disk', 'disk', '-'), disk + disk)
 
 
-@test
-def test_qcow2():
-    """QEMU reads every kind of qcow2 image that comes out of a pipe"""
+def check_kinds(*compress):
     save('disk', make_disk())
-    for compress in [], ['-c'], ['-c', '-o', 'compression_type=zstd']:
-        for options in ([], ['-o', 'cluster_size=512'], ['-o', 'cluster_size=2M'], ['-o', 'compat=0.10'], ['-S', '0'],
-                        ['-o', 'refcount_bits=1'], ['-o', 'extended_l2=on,lazy_refcounts=on']):
-            if compress[1:] and options[-1:] == ['compat=0.10']:
-                continue
-            save('new', pour('-f', 'raw', '-O', 'qcow2', *options, *compress, 'disk', '-'))
-            check('new')
+    for options in ([], ['-o', 'cluster_size=512'], ['-o', 'cluster_size=2M'], ['-o', 'compat=0.10'], ['-S', '0'],
+                    ['-o', 'refcount_bits=1'], ['-o', 'extended_l2=on,lazy_refcounts=on']):
+        if compress[1:] and options[-1:] == ['compat=0.10']:
+            continue
+        save('new', pour('-f', 'raw', '-O', 'qcow2', *options, *compress, 'disk', '-'))
+        check('new')
+
+
+for title, arguments in [('plain', []), ('zlib', ['-c']), ('zstd', ['-c', '-o', 'compression_type=zstd'])]:
+    add_test('QEMU reads every kind of qcow2 image that comes out of a pipe: ' + title,
+             functools.partial(check_kinds, *arguments))
 
 
 @test
@@ -87,18 +90,21 @@ def test_packing():
     equal(os.path.getsize('new') < 200 * 1024, True)
 
 
-@test
-def test_threads():
-    """the bytes do not depend on the number of threads, nor on where they go"""
+def check_threads(*options):
     save('disk', make_disk())
-    for options in [], ['-c'], ['-c', '-o', 'compression_type=zstd,cluster_size=512']:
-        first = pour('-f', 'raw', '-O', 'qcow2', *options, '-m', '1', 'disk', '-')
-        for n in '2', '3', '16':
-            equal(pour('-f', 'raw', '-O', 'qcow2', *options, '-m', n, 'disk', '-') == first, True)
-        with open('file', 'wb') as file:
-            good_to(file, '-f', 'raw', '-O', 'qcow2', *options, 'disk', '-')
-        with open('file', 'rb') as file:
-            equal(file.read() == first, True)
+    first = pour('-f', 'raw', '-O', 'qcow2', *options, '-m', '1', 'disk', '-')
+    for n in '2', '3', '16':
+        equal(pour('-f', 'raw', '-O', 'qcow2', *options, '-m', n, 'disk', '-') == first, True)
+    with open('file', 'wb') as file:
+        good_to(file, '-f', 'raw', '-O', 'qcow2', *options, 'disk', '-')
+    with open('file', 'rb') as file:
+        equal(file.read() == first, True)
+
+
+for title, arguments in [('plain', []), ('zlib', ['-c']),
+                         ('zstd', ['-c', '-o', 'compression_type=zstd,cluster_size=512'])]:
+    add_test('the bytes do not depend on the number of threads, nor on where they go: ' + title,
+             functools.partial(check_threads, *arguments))
 
 
 def good_to(file, *args):
