@@ -10,10 +10,12 @@
 #include "tool-dump.h"
 #include "tool-message.h"
 
+#include <fcntl.h>
 #include <glib/gi18n-lib.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const ToolCommand *const commands[] = {
   &tool_command_bench,
@@ -100,11 +102,24 @@ run (int argc, char **argv)
   return run_command (argc - 1, argv + 1);
 }
 
+/* An image must not take the place of a standard stream that is closed: what is printed would go into it. Using that
+ * stream fails as before. */
+static gboolean
+occupy_standard_streams (void)
+{
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl (fd, F_GETFD) < 0 && open ("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+      return FALSE;
+  return TRUE;
+}
+
 int
 main (int argc, char **argv)
 {
   int status;
 
+  if (!occupy_standard_streams ())
+    return EXIT_FAILURE;
   setlocale (LC_ALL, "");
   setlocale (LC_NUMERIC, "C"); /* scripts read the numbers, as they read qemu-img's */
 

@@ -545,5 +545,20 @@ def test_full_disk():
     assert_fails(status, 'Could not write the output')
 
 
+@test
+def test_closed_streams():
+    """no image becomes a standard stream that is closed: nothing is printed into it"""
+    create('a.raw', '1M', 'raw')
+    for closed in ['>&-', '2>&-', '<&-', '>&- 2>&-', '<&- >&-', '<&- 2>&-', '<&- >&- 2>&-']:
+        for command in [['compact', '-p', '-f', 'qcow2', 'a.qcow2'], ['resize', '-p', '-f', 'qcow2', 'a.qcow2', '8M'],
+                        ['convert', '-p', '-n', '-f', 'raw', '-O', 'qcow2', 'a.raw', 'a.qcow2'],
+                        ['check', '-r', 'all', '-f', 'qcow2', 'a.qcow2']]:
+            create('a.qcow2', '4M')
+            qemu_io('a.qcow2', ['write -P 0 0 2M', 'write -P 1 2M 64k'])
+            status = run('sh', '-c', 'exec "$0" "$@" ' + closed, IMAGO, *command).status
+            equal(status, 1 if '>&-' in closed.replace('2>&-', '') else 0, (closed, command))
+            good('qemu-img', 'check', '-q', 'a.qcow2')
+
+
 if __name__ == '__main__':
     main(needs=['qemu-img', 'qemu-io'])
