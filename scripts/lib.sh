@@ -8,6 +8,10 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 unset CDPATH
 
+# meson runs as many tests at once as there are processors; those of the command wait for the disk for a third of
+# their time, and would leave processors idle.
+export MESON_TESTTHREADS=${MESON_TESTTHREADS:-$(($(nproc) * 3 / 2))}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
