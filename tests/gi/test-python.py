@@ -1010,6 +1010,23 @@ def stream_storage():
 
 
 @tap.test
+def vm_state_of_snapshot():
+    if not shutil.which('qemu-img'):
+        tap.skip('qemu-img is not installed')
+    with Folder() as folder:
+        file = work_copy(folder)
+        for state in b'old', b'new':
+            image = Imago.Image.open(file, options(writable=True), None)
+            image.write_vm_state(7, GLib.Bytes.new(state), None)
+            image.close(None)
+            if state == b'old':
+                qemu_img('snapshot', '-c', 'stopped', file.get_path(), check=True)
+        for snapshot, wanted in (None, b'\0new\0'), ('stopped', b'\0old\0'):
+            image = Imago.Image.open(file, options(snapshot=snapshot), None)
+            tap.equal(image.read_vm_state(6, 5, None).get_data(), wanted)
+
+
+@tap.test
 def write_and_close():
     with Folder() as folder:
         image = open_writable(work_copy(folder))
