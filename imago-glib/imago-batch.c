@@ -13,7 +13,9 @@
 
 /* A batch goes through three hands: its owner's, who adds to it; the library's from the start of a run to its
  * answer; its owner's again, who looks at what came of it. `state` says whose turn it is, so that nothing in
- * between needs a lock. On workers, threads take one request after the other from a shared counter.
+ * between needs a lock. On workers, one has the small reads that can be in flight at the same time waited for by the
+ * kernel, while others take one after the other of the rest from a shared counter; then what is left of those reads is
+ * shared out as well.
  *
  * Workers have items of their own. Where they may be left behind by a caller who cancels, they are a copy, which has no
  * memory of the caller's: if they come back in time they take the place of the batch's; if not, each request
@@ -23,6 +25,8 @@
 #define MAX_PARALLEL 32
 /* How many reads are tried in one call. */
 #define MAX_TRIED 32
+/* Bytes of a read that one worker makes with others. */
+#define MAX_TOGETHER (64 * 1024)
 
 /* Small reads share their memory: at most as much as the library answers inline, since whoever
  * keeps the bytes of one keeps it all. */
@@ -75,6 +79,7 @@ typedef struct
   GArray *items;   /* of Item */
   ImagoSlab *slab; /* owned; nullable: of small reads */
   gint next;       /* atomic: the next one that a worker takes */
+  gboolean is_first; /* of the two times that workers go through them */
   ImgImage *core;  /* borrowed, while it runs */
   ImgCancel *cancel;
   int priority;
@@ -203,6 +208,25 @@ try_write (ImgImage *core, Item *item)
   item->is_done = result != IMG_TRY_WOULD_BLOCK;
 }
 
+/* The next reads that are not done and not longer than @max_length. */
+static guint
+take_reads (Items *self, guint *next, gsize max_length, Item **items, ImgTryRead *reads)
+{
+  guint n_reads = 0;
+
+  for (; *next < self->items->len && n_reads < MAX_TRIED; ++*next)
+    {
+      Item *item = get_item (self, *next);
+
+      /* Whether others are done, other workers may be writing down now. */
+      if (item->is_write || item->count > max_length || item->is_done || !make_room (item))
+        continue;
+      items[n_reads] = item;
+      reads[n_reads++] = (ImgTryRead) { .offset = item->offset, .length = item->count, .buffer = item->buffer };
+    }
+  return n_reads;
+}
+
 static void
 take_tries (Item **items, const ImgTryRead *reads, guint n_reads)
 {
@@ -219,29 +243,43 @@ try_all (ImgImage *core, Items *self)
 {
   ImgTryRead reads[MAX_TRIED];
   Item *items[MAX_TRIED];
-  guint n_reads = 0;
+  guint next = 0;
+  guint n_reads;
 
   for (guint i = 0; i < self->items->len; i++)
+    if (get_item (self, i)->is_write)
+      try_write (core, get_item (self, i));
+  while ((n_reads = take_reads (self, &next, G_MAXSIZE, items, reads)) > 0)
     {
-      Item *item = get_item (self, i);
-
-      if (item->is_write)
-        {
-          try_write (core, item);
-          continue;
-        }
-      if (!make_room (item))
-        continue;
-      items[n_reads] = item;
-      reads[n_reads++] = (ImgTryRead) { .offset = item->offset, .length = item->count, .buffer = item->buffer };
-      if (n_reads < MAX_TRIED)
-        continue;
       img_image_try_reads (core, reads, n_reads);
       take_tries (items, reads, n_reads);
-      n_reads = 0;
     }
-  img_image_try_reads (core, reads, n_reads);
-  take_tries (items, reads, n_reads);
+}
+
+/* ---- on workers ---- */
+
+/* Longer ones are copied by several threads. */
+static gboolean
+goes_together (const Item *item)
+{
+  return !item->is_write && item->count <= MAX_TOGETHER;
+}
+
+/* The kernel has many reads in flight at the same time: that takes no longer than by as many workers, and nobody is
+ * woken for it but this one. What that cannot be done for is left. */
+static void
+read_together (Items *self)
+{
+  ImgTryRead reads[MAX_TRIED];
+  Item *items[MAX_TRIED];
+  guint next = 0;
+  guint n_reads;
+
+  while (!img_cancel_is_set (self->cancel) && (n_reads = take_reads (self, &next, MAX_TOGETHER, items, reads)) > 0)
+    {
+      img_image_read_together (self->core, reads, n_reads);
+      take_tries (items, reads, n_reads);
+    }
 }
 
 static void
@@ -257,15 +295,22 @@ run_item (ImgImage *core, Item *item, ImgCancel *cancel)
   item->is_done = TRUE;
 }
 
+/* At first the reads that go together are the first worker's. */
 static void
 run_items (gpointer data, guint worker)
 {
   Items *items = data;
   guint index;
 
+  if (items->is_first && worker == 0)
+    read_together (items);
   while ((index = (guint) g_atomic_int_add (&items->next, 1)) < items->items->len)
-    if (!get_item (items, index)->is_done)
-      run_item (items->core, get_item (items, index), items->cancel);
+    {
+      Item *item = get_item (items, index);
+
+      if (!(items->is_first && goes_together (item)) && !item->is_done)
+        run_item (items->core, item, items->cancel);
+    }
 }
 
 static guint
@@ -276,6 +321,26 @@ count_left (Items *items)
   for (guint i = 0; i < items->items->len; i++)
     n_left += !get_item (items, i)->is_done;
   return n_left;
+}
+
+static guint
+count_together (Items *items)
+{
+  guint n_together = 0;
+
+  for (guint i = 0; i < items->items->len; i++)
+    n_together += !get_item (items, i)->is_done && goes_together (get_item (items, i));
+  return n_together;
+}
+
+/* By at most @n_workers, of which this is one. */
+static void
+run_left (Items *items, gboolean is_first, guint n_workers)
+{
+  items->is_first = is_first;
+  g_atomic_int_set (&items->next, 0);
+  img_pool_run_parallel (img_pool_get_default (), IMG_TASK_IO, MIN (n_workers, MAX_PARALLEL), items->priority,
+                         run_items, items);
 }
 
 static const ImgError *
@@ -293,12 +358,14 @@ run_batch (gpointer data, ImgCancel *cancel, ImgError **error)
 {
   ImagoImageCall *call = data;
   Items *items = call->data;
+  guint n_together;
 
   items->core = call->core;
   items->cancel = cancel;
-  g_atomic_int_set (&items->next, 0);
-  img_pool_run_parallel (img_pool_get_default (), IMG_TASK_IO, MIN (count_left (items), MAX_PARALLEL),
-                         items->priority, run_items, items);
+  n_together = count_together (items);
+  if (n_together > 0)
+    run_left (items, TRUE, 1 + count_left (items) - n_together);
+  run_left (items, FALSE, count_left (items));
   return g_steal_pointer (&call->data);
 }
 

@@ -153,6 +153,8 @@ typedef struct
 
 /* Many reads, each as img_image_try_read () does it. */
 void             img_image_try_reads       (ImgImage *image, ImgTryRead *reads, guint n_reads);
+/* … but those that can be in flight at the same time are waited for. */
+void             img_image_read_together   (ImgImage *image, ImgTryRead *reads, guint n_reads);
 
 /* ---- changing the disk ----
  *

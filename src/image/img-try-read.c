@@ -5,7 +5,8 @@
 /* Reads that must not wait: what is not in memory is refused.
  *
  * One read is carried out extent by extent. Of many, those that are one run of plain bytes, as most are, go to their
- * storage together, the others are tried each by itself; all in one walk, so that they see one state of the chain. */
+ * storage together, which may be told to wait for them then; the others are tried each by itself; all in one walk, so
+ * that they see one state of the chain. */
 
 #include "config.h"
 
@@ -144,19 +145,17 @@ img_image_retry_read (ImgImage *image,
 typedef struct
 {
   ImgWalk walk;
-  ImgStorage *storage; /* of the runs */
+  ImgIoFlags flags; /* of the runs */
   guint n_runs;
+  ImgStorage *storages[TOGETHER]; /* of the runs: those of one follow each other */
   ImgIo runs[TOGETHER];
   struct iovec vectors[TOGETHER];
   ImgTryRead *reads[TOGETHER]; /* whose runs they are */
 } TryReads;
 
 static void
-read_runs (TryReads *self)
+take_answers (TryReads *self)
 {
-  if (self->n_runs == 0)
-    return;
-  img_storage_submit (self->storage, self->runs, self->n_runs);
   for (guint i = 0; i < self->n_runs; i++)
     {
       ImgTryRead *read = self->reads[i];
@@ -167,7 +166,44 @@ read_runs (TryReads *self)
       else
         read->result = self->runs[i].would_block ? IMG_TRY_WOULD_BLOCK : IMG_TRY_DONE;
     }
+}
+
+static void
+read_runs (TryReads *self)
+{
+  guint first = 0;
+
+  for (guint i = 0; i < self->n_runs; i++)
+    {
+      self->vectors[i] = (struct iovec) { self->reads[i]->buffer, self->reads[i]->length };
+      self->runs[i].iov = &self->vectors[i];
+      if (i + 1 < self->n_runs && self->storages[i + 1] == self->storages[i])
+        continue;
+      img_storage_submit (self->storages[i], &self->runs[first], i + 1 - first);
+      first = i + 1;
+    }
+  take_answers (self);
   self->n_runs = 0;
+}
+
+/* Behind the last one of the same storage. */
+static guint
+make_place (TryReads *self, ImgStorage *storage)
+{
+  guint i = self->n_runs;
+
+  while (i > 0 && self->storages[i - 1] != storage)
+    i--;
+  if (i == 0)
+    i = self->n_runs;
+  for (guint k = self->n_runs; k > i; k--)
+    {
+      self->storages[k] = self->storages[k - 1];
+      self->runs[k] = self->runs[k - 1];
+      self->reads[k] = self->reads[k - 1];
+    }
+  self->n_runs++;
+  return i;
 }
 
 static void
@@ -175,18 +211,16 @@ add_run (TryReads *self, ImgTryRead *read, const ImgExtent *extent)
 {
   guint i;
 
-  if (self->n_runs == TOGETHER || self->storage != extent->storage)
+  if (self->n_runs == TOGETHER)
     read_runs (self);
-  self->storage = extent->storage;
-  i = self->n_runs++;
+  i = make_place (self, extent->storage);
+  self->storages[i] = extent->storage;
   self->reads[i] = read;
-  self->vectors[i] = (struct iovec) { read->buffer, read->length };
   self->runs[i] = (ImgIo) {
     .op = IMG_IO_READ,
-    .flags = IMG_IO_NOWAIT,
+    .flags = self->flags,
     .offset = extent->host_offset,
     .length = read->length,
-    .iov = &self->vectors[i],
     .n_iov = 1,
   };
 }
@@ -208,13 +242,13 @@ try_one_of_many (TryReads *self, ImgTryRead *read)
     read->result = try_extents (&self->walk, read->offset, read->length, read->buffer, IMG_IO_NOWAIT, NULL, &read->error);
 }
 
-void
-img_image_try_reads (ImgImage *image, ImgTryRead *reads, guint n_reads)
+static void
+try_reads (ImgImage *image, ImgTryRead *reads, guint n_reads, ImgIoFlags flags)
 {
   TryReads self;
 
   self.n_runs = 0;
-  self.storage = NULL;
+  self.flags = flags;
   img_walk_begin (&self.walk, image, TRUE);
   if (img_walk_enter (&self.walk))
     {
@@ -226,4 +260,16 @@ img_image_try_reads (ImgImage *image, ImgTryRead *reads, guint n_reads)
     for (guint i = 0; i < n_reads; i++)
       reads[i].result = IMG_TRY_WOULD_BLOCK;
   img_walk_end (&self.walk);
+}
+
+void
+img_image_try_reads (ImgImage *image, ImgTryRead *reads, guint n_reads)
+{
+  try_reads (image, reads, n_reads, IMG_IO_NOWAIT);
+}
+
+void
+img_image_read_together (ImgImage *image, ImgTryRead *reads, guint n_reads)
+{
+  try_reads (image, reads, n_reads, IMG_IO_NOWAIT | IMG_IO_TOGETHER);
 }

@@ -159,7 +159,7 @@ static void read_nowait (FileStorage *file, ImgIo *io);
 static void
 end_try (FileStorage *file, ImgIo *io, gssize result)
 {
-  if (!(io->flags & IMG_IO_PREFETCHED))
+  if (io->flags == IMG_IO_NOWAIT)
     img_try_record_add (&file->tries, result != -EAGAIN);
   if (G_LIKELY (result == (gssize) io->length))
     img_io_complete (io, NULL);
@@ -197,11 +197,14 @@ read_nowait (FileStorage *file, ImgIo *io)
 static gboolean
 can_read_together (FileStorage *file, const ImgIo *ios, guint n_ios)
 {
-  if (n_ios < IMG_READ_RING_MIN || n_ios > IMG_READ_RING_MAX || !file->is_cached ||
+  const guint min = ios[0].flags & IMG_IO_TOGETHER ? 2 : IMG_READ_RING_MIN;
+
+  if (n_ios < min || n_ios > IMG_READ_RING_MAX || !file->is_cached ||
       g_atomic_int_get (&file->nowait_mode) != IMG_NOWAIT_FLAG)
     return FALSE;
   for (guint i = 0; i < n_ios; i++)
-    if (ios[i].op != IMG_IO_READ || ios[i].flags != IMG_IO_NOWAIT || ios[i].n_iov != 1 || ios[i].length > G_MAXINT ||
+    if (ios[i].op != IMG_IO_READ || !(ios[i].flags & IMG_IO_NOWAIT) || ios[i].flags != ios[0].flags ||
+        ios[i].n_iov != 1 || ios[i].length > G_MAXINT ||
         (file->bounces && img_bounce_is_for (ios[i].iov, ios[i].offset)))
       return FALSE;
   return TRUE;
@@ -212,9 +215,10 @@ static gboolean
 read_together (FileStorage *file, ImgIo *ios, guint n_ios)
 {
   gssize results[IMG_READ_RING_MAX];
+  gboolean waits = (ios[0].flags & IMG_IO_TOGETHER) != 0;
 
-  if (!can_read_together (file, ios, n_ios) || !img_try_record_is_worth_it (&file->tries) ||
-      !img_read_ring_try (file->fd, ios, n_ios, results))
+  if (!can_read_together (file, ios, n_ios) || (!waits && !img_try_record_is_worth_it (&file->tries)) ||
+      !img_read_ring_try (file->fd, ios, n_ios, waits, results))
     return FALSE;
   for (guint i = 0; i < n_ios; i++)
     end_try (file, &ios[i], results[i]);

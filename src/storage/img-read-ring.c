@@ -12,118 +12,149 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "img-park.h"
 #include "img-seam.h"
 
-/* One ring for the process, made by the first who wants it and kept for ever. Nobody waits for it: who finds it in use
- * reads in the old way. The memory of the requests is the caller's, so nobody leaves before the kernel has answered all
- * that it has taken. A child of fork () has the parent's ring, and keeps off it. */
+/* A few rings for the process, made by the first who wants them and kept for ever: one for reads that do not wait, the
+ * others for those that do. Nobody waits for a ring: who finds it in use reads in the old way. The memory of the
+ * requests is the caller's, so nobody leaves before the kernel has answered all that it has taken. A child of fork ()
+ * has the parent's rings, and keeps off them. */
 
-static ImgMutex mutex = IMG_MUTEX_INIT; /* what follows */
-static struct io_uring uring;
-static pid_t owner; /* 0: there is no ring yet */
+typedef struct
+{
+  ImgMutex mutex; /* what follows */
+  struct io_uring uring;
+  pid_t owner; /* 0: there is no ring yet */
+} Ring;
+
+#define N_WAITING 4
+
+static Ring hot = { IMG_MUTEX_INIT };
+static Ring waiting[N_WAITING] = { { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT } };
 
 static gint is_refused; /* atomic */
 
-/* With the mutex. */
+/* With the mutex, from here on. */
 static gboolean
-ensure_ring (void)
+ensure_ring (Ring *self)
 {
-  if (owner == 0 && img_uring_init (&uring, IMG_READ_RING_MAX, IORING_SETUP_COOP_TASKRUN))
-    owner = getpid ();
-  if (owner == 0)
+  if (self->owner == 0 && img_uring_init (&self->uring, IMG_READ_RING_MAX, IORING_SETUP_COOP_TASKRUN))
+    self->owner = getpid ();
+  if (self->owner == 0)
     g_atomic_int_set (&is_refused, TRUE);
-  return owner != 0 && owner == getpid ();
+  return self->owner != 0 && self->owner == getpid ();
 }
 
 static void
-add_read (int fd, const ImgIo *io, guint index)
+add_read (Ring *self, int fd, const ImgIo *io, gboolean waits, guint index)
 {
-  struct io_uring_sqe *entry = io_uring_get_sqe (&uring);
+  struct io_uring_sqe *entry = io_uring_get_sqe (&self->uring);
 
   io_uring_prep_read (entry, fd, io->iov->iov_base, (unsigned) io->length, io->offset);
-  entry->rw_flags = RWF_NOWAIT;
+  entry->rw_flags = waits ? 0 : RWF_NOWAIT;
   io_uring_sqe_set_data64 (entry, index);
 }
 
-/* Returns how many. Nobody sees a read that was interrupted before it began. */
+/* Of the ring, not of the file: the read has not been made. */
+static gboolean
+is_passing (int result)
+{
+  return result == -EINTR || result == -ECANCELED || result == -ENOMEM;
+}
+
+/* Returns how many. */
 static guint
-take_answers (gssize *results)
+take_answers (Ring *self, gssize *results)
 {
   struct io_uring_cqe *answer;
   guint head, n_answers = 0;
 
-  io_uring_for_each_cqe (&uring, head, answer)
+  io_uring_for_each_cqe (&self->uring, head, answer)
     {
-      results[io_uring_cqe_get_data64 (answer)] = answer->res == -EINTR || answer->res == -ECANCELED ? -EAGAIN : answer->res;
+      results[io_uring_cqe_get_data64 (answer)] = is_passing (answer->res) ? -EAGAIN : answer->res;
       n_answers++;
     }
-  io_uring_cq_advance (&uring, n_answers);
+  io_uring_cq_advance (&self->uring, n_answers);
   return n_answers;
 }
 
-/* The kernel does not take what is left: it will not be asked again, but @n_in_flight come back first. */
+/* The kernel does not take what is left: it will not be asked again, but @n_in_flight come back first. If it does not
+ * let us wait for them either they come while we sleep. */
 static void
-give_up (guint n_in_flight, gssize *results)
+give_up (Ring *self, guint n_in_flight, gssize *results)
 {
   struct io_uring_cqe *answer;
 
   while (n_in_flight > 0)
     {
-      io_uring_wait_cqe (&uring, &answer);
-      n_in_flight -= take_answers (results);
+      if (io_uring_wait_cqe (&self->uring, &answer) < 0)
+        img_park_until (g_get_monotonic_time () + 1000);
+      n_in_flight -= take_answers (self, results);
     }
-  io_uring_queue_exit (&uring);
-  owner = 0;
+  io_uring_queue_exit (&self->uring);
+  self->owner = 0;
   g_atomic_int_set (&is_refused, TRUE);
 }
 
 static int
-submit (guint n_to_wait_for)
+submit (Ring *self, guint n_to_wait_for)
 {
   if (img_seam_is_on (IMG_SEAM_RING_ENTER_ERRNO))
     return -img_seam_get (IMG_SEAM_RING_ENTER_ERRNO);
-  return io_uring_submit_and_wait (&uring, n_to_wait_for);
+  return io_uring_submit_and_wait (&self->uring, n_to_wait_for);
 }
 
-/* With the mutex. */
 static void
-read_all (int fd, const ImgIo *ios, guint n_ios, gssize *results)
+read_all (Ring *self, int fd, const ImgIo *ios, guint n_ios, gboolean waits, gssize *results)
 {
   guint n_left = n_ios;
   int result = 0;
 
   for (guint i = 0; i < n_ios; i++)
     {
-      add_read (fd, &ios[i], i);
+      add_read (self, fd, &ios[i], waits, i);
       results[i] = -EAGAIN;
     }
   while (n_left > 0 && (result >= 0 || result == -EINTR))
     {
-      result = submit (n_left);
-      n_left -= take_answers (results);
+      result = submit (self, n_left);
+      n_left -= take_answers (self, results);
     }
   if (n_left > 0)
-    give_up (n_left - io_uring_sq_ready (&uring), results);
+    give_up (self, n_left - io_uring_sq_ready (&self->uring), results);
 }
 
-gboolean
-img_read_ring_try (int fd, const ImgIo *ios, guint n_ios, gssize *results)
+static gboolean
+try_ring (Ring *self, int fd, const ImgIo *ios, guint n_ios, gboolean waits, gssize *results)
 {
   gboolean is_tried;
 
-  if (n_ios > IMG_READ_RING_MAX || g_atomic_int_get (&is_refused) || !img_mutex_trylock (&mutex))
+  if (!img_mutex_trylock (&self->mutex))
     return FALSE;
-  is_tried = ensure_ring ();
+  is_tried = ensure_ring (self);
   if (is_tried)
-    read_all (fd, ios, n_ios, results);
-  img_mutex_unlock (&mutex);
+    read_all (self, fd, ios, n_ios, waits, results);
+  img_mutex_unlock (&self->mutex);
   return is_tried;
+}
+
+gboolean
+img_read_ring_try (int fd, const ImgIo *ios, guint n_ios, gboolean waits, gssize *results)
+{
+  if (n_ios > IMG_READ_RING_MAX || g_atomic_int_get (&is_refused))
+    return FALSE;
+  if (!waits)
+    return try_ring (&hot, fd, ios, n_ios, FALSE, results);
+  for (guint i = 0; i < N_WAITING && !g_atomic_int_get (&is_refused); i++)
+    if (try_ring (&waiting[i], fd, ios, n_ios, TRUE, results))
+      return TRUE;
+  return FALSE;
 }
 
 #else
 
 gboolean
-img_read_ring_try (int fd, const ImgIo *ios, guint n_ios, gssize *results)
+img_read_ring_try (int fd, const ImgIo *ios, guint n_ios, gboolean waits, gssize *results)
 {
   return FALSE;
 }

@@ -50,6 +50,8 @@ typedef enum
   IMG_IO_NO_FALLBACK = 1 << 2,
   /* READ with NOWAIT: it has been prefetched a moment ago, so look for it even if such reads are in vain mostly. */
   IMG_IO_PREFETCHED = 1 << 3,
+  /* READ with NOWAIT: wait nevertheless if all that are submitted with this one are in flight at the same time. */
+  IMG_IO_TOGETHER = 1 << 4,
 } ImgIoFlags;
 
 struct _ImgIo

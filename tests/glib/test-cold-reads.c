@@ -201,6 +201,95 @@ test_reads (Fixture *fixture, gconstpointer what)
     g_assert_cmpuint (fixture->n_closed, ==, 0);
 }
 
+/* ---- batches ---- */
+
+typedef struct
+{
+  ImagoBatch *batch;
+  Fixture *fixture;
+  gboolean may_fail;
+  guint64 offsets[N_READS];
+  gsize lengths[N_READS];
+} Many;
+
+static void
+many_init (Many *self, Fixture *fixture, ImagoImage *image, gboolean may_fail)
+{
+  *self = (Many) { .batch = imago_batch_new (image), .fixture = fixture, .may_fail = may_fail };
+  for (guint i = 0; i < N_READS; i++)
+    {
+      gint max_length = i % 8 == 0 ? MAX_LENGTH : 8192; /* most are small */
+
+      self->lengths[i] = (gsize) g_rand_int_range (fixture->rand, 1, max_length);
+      self->offsets[i] = (guint64) g_rand_int_range (fixture->rand, 0, DISK_SIZE - (gint) self->lengths[i]);
+      imago_batch_add_read (self->batch, self->offsets[i], self->lengths[i]);
+    }
+}
+
+static void
+many_check (Many *self)
+{
+  Fixture *fixture = self->fixture;
+
+  for (guint i = 0; i < N_READS; i++)
+    {
+      g_autoptr (GBytes) bytes = imago_batch_dup_bytes (self->batch, i);
+      g_autoptr (GError) error = NULL;
+
+      if (imago_batch_check (self->batch, i, &error))
+        {
+          g_assert_cmpmem (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes),
+                           fixture->pattern->data + self->offsets[i], self->lengths[i]);
+          fixture->n_read++;
+          continue;
+        }
+      g_assert_true (self->may_fail);
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+      fixture->n_cancelled++;
+    }
+  g_clear_object (&self->batch);
+}
+
+static void
+many_cb (GObject *object, GAsyncResult *result, gpointer data)
+{
+  Many *self = data;
+  gboolean success = imago_batch_run_finish (IMAGO_BATCH (object), result, NULL);
+
+  g_assert_true (success || self->may_fail);
+  self->fixture->n_waiting--;
+  many_check (self);
+}
+
+/* More at once than can wait in the kernel; then one by a thread that waits itself. */
+static void
+test_batches (Fixture *fixture, gconstpointer what)
+{
+  enum { N_MANY = 6 };
+  const gboolean cancels = GPOINTER_TO_INT (what) == CANCELLED;
+
+  for (guint round = 0; round < N_ROUNDS; round++)
+    {
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      g_autoptr (ImagoImage) image = open_cold (fixture);
+      Many many[N_MANY], last;
+
+      for (guint i = 0; i < N_MANY; i++)
+        {
+          many_init (&many[i], fixture, image, cancels);
+          fixture->n_waiting++;
+          imago_batch_run_async (many[i].batch, 0, cancels ? cancellable : NULL, many_cb, &many[i]);
+        }
+      many_init (&last, fixture, image, FALSE);
+      g_assert_true (imago_batch_run (last.batch, NULL, NULL));
+      many_check (&last);
+      g_cancellable_cancel (cancellable);
+      while (fixture->n_waiting > 0)
+        g_main_context_iteration (NULL, TRUE);
+    }
+  g_assert_cmpuint (fixture->n_read + fixture->n_cancelled, ==, N_ROUNDS * (N_MANY + 1) * N_READS);
+}
+
 #define ADD(path, what)                                                                            \
   g_test_add (path, Fixture, GINT_TO_POINTER (what), set_up, test_reads, tear_down)
 
@@ -212,5 +301,7 @@ main (int argc, char **argv)
   ADD ("/cold-reads/cancelled", CANCELLED);
   ADD ("/cold-reads/closed", CLOSED);
   ADD ("/cold-reads/dropped", DROPPED);
+  g_test_add ("/cold-reads/batches", Fixture, GINT_TO_POINTER (PLAIN), set_up, test_batches, tear_down);
+  g_test_add ("/cold-reads/batches-cancelled", Fixture, GINT_TO_POINTER (CANCELLED), set_up, test_batches, tear_down);
   return g_test_run ();
 }

@@ -235,8 +235,10 @@ test_decoded_cache (void)
 
 /* Reads of all kinds together: each ends as it does alone, and plain ones go to the storage in one call. */
 static void
-test_tried_together (void)
+test_tried_together (gconstpointer data)
 {
+  void (*read_all) (ImgImage *, ImgTryRead *, guint) =
+    GPOINTER_TO_INT (data) ? img_image_read_together : img_image_try_reads;
   enum { N_READS = 40 };
   Disk disk = { 0 };
   g_autoptr (ImgImage) image = NULL;
@@ -264,7 +266,7 @@ test_tried_together (void)
   reads[0] = (ImgTryRead) { UNIT - 7, 100, buffers }; /* data and zeroes */
   reads[3].length = 0;
 
-  img_image_try_reads (image, reads, N_READS);
+  read_all (image, reads, N_READS);
   for (guint i = 0; i < N_READS; i++)
     {
       const guint64 unit = reads[i].offset / UNIT;
@@ -284,6 +286,49 @@ test_tried_together (void)
   /* Reads 0 and 3 are no plain ones any more, and the first had to be made alone. */
   g_assert_cmpuint (test_counting_storage_take (disk.counting).n_reads, ==, n_plain - 1);
   disk_clear (&disk);
+}
+
+/* Reads that fall on two storages in turn: each gets its own in one call, and each read its own bytes. */
+static void
+test_two_storages (void)
+{
+  enum { N_UNITS = 24 };
+  ImgExtent extents[N_UNITS];
+  g_autoptr (ImgPolicy) policy = img_policy_new_deny ();
+  ImgStorage *storages[2];
+  g_autofree guint8 *buffers = g_malloc (N_UNITS * UNIT);
+  ImgTryRead reads[N_UNITS];
+  g_autoptr (ImgImage) image = NULL;
+
+  for (guint i = 0; i < 2; i++)
+    {
+      g_autoptr (ImgStorage) base = test_pattern_storage_new (N_UNITS * UNIT, 1 + i);
+
+      storages[i] = test_counting_storage_new (base);
+    }
+  for (guint i = 0; i < N_UNITS; i++)
+    {
+      const guint64 offset = (guint64) i * UNIT;
+
+      extents[i] = (ImgExtent) { .kind = IMG_EXTENT_DATA, .offset = offset, .length = UNIT,
+                                 .storage = storages[i % 3 == 0], .host_offset = offset };
+      reads[i] = (ImgTryRead) { offset, UNIT, buffers + offset };
+    }
+  image = test_scripted_image_new (extents, N_UNITS);
+  g_assert_true (img_image_open_references (image, policy, NULL, NULL));
+  img_image_try_reads (image, reads, N_UNITS);
+  for (guint i = 0; i < N_UNITS; i++)
+    {
+      g_assert_cmpint (reads[i].result, ==, IMG_TRY_DONE);
+      for (guint64 k = 0; k < UNIT; k++)
+        g_assert_cmpuint (reads[i].buffer[k], ==, test_pattern_byte (reads[i].offset + k, i % 3 == 0 ? 2 : 1));
+    }
+  g_clear_pointer (&image, img_image_unref);
+  for (guint i = 0; i < 2; i++)
+    {
+      g_assert_cmpuint (test_counting_storage_take (storages[i]).n_submits, ==, 1);
+      img_storage_unref (storages[i]);
+    }
 }
 
 /* Two guest clusters with one descriptor, both wanted by one request in parts: no waiting for
@@ -708,7 +753,9 @@ main (int argc, char **argv)
   g_test_add_func ("/transfer/random-vectors", test_random_vectors);
   g_test_add_func ("/transfer/merging", test_merging);
   g_test_add_func ("/transfer/decoded-cache", test_decoded_cache);
-  g_test_add_func ("/transfer/tried-together", test_tried_together);
+  g_test_add_data_func ("/transfer/tried-together", GINT_TO_POINTER (FALSE), test_tried_together);
+  g_test_add_data_func ("/transfer/read-together", GINT_TO_POINTER (TRUE), test_tried_together);
+  g_test_add_func ("/transfer/two-storages", test_two_storages);
   g_test_add_func ("/transfer/shared-unit", test_shared_unit);
   g_test_add_func ("/transfer/nested", test_nested);
   g_test_add_func ("/transfer/fault-injection", test_fault_injection);
