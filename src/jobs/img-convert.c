@@ -124,15 +124,23 @@ stage_target (Conversion *conversion, ImgCancel *cancel, ImgError **error)
   return TRUE;
 }
 
-/* Whether the target is a source, or below one. */
+static gboolean
+is_read (Conversion *conversion, ImgStorage *storage)
+{
+  ImgIdentity identity;
+
+  return storage != NULL && img_storage_get_identity (storage, &identity) &&
+         img_image_uses_file (conversion->disk, &identity);
+}
+
+/* Whether the target is a source, or below one, or writes to a file of one. */
 static gboolean
 is_source (Conversion *conversion)
 {
   ImgImage *target = conversion->options->target;
-  ImgIdentity identity;
 
-  if (target != NULL && img_storage_get_identity (img_image_get_storage (target), &identity) &&
-      img_image_uses_file (conversion->disk, &identity))
+  if (target != NULL && (is_read (conversion, img_image_get_storage (target)) ||
+                         is_read (conversion, img_image_get_data_storage (target))))
     return TRUE;
   for (guint i = 0; target != NULL && i < conversion->options->n_sources; i++)
     for (ImgImage *layer = conversion->options->sources[i]; layer != NULL;

@@ -169,7 +169,10 @@ def test_source_as_target():
             # Without locks, too, and when only a part of it would be in the new image.
             assert_fails(imago('convert', '-U', source, target), target)
             for length in [], ['--length', '64k']:
-                assert_fails(imago('convert', '-U', *length, '-O', 'qcow2', '-o', 'data_file=' + target, source, 'new'), 'new')
+                assert_fails(imago('convert', '-U', *length, '-O', 'qcow2', '-o', 'data_file=' + target, source, 'new'),
+                             'new')
+    assert_fails(imago('convert', '-U', '-n', '--length', '64k', '-f', 'raw', '-O', 'qcow2', 'd.raw', 'd.qcow2'),
+                 'to be copied')
     equal(good('sha256sum', *sorted(os.listdir())).out, sums)
 
 
