@@ -7,7 +7,6 @@
 #include "tool-job.h"
 
 #include "tool-progress.h"
-#include "tool-stop.h"
 
 #include <glib-unix.h>
 #include <signal.h>
@@ -69,6 +68,16 @@ status_cb (gpointer user_data)
   else
     fprintf (stderr, "    (%.2f/100%%)\n", 100 * imago_job_get_progress (run->job));
   return G_SOURCE_CONTINUE;
+}
+
+/* By the signal itself, so that the parent learns of it. */
+static void
+die_if_stopped (const Run *run)
+{
+  if (run->signal_number == 0 || !g_error_matches (run->error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    return;
+  signal (run->signal_number, SIG_DFL);
+  raise (run->signal_number);
 }
 
 static void close_next (Run *run);
@@ -164,8 +173,7 @@ tool_job_run_writing (ImagoJob *job, ImagoImage *image, FILE *file, GError **err
   run_watched (&run, start_job);
   if (progress != NULL)
     tool_progress_finish (progress, run.succeeded);
-  if (g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
-    tool_stop_die (run.signal_number);
+  die_if_stopped (&run);
   if (!run.succeeded)
     g_propagate_error (error, run.error);
 
@@ -196,8 +204,7 @@ tool_create_image (GFile *file, ImagoCreateOptions *options, GError **error)
 
   run_watched (&run, start_to_make);
   made = run.made;
-  if (g_error_matches (run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
-    tool_stop_die (run.signal_number);
+  die_if_stopped (&run);
   if (made == NULL)
     g_propagate_error (error, run.error);
 
