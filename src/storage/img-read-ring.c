@@ -24,7 +24,8 @@ typedef struct
 {
   ImgMutex mutex; /* what follows */
   struct io_uring uring;
-  pid_t owner; /* 0: there is no ring yet */
+  pid_t owner;         /* 0: there is no ring yet */
+  gboolean is_refused; /* and there will be none */
 } Ring;
 
 #define N_WAITING 4
@@ -32,16 +33,14 @@ typedef struct
 static Ring hot = { IMG_MUTEX_INIT };
 static Ring waiting[N_WAITING] = { { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT } };
 
-static gint is_refused; /* atomic */
-
 /* With the mutex, from here on. */
 static gboolean
 ensure_ring (Ring *self)
 {
-  if (self->owner == 0 && img_uring_init (&self->uring, IMG_READ_RING_MAX, IORING_SETUP_COOP_TASKRUN))
+  if (self->owner == 0 && !self->is_refused &&
+      img_uring_init (&self->uring, IMG_READ_RING_MAX, IORING_SETUP_COOP_TASKRUN))
     self->owner = getpid ();
-  if (self->owner == 0)
-    g_atomic_int_set (&is_refused, TRUE);
+  self->is_refused = self->owner == 0;
   return self->owner != 0 && self->owner == getpid ();
 }
 
@@ -78,7 +77,7 @@ take_answers (Ring *self, gssize *results)
   return n_answers;
 }
 
-/* The kernel does not take what is left: it will not be asked again, but @n_in_flight come back first. If it does not
+/* The kernel does not take what is left: this ring will not be used again, but @n_in_flight come back first. If it does not
  * let us wait for them either they come while we sleep. */
 static void
 give_up (Ring *self, guint n_in_flight, gssize *results)
@@ -93,7 +92,7 @@ give_up (Ring *self, guint n_in_flight, gssize *results)
     }
   io_uring_queue_exit (&self->uring);
   self->owner = 0;
-  g_atomic_int_set (&is_refused, TRUE);
+  self->is_refused = TRUE;
 }
 
 static int
@@ -141,11 +140,11 @@ try_ring (Ring *self, int fd, const ImgIo *ios, guint n_ios, gboolean waits, gss
 gboolean
 img_read_ring_try (int fd, const ImgIo *ios, guint n_ios, gboolean waits, gssize *results)
 {
-  if (n_ios > IMG_READ_RING_MAX || g_atomic_int_get (&is_refused))
+  if (n_ios > IMG_READ_RING_MAX)
     return FALSE;
   if (!waits)
     return try_ring (&hot, fd, ios, n_ios, FALSE, results);
-  for (guint i = 0; i < N_WAITING && !g_atomic_int_get (&is_refused); i++)
+  for (guint i = 0; i < N_WAITING; i++)
     if (try_ring (&waiting[i], fd, ios, n_ios, TRUE, results))
       return TRUE;
   return FALSE;
