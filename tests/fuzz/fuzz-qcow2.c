@@ -300,6 +300,30 @@ list_snapshots (ImgImage *image)
   return snapshots;
 }
 
+/* What is opened for its metadata tells no less than what is opened to be read, and shows nothing of the disk. */
+static void
+run_metadata (const Input *input)
+{
+  FuzzStorage *storage = fuzz_storage_new (input->file, input->file_length, 1);
+  const ImgImageOptions options = { .driver = img_driver_find ("qcow2"), .layout.metadata_only = TRUE };
+  g_autoptr (ImgError) error = NULL;
+  g_autoptr (ImgError) read_error = NULL;
+  g_autoptr (ImgImage) image = img_image_open (&storage->parent, &options, NULL, &error);
+  g_autoptr (GPtrArray) snapshots = NULL;
+  guint8 byte;
+
+  fuzz_check_error (image != NULL, &error);
+  if (image != NULL)
+    {
+      check_description (image);
+      snapshots = list_snapshots (image);
+      fuzz_require (!img_image_read (image, 0, &byte, 1, NULL, &read_error), "a disk was read that is to stay closed");
+      fuzz_require (read_error->code == IMG_CODE_METADATA_ONLY, "the wrong error for a disk that is to stay closed");
+    }
+  fuzz_check_work (storage);
+  img_storage_unref (&storage->parent);
+}
+
 static void
 run_plain (const Input *input)
 {
@@ -346,6 +370,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   /* A second one beside it after failures. */
   fuzz_limits_begin (input.fail_io != 0 || input.fail_alloc != 0 ? 2 : 1);
   run_plain (&input);
+  run_metadata (&input);
   if (input.fail_io != 0 || input.fail_alloc != 0)
     run_with_faults (&input);
   fuzz_limits_end ();

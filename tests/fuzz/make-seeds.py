@@ -34,6 +34,7 @@ from qcow2image import (
     EXT_FEATURE_NAMES,
     Qcow2,
     Sparse,
+    align,
 )
 
 
@@ -206,7 +207,33 @@ def add_faults(inputs):
         )
 
 
+def luks_header(mode=b"xts-plain64"):
+    """As the LUKS On-Disk Format Specification has it; no key was ever made."""
+    slots = [
+        struct.pack(">II32sII", 0x00AC71F3 if n == 0 else 0x0000DEAD, n == 0, b"", 8 + 504 * n, 4000)
+        for n in range(8)
+    ]
+    fields = [b"LUKS\xba\xbe", 1, b"aes", mode, b"sha256", 4040, 64, b"", b"", 1, b"uuid"]
+    return struct.pack(">6sH32s32s32sII20s32sI40s", *fields) + b"".join(slots)
+
+
+def add_encrypted(inputs):
+    """With a header: behind all that is there, in clusters of its own."""
+    headers = {
+        "sound": luks_header(),
+        "unknown mode": luks_header(b"xts-none"),
+        "cut off": luks_header()[:591],
+    }
+    for name, header in headers.items():
+        at = align(len(Qcow2(crypt=2, clusters=MIX, extensions=[(EXT_CRYPTO, bytes(16))]).file.flat()), 512)
+        place = struct.pack(">QQ", at, 4096)
+        file = Qcow2(crypt=2, clusters=MIX, extensions=[(EXT_CRYPTO, place)]).file
+        file.put(at, header)
+        inputs.add_qcow2("refused", f"luks header, {name}", file)
+
+
 def add_refused(inputs):
+    add_encrypted(inputs)
     inputs.add_qcow2("refused", "encrypted aes", Qcow2(crypt=1, clusters=MIX).file)
     inputs.add_qcow2(
         "refused",

@@ -108,6 +108,8 @@ assert_closed_disk (ImgImage *image)
   g_assert_cmpuint (img_image_map_many (image, 0, 512, IMG_BLOCK_MAP_HOST_HOLES, &block, 1, NULL, &error), ==, 0);
   take_refusal (&error);
   g_assert_cmpuint (img_image_copy_range (image, 0, 512, target, 0), ==, 0);
+  g_assert_false (img_image_read_vm_state (image, 0, buffer, sizeof buffer, NULL, &error));
+  take_refusal (&error);
   g_assert_false (img_image_write (image, 0, buffer, sizeof buffer, NULL, &error));
   take_refusal (&error);
   g_assert_false (img_image_write_zeroes (image, 0, 512, IMG_ZERO_NONE, NULL, &error));
