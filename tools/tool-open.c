@@ -354,8 +354,16 @@ tool_open (const char *filename, const ToolOpen *how, GError **error)
 GFile *
 tool_new_file (const char *filename, GError **error)
 {
-  if (!g_str_has_suffix (filename, G_DIR_SEPARATOR_S))
-    return g_file_new_for_path (filename);
+  g_autofree char *name = NULL;
+
+  if (g_str_has_prefix (filename, "json:"))
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, _("Unknown protocol '%s'"), "json");
+      return NULL;
+    }
+  name = tool_open_dup_name (filename, &(ToolOpen) { 0 });
+  if (!g_str_has_suffix (name, G_DIR_SEPARATOR_S))
+    return g_file_new_for_path (name);
 
   g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_IS_DIRECTORY, g_strerror (EISDIR));
   return NULL;

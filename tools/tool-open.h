@@ -53,7 +53,8 @@ ImagoStorage *tool_open_storage (const char *filename,
 char       *tool_open_dup_name (const char *filename,
                                 const ToolOpen *how) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The file that a person named for something new. A GFile alone would take "folder/" for the name of a file. */
+/* The file that a person named for something new: the one that tool_open () opens under that name, if it is plain or
+ * begins with "file:". A GFile alone would take "folder/" for the name of a file. */
 GFile      *tool_new_file (const char *filename, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 ImagoReferencePolicy *tool_make_policy (ToolReferences references) G_GNUC_WARN_UNUSED_RESULT;

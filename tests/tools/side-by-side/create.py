@@ -41,6 +41,10 @@ case('create', '-f', 'qcow2', '-o', 'backing_file=base.raw,backing_fmt=raw', 'ne
 case('create', '-f', 'qcow2', '-o', 'encryption=off,size=+1M', 'new')
 case('create', 'new', ' +4k')
 case('create', '-f', 'qcow2', 'none/new', '1M', error_text=False)
+for name in ['file:new', 'file:sub/new', 'json:new', 'json:{"driver":"file","filename":"new"}']:
+    case('create', '-q', name, '1M', error_text=False)
+    case('dd', 'if=small.qcow2', 'of=' + name, error_text=False)
+    case('convert', 'small.qcow2', name, error_text=False)
 for name in ['new/', 'empty.raw/', 'sub/']:
     case('create', '-q', name, '1M', error_text=False)
     case('create', '-q', '-f', 'qcow2', '-o', 'data_file=' + name, 'other', '1M', error_text=False)
