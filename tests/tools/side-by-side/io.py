@@ -61,8 +61,8 @@ for commands in [('read -v -P 9 64k 64',), ('w',), ('write -P 1 256k 64k', 'writ
                  ('read -q +64k  512',)]:
     case('io', '-f', 'qcow2', *[text for command in commands for text in ('-c', command)], 'comp.qcow2')
 # The state of a machine lies beside the disk.
-differs('the state of a virtual machine cannot be read', 'io', '-c', 'read -b 0 4k', 'a.qcow2', status=1)
-differs('the state of a virtual machine cannot be written', 'io', '-c', 'write -b 0 4k', 'a.qcow2', status=1)
+case('io', '-c', 'read -b 0 4k', 'a.qcow2')
+case('io', '-c', 'write -b 0 4k', 'a.qcow2')
 for command in ['read -b 0 4k', 'write -b 0 4k', 'write -b -z 0 4k', 'write -b -f 0 4k', 'write -b 7 4k', 'read -b 512 7', 'readv -b 0 512',
                 'write -bq 0 3']:
     case('io', '-f', 'raw', '-c', command, 'base.raw')
