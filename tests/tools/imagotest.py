@@ -136,11 +136,27 @@ def run(*args, stdin='', env=None):
                       usage, seconds)
 
 
-def _wait(process):
+def _looks_until_end(pid):
+    for _ in range(TIMEOUT * 100):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _ends_in_time(pid):
     """Sleeps until it ends: who looks from time to time comes late to each of many thousand short programs."""
-    handle = os.pidfd_open(process.pid)
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:  # an old kernel, or a container that does not know the call
+        return _looks_until_end(pid)
     ended, _, _ = select.select([handle], [], [], TIMEOUT)
     os.close(handle)
+    return bool(ended)
+
+
+def _wait(process):
+    ended = _ends_in_time(process.pid)
     if not ended:
         process.kill()
     _, status, usage = os.wait4(process.pid, 0)
