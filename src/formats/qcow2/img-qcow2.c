@@ -135,7 +135,7 @@ is_sparse (ImgQcow2 *self)
       return FALSE;
     }
   n_clusters = img_div_round_up (self->header->file_size, cluster_size);
-  n_real = usage / cluster_size;
+  n_real = img_div_round_up (usage, cluster_size);
   return n_clusters >= MAX (n_real + n_real / 9, n_real + 2);
 }
 
