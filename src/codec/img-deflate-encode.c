@@ -55,9 +55,9 @@ static const struct
   { 3, ISAL_DEF_LVL3_SMALL }, { 3, ISAL_DEF_LVL3_SMALL },
 };
 #define PROBE_LEVEL 1
-/* What ISA-L makes of units that are no longer than this is now and then not the same twice: zlib does them. Longer ones
- * differ too, if only about one in a hundred thousand on a busy machine. Neither its memory, nor what lies behind the
- * unit, nor registers or the stack explain it. */
+/* What ISA-L makes of units that are no longer than this is now and then not the same twice: zlib does them. Longer
+ * ones differ too, if only about one in a hundred thousand, and only between processes: within one it comes out the
+ * same each time. Neither what its memory held, nor what lies behind the unit, nor registers or the stack explain it. */
 #define SHORT_UNIT (16 * IMG_KIB)
 
 static void

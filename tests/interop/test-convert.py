@@ -121,7 +121,7 @@ def convert_case(source, options):
         good(IMAGO, 'convert', *options, source, 'target')
         check_image('target', source, format)
         mine = blocks_of('target'), os.path.getsize('target')
-        # On a busy machine ISA-L takes another match in one of a hundred thousand clusters, nobody knows why.
+        # In one process of a thousand ISA-L takes other matches in a cluster, nobody knows why.
         n_tries = 3 if '-c' in options and 'compression_type=zstd' not in options else 1
         assert any(is_always_the_same(options, source) for _ in range(n_tries)), 'the bytes are not always the same'
         for name in files_of('target'):
