@@ -17,15 +17,18 @@
 #include "img-uring.h"
 
 /* Who asks puts the request into a list, with a mutex that is held for some instructions. The thread that has the ring
- * takes the whole list, gives it to the kernel in one call, in which it also waits, and tells of what is done. A read of
- * an eventfd, the bell, is always in flight too: whoever finds the thread asleep rings it, so that it does not wait for
- * the disk only. It says that it sleeps with the mutex held and the list empty, so nobody is missed.
+ * takes the whole list, gives it to the kernel in one call, in which it also waits, and tells of what is done. Disks are
+ * done with many at the same moment, and whoever is told asks for more: so that the disk does not stand still until
+ * all have been told, the thread looks at the list in between, too. A read of an eventfd, the bell, is always in flight:
+ * whoever finds the thread asleep rings it, so that it does not wait for the disk only. It says that it sleeps with the
+ * mutex held and the list empty, so nobody is missed.
  *
  * The thread comes with the first request and goes after idle seconds; if there can be no ring it refuses all requests
  * from then on. */
 
 #define IDLE_SECONDS 5
 #define N_ENTRIES (2 * IMG_PREFETCH_MAX) /* a power of two, with room for the bell */
+#define MAX_TOLD 2 /* before the next look at the list */
 
 typedef struct
 {
@@ -130,19 +133,18 @@ ring_take_answers (Ring *self)
 
 /* ---- the thread ---- */
 
-/* Returns how many. */
+/* The first ones of @list, which go from it. Returns how many. */
 static guint
-tell (ImgPrefetch *list)
+tell (ImgPrefetch **list, guint max)
 {
   guint n_told = 0;
 
-  while (list != NULL)
+  for (; *list != NULL && n_told < max; n_told++)
     {
-      ImgPrefetch *prefetch = list;
+      ImgPrefetch *prefetch = *list;
 
-      list = prefetch->next;
+      *list = prefetch->next;
       prefetch->done (prefetch);
-      n_told++;
     }
   return n_told;
 }
@@ -158,18 +160,34 @@ take_list (void)
   return list;
 }
 
-/* What has been asked for since. If it was nothing, whoever asks for more rings the bell. */
+/* What has been asked for since. If it was nothing, and the thread @will_sleep, whoever asks for more rings the bell. */
 static ImgPrefetch *
-look_or_sleep (guint n_told)
+look (guint n_told, gboolean will_sleep)
 {
   ImgPrefetch *list;
 
   img_mutex_lock (&mutex);
   n_taken -= n_told;
   list = take_list ();
-  is_asleep = list == NULL;
+  is_asleep = will_sleep && list == NULL;
   img_mutex_unlock (&mutex);
   return list;
+}
+
+/* Returns how many of them the next look () has not been told of. */
+static guint
+tell_all (Ring *ring, ImgPrefetch *list)
+{
+  guint n_told = tell (&list, MAX_TOLD);
+
+  while (list != NULL)
+    {
+      ring_add (ring, look (n_told, FALSE));
+      if (io_uring_sq_ready (&ring->uring) > 0)
+        io_uring_submit (&ring->uring); /* what it does not take goes with the next ones */
+      n_told = tell (&list, MAX_TOLD);
+    }
+  return n_told;
 }
 
 /* TRUE: nobody has asked for anything, and the next one who does starts a thread. */
@@ -195,7 +213,7 @@ refuse (void)
   is_refused = TRUE;
   list = take_list ();
   img_mutex_unlock (&mutex);
-  tell (list);
+  tell (&list, G_MAXUINT);
 }
 
 static gpointer
@@ -211,10 +229,10 @@ prefetch_thread (gpointer data)
     }
   for (;;)
     {
-      ring_add (&ring, look_or_sleep (n_told));
+      ring_add (&ring, look (n_told, TRUE));
       if (!ring_wait (&ring) && may_go ())
         break;
-      n_told = tell (ring_take_answers (&ring));
+      n_told = tell_all (&ring, ring_take_answers (&ring));
     }
   io_uring_queue_exit (&ring.uring); /* the read of the bell with it */
   return NULL;
