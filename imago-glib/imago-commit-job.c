@@ -4,10 +4,7 @@
 
 #include "config.h"
 
-#include <glib/gi18n-lib.h>
-
 #include "imago-commit-job.h"
-#include "imago-image-private.h"
 #include "imago-job-private.h"
 
 /**
@@ -45,7 +42,7 @@ struct _ImagoCommitJob
   gboolean keep;
 
   /* While it runs. */
-  ImagoImageState *state; /* held, as the next */
+  ImagoImageState *state;
   ImagoImageState *target_state;
 };
 
@@ -70,34 +67,14 @@ G_DEFINE_FINAL_TYPE (ImagoCommitJob, imago_commit_job, IMAGO_TYPE_JOB)
 /* ---- the work ---- */
 
 static gboolean
-hold (ImagoJob *job, ImagoImage *image, ImagoImageState **state, ImgError **error)
-{
-  if (!imago_image_state_hold (image->state))
-    {
-      imago_image_set_closed_error (error);
-      return FALSE;
-    }
-  *state = image->state;
-  imago_job_add_image (job, image->state->core);
-  return TRUE;
-}
-
-static gboolean
 imago_commit_job_prepare (ImagoJob *job, ImgError **error)
 {
   ImagoCommitJob *self = IMAGO_COMMIT_JOB (job);
 
-  if (self->image == NULL)
-    {
-      img_error_set (error, IMG_CODE_FAILED, _("The job has no image"));
-      return FALSE;
-    }
-  if (!hold (job, self->image, &self->state, error))
-    return FALSE;
-  if (self->target == NULL || hold (job, self->target, &self->target_state, error))
-    return TRUE;
-  g_clear_pointer (&self->state, imago_image_state_release);
-  return FALSE;
+  self->state = imago_job_hold_image (job, self->image, error);
+  if (self->state != NULL && self->target != NULL)
+    self->target_state = imago_job_hold_image (job, self->target, error);
+  return self->state != NULL && (self->target == NULL || self->target_state != NULL);
 }
 
 static gboolean
@@ -117,15 +94,6 @@ imago_commit_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *canc
   if (target != NULL)
     __atomic_store_n (&self->target_state->size, img_image_get_size (target), __ATOMIC_RELAXED);
   return success;
-}
-
-static void
-imago_commit_job_finish (ImagoJob *job)
-{
-  ImagoCommitJob *self = IMAGO_COMMIT_JOB (job);
-
-  g_clear_pointer (&self->state, imago_image_state_release);
-  g_clear_pointer (&self->target_state, imago_image_state_release);
 }
 
 /* ---- the object ---- */
@@ -232,7 +200,6 @@ imago_commit_job_class_init (ImagoCommitJobClass *klass)
   object_class->set_property = imago_commit_job_set_property;
   job_class->prepare = imago_commit_job_prepare;
   job_class->run_core = imago_commit_job_run_core;
-  job_class->finish = imago_commit_job_finish;
   install_properties (object_class);
 }
 

@@ -4,11 +4,8 @@
 
 #include "config.h"
 
-#include <glib/gi18n-lib.h>
-
 #include "imago-compact-job.h"
 #include "imago-enum-types.h"
-#include "imago-image-private.h"
 #include "imago-job-private.h"
 
 /**
@@ -67,7 +64,7 @@ struct _ImagoCompactJob
   gboolean lose_bitmaps;
   guint64 bytes_freed; /* atomic */
 
-  ImagoImageState *state; /* held while it runs */
+  ImagoImageState *state; /* while it runs */
   gboolean is_replaced;   /* the image lies in a new file */
 };
 
@@ -97,14 +94,7 @@ imago_compact_job_prepare (ImagoJob *job, ImgError **error)
 {
   ImagoCompactJob *self = IMAGO_COMPACT_JOB (job);
 
-  if (self->image == NULL)
-    img_error_set (error, IMG_CODE_FAILED, _ ("The job has no image"));
-  else if (!imago_image_state_hold (self->image->state))
-    imago_image_set_closed_error (error);
-  else
-    self->state = self->image->state;
-  if (self->state != NULL)
-    imago_job_add_image (job, self->state->core);
+  self->state = imago_job_hold_image (job, self->image, error);
   return self->state != NULL;
 }
 
@@ -155,7 +145,6 @@ imago_compact_job_finish (ImagoJob *job)
 
   if (self->is_replaced)
     imago_image_state_begin_closing (self->state);
-  g_clear_pointer (&self->state, imago_image_state_release);
 }
 
 /* ---- the object ---- */

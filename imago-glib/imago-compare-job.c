@@ -8,7 +8,6 @@
 
 #include "imago-compare-job.h"
 #include "imago-enum-types.h"
-#include "imago-image-private.h"
 #include "imago-job-private.h"
 
 /**
@@ -46,7 +45,7 @@ struct _ImagoCompareJob
   ImgCompareResult result;
 
   /* While it runs. */
-  ImagoImageState *states[2]; /* held */
+  ImagoImageState *states[2]; /* while it runs */
 };
 
 struct _ImagoCompareJobClass
@@ -72,15 +71,6 @@ G_DEFINE_FINAL_TYPE (ImagoCompareJob, imago_compare_job, IMAGO_TYPE_JOB)
 
 /* ---- the work ---- */
 
-static void
-imago_compare_job_finish (ImagoJob *job)
-{
-  ImagoCompareJob *self = IMAGO_COMPARE_JOB (job);
-
-  for (guint i = 0; i < G_N_ELEMENTS (self->states); i++)
-    g_clear_pointer (&self->states[i], imago_image_state_release);
-}
-
 static gboolean
 imago_compare_job_prepare (ImagoJob *job, ImgError **error)
 {
@@ -93,14 +83,9 @@ imago_compare_job_prepare (ImagoJob *job, ImgError **error)
     }
   for (guint i = 0; i < G_N_ELEMENTS (self->images); i++)
     {
-      if (!imago_image_state_hold (self->images[i]->state))
-        {
-          imago_image_set_closed_error (error);
-          imago_compare_job_finish (job);
-          return FALSE;
-        }
-      self->states[i] = self->images[i]->state;
-      imago_job_add_image (job, self->states[i]->core);
+      self->states[i] = imago_job_hold_image (job, self->images[i], error);
+      if (self->states[i] == NULL)
+        return FALSE;
     }
   return TRUE;
 }
@@ -268,7 +253,6 @@ imago_compare_job_class_init (ImagoCompareJobClass *klass)
   object_class->set_property = imago_compare_job_set_property;
   job_class->prepare = imago_compare_job_prepare;
   job_class->run_core = imago_compare_job_run_core;
-  job_class->finish = imago_compare_job_finish;
   install_properties (object_class);
 }
 

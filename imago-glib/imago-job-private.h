@@ -5,6 +5,7 @@
 #pragma once
 
 #include "imago-core.h"
+#include "imago-image-private.h"
 #include "imago-job.h"
 
 G_BEGIN_DECLS
@@ -33,6 +34,8 @@ gboolean imago_job_is_started   (ImagoJob *self);
 /* In prepare (): what the work may wait for or change, which @self keeps until it is done. NULL is nothing. */
 void     imago_job_add_image    (ImagoJob *self, ImgImage *image);
 void     imago_job_add_storage  (ImagoJob *self, ImgStorage *storage);
+/* The same for an image of the application, which stays open, with its state, until behind finish (). */
+ImagoImageState *imago_job_hold_image (ImagoJob *self, ImagoImage *image, ImgError **error);
 /* G_PRIORITY_* of the work, once it is started. */
 int      imago_job_get_priority (ImagoJob *self);
 

@@ -74,6 +74,7 @@ typedef struct
   int priority;
   gint started; /* atomic */
   GPtrArray *images; /* of ImgImage, owned: while it runs */
+  GPtrArray *states; /* of ImagoImageState, held: while it runs, and longer than anything else */
   gboolean may_hang;
   gboolean is_apart; /* what it changes may be left behind */
 
@@ -343,6 +344,22 @@ imago_job_add_storage (ImagoJob *self, ImgStorage *storage)
   get_private (self)->may_hang |= storage != NULL && storage->may_hang;
 }
 
+ImagoImageState *
+imago_job_hold_image (ImagoJob *self, ImagoImage *image, ImgError **error)
+{
+  if (image == NULL)
+    img_error_set (error, IMG_CODE_FAILED, _("The job has no image"));
+  else if (!imago_image_state_hold (image->state))
+    imago_image_set_closed_error (error);
+  else
+    {
+      g_ptr_array_add (get_private (self)->states, image->state);
+      imago_job_add_image (self, image->state->core);
+      return image->state;
+    }
+  return NULL;
+}
+
 /* Before the caller can go. */
 static void
 begin_apart (ImagoJobPrivate *priv)
@@ -546,6 +563,7 @@ finish_job (gpointer data)
   drop_images (get_private (self));
   if (klass->finish != NULL)
     klass->finish (self);
+  g_ptr_array_set_size (get_private (self)->states, 0);
   g_atomic_int_set (&get_private (self)->phase, IMAGO_JOB_PHASE_DONE);
   if (!img_ref_dec (&run->ref_count))
     return;
@@ -608,6 +626,7 @@ begin_job (ImagoJob *self, int priority, ImgError **error)
   else if (klass->prepare == NULL || klass->prepare (self, error))
     return TRUE;
   drop_images (priv);
+  g_ptr_array_set_size (priv->states, 0);
   g_atomic_int_set (&priv->phase, IMAGO_JOB_PHASE_DONE);
   notify_end (self, is_owner (priv));
   return FALSE;
@@ -751,6 +770,7 @@ imago_job_finalize (GObject *object)
   ImagoJobPrivate *priv = get_private (IMAGO_JOB (object));
 
   g_ptr_array_unref (priv->images);
+  g_ptr_array_unref (priv->states);
   g_main_context_unref (priv->context);
   g_thread_unref (priv->owner);
   img_mutex_clear (&priv->mutex);
@@ -900,5 +920,6 @@ imago_job_init (ImagoJob *self)
   priv->context = g_main_context_ref_thread_default ();
   priv->owner = g_thread_ref (g_thread_self ());
   priv->images = g_ptr_array_new_with_free_func ((GDestroyNotify) img_image_unref);
+  priv->states = g_ptr_array_new_with_free_func ((GDestroyNotify) imago_image_state_release);
   img_mutex_init (&priv->mutex);
 }

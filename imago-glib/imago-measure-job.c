@@ -40,7 +40,7 @@ struct _ImagoMeasureJob
   ImagoMeasurement *result;
 
   /* While it runs. */
-  ImagoImageState *state; /* held; NULL without a source */
+  ImagoImageState *state; /* while it runs; NULL without a source */
   ImagoCreation *creation;
 };
 
@@ -94,15 +94,10 @@ imago_measure_job_prepare (ImagoJob *job, ImgError **error)
     return FALSE;
   if (self->source == NULL)
     return TRUE;
-  if (imago_image_state_hold (self->source->state))
-    {
-      self->state = self->source->state;
-      imago_job_add_image (job, self->state->core);
-      return TRUE;
-    }
-  imago_image_set_closed_error (error);
-  g_clear_pointer (&self->creation, imago_creation_free);
-  return FALSE;
+  self->state = imago_job_hold_image (job, self->source, error);
+  if (self->state == NULL)
+    g_clear_pointer (&self->creation, imago_creation_free);
+  return self->state != NULL;
 }
 
 static gboolean
@@ -128,7 +123,6 @@ imago_measure_job_finish (ImagoJob *job)
 {
   ImagoMeasureJob *self = IMAGO_MEASURE_JOB (job);
 
-  g_clear_pointer (&self->state, imago_image_state_release);
   g_clear_pointer (&self->creation, imago_creation_free);
 }
 

@@ -4,9 +4,6 @@
 
 #include "config.h"
 
-#include <glib/gi18n-lib.h>
-
-#include "imago-image-private.h"
 #include "imago-job-private.h"
 #include "imago-rebase-job.h"
 
@@ -47,7 +44,7 @@ struct _ImagoRebaseJob
   gboolean compress;
 
   /* While it runs. */
-  ImagoImageState *state; /* held, as the next */
+  ImagoImageState *state;
   ImagoImageState *backing_state;
 };
 
@@ -75,34 +72,14 @@ G_DEFINE_FINAL_TYPE (ImagoRebaseJob, imago_rebase_job, IMAGO_TYPE_JOB)
 /* ---- the work ---- */
 
 static gboolean
-hold (ImagoJob *job, ImagoImage *image, ImagoImageState **state, ImgError **error)
-{
-  if (!imago_image_state_hold (image->state))
-    {
-      imago_image_set_closed_error (error);
-      return FALSE;
-    }
-  *state = image->state;
-  imago_job_add_image (job, image->state->core);
-  return TRUE;
-}
-
-static gboolean
 imago_rebase_job_prepare (ImagoJob *job, ImgError **error)
 {
   ImagoRebaseJob *self = IMAGO_REBASE_JOB (job);
 
-  if (self->image == NULL)
-    {
-      img_error_set (error, IMG_CODE_FAILED, _("The job has no image"));
-      return FALSE;
-    }
-  if (!hold (job, self->image, &self->state, error))
-    return FALSE;
-  if (self->backing == NULL || hold (job, self->backing, &self->backing_state, error))
-    return TRUE;
-  g_clear_pointer (&self->state, imago_image_state_release);
-  return FALSE;
+  self->state = imago_job_hold_image (job, self->image, error);
+  if (self->state != NULL && self->backing != NULL)
+    self->backing_state = imago_job_hold_image (job, self->backing, error);
+  return self->state != NULL && (self->backing == NULL || self->backing_state != NULL);
 }
 
 static gboolean
@@ -121,15 +98,6 @@ imago_rebase_job_run_core (ImagoJob *job, ImgProgress *progress, ImgCancel *canc
   };
 
   return img_rebase (self->state->core, backing, &options, progress, cancel, error);
-}
-
-static void
-imago_rebase_job_finish (ImagoJob *job)
-{
-  ImagoRebaseJob *self = IMAGO_REBASE_JOB (job);
-
-  g_clear_pointer (&self->state, imago_image_state_release);
-  g_clear_pointer (&self->backing_state, imago_image_state_release);
 }
 
 /* ---- the object ---- */
@@ -291,7 +259,6 @@ imago_rebase_job_class_init (ImagoRebaseJobClass *klass)
   object_class->set_property = imago_rebase_job_set_property;
   job_class->prepare = imago_rebase_job_prepare;
   job_class->run_core = imago_rebase_job_run_core;
-  job_class->finish = imago_rebase_job_finish;
   install_properties (object_class);
 }
 

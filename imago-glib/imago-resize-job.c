@@ -4,10 +4,7 @@
 
 #include "config.h"
 
-#include <glib/gi18n-lib.h>
-
 #include "imago-enum-types.h"
-#include "imago-image-private.h"
 #include "imago-job-private.h"
 #include "imago-resize-job.h"
 
@@ -46,7 +43,7 @@ struct _ImagoResizeJob
   ImagoResizeFlags flags;
   ImagoPreallocation preallocation;
 
-  ImagoImageState *state; /* held while it runs */
+  ImagoImageState *state; /* while it runs */
 };
 
 struct _ImagoResizeJobClass
@@ -75,14 +72,7 @@ imago_resize_job_prepare (ImagoJob *job, ImgError **error)
 {
   ImagoResizeJob *self = IMAGO_RESIZE_JOB (job);
 
-  if (self->image == NULL)
-    img_error_set (error, IMG_CODE_FAILED, _ ("The job has no image"));
-  else if (!imago_image_state_hold (self->image->state))
-    imago_image_set_closed_error (error);
-  else
-    self->state = self->image->state;
-  if (self->state != NULL)
-    imago_job_add_image (job, self->state->core);
+  self->state = imago_job_hold_image (job, self->image, error);
   return self->state != NULL;
 }
 
@@ -101,12 +91,6 @@ imago_resize_job_run_core (ImagoJob *job,
   /* Also after a failure: a disk that became smaller does so first. */
   __atomic_store_n (&self->state->size, img_image_get_size (core), __ATOMIC_RELAXED);
   return success;
-}
-
-static void
-imago_resize_job_finish (ImagoJob *job)
-{
-  g_clear_pointer (&IMAGO_RESIZE_JOB (job)->state, imago_image_state_release);
 }
 
 /* In the owner's context, where the image's property may be notified, too. */
@@ -235,7 +219,6 @@ imago_resize_job_class_init (ImagoResizeJobClass *klass)
   object_class->notify = imago_resize_job_notify;
   job_class->prepare = imago_resize_job_prepare;
   job_class->run_core = imago_resize_job_run_core;
-  job_class->finish = imago_resize_job_finish;
   install_properties (object_class);
 }
 
