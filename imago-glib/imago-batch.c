@@ -64,7 +64,7 @@ typedef struct
   guint64 offset;
   gsize count;
   guint8 *buffer;   /* READ: nullable before it is tried */
-  GBytes *bytes;    /* WRITE: what is to be written; READ: the result, once it has been asked for */
+  GBytes *bytes;    /* WRITE: what is to be written; READ: what the buffer has become, once it has been asked for */
   ImgError *error;  /* owned */
   gboolean is_write;
   gboolean is_borrowed; /* the buffer is the caller's */
@@ -956,9 +956,9 @@ imago_batch_dup_bytes (ImagoBatch *self, guint index)
   item = find_result (self, index);
   if (item == NULL || item->is_write || item->is_borrowed || !item->is_done || item->error != NULL)
     return NULL;
-  if (item->bytes == NULL && item->is_shared)
-    item->bytes = imago_slab_to_bytes (self->items->slab, item->buffer, item->count);
-  else if (item->bytes == NULL)
+  if (item->is_shared)
+    return imago_slab_to_bytes (self->items->slab, item->buffer, item->count);
+  if (item->bytes == NULL)
     item->bytes = imago_buffer_to_bytes (g_steal_pointer (&item->buffer), item->count);
   return g_bytes_ref (item->bytes);
 }

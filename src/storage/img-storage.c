@@ -87,8 +87,12 @@ is_done (ImgIo *io)
 static void
 complete (ImgIo *io)
 {
-  ImgParker *waiter = __atomic_exchange_n (&io->state, STATE_DONE, __ATOMIC_ACQ_REL);
+  ImgParker *waiter = NULL;
 
+  if (io->flags & IMG_IO_NOWAIT) /* still inside submit (): nobody can wait yet */
+    __atomic_store_n (&io->state, STATE_DONE, __ATOMIC_RELEASE);
+  else
+    waiter = __atomic_exchange_n (&io->state, STATE_DONE, __ATOMIC_ACQ_REL);
   if (waiter != NULL)
     {
       img_unpark (waiter);
