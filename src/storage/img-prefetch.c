@@ -24,7 +24,7 @@
  * mutex held and the list empty, so nobody is missed.
  *
  * The thread comes with the first request and goes after idle seconds; if there can be no ring it refuses all requests
- * from then on. */
+ * from then on. A child of fork () has all of this but the thread, and keeps off it. */
 
 #define IDLE_SECONDS 5
 #define N_ENTRIES (2 * IMG_PREFETCH_MAX) /* a power of two, with room for the bell */
@@ -37,6 +37,10 @@ typedef struct
   gboolean is_armed; /* the bell is being read */
   guint n_in_flight; /* without the bell */
 } Ring;
+
+/* The process that asked first; atomic, 0: none has. Read before the mutex is touched: a thread of the parent may have
+ * had it at the fork, and it is never given back here. */
+static gint owner;
 
 /* Made by the first thread and kept for ever: it is rung without the mutex. */
 static int bell = -1;
@@ -238,6 +242,14 @@ prefetch_thread (gpointer data)
   return NULL;
 }
 
+static gboolean
+is_owner (void)
+{
+  const gint own = (gint) getpid ();
+
+  return g_atomic_int_get (&owner) == own || g_atomic_int_compare_and_exchange (&owner, 0, own);
+}
+
 /* With the mutex. */
 static gboolean
 ensure_thread (void)
@@ -269,7 +281,7 @@ img_prefetch_start (ImgPrefetch *prefetch, int fd, guint64 offset, guint64 lengt
 {
   gboolean is_taken, wakes;
 
-  if (length > IMG_PREFETCH_MAX_LENGTH)
+  if (length > IMG_PREFETCH_MAX_LENGTH || !is_owner ())
     return FALSE;
   prefetch->fd = fd;
   prefetch->offset = offset;

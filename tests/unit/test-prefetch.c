@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "img-common.h"
@@ -242,6 +243,35 @@ test_thread (void)
   close (fd);
 }
 
+/* The child has no such thread, so nobody would answer; and the parent's is as good as before. */
+static void
+test_fork (void)
+{
+  Counter counter;
+  Item item;
+  int fd = open ("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  int status;
+  pid_t child;
+
+  items_init (&item, 1, &counter);
+  if (img_prefetch_start (&item.prefetch, fd, 0, BLOCK))
+    {
+      wait_for (&counter, 1);
+      child = fork ();
+      if (child == 0)
+        _exit (img_prefetch_start (&item.prefetch, fd, 0, BLOCK));
+      g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+      g_assert_true (WIFEXITED (status));
+      g_assert_cmpint (WEXITSTATUS (status), ==, 0);
+      g_assert_true (img_prefetch_start (&item.prefetch, fd, 0, BLOCK));
+      wait_for (&counter, 2);
+    }
+  else
+    g_test_skip ("no io_uring here");
+  img_mutex_clear (&counter.mutex);
+  close (fd);
+}
+
 /* Where there can be no ring, the first one is answered for nothing and the others are not taken.
  * The last test: there is none in this process from then on. */
 static void
@@ -274,6 +304,7 @@ main (int argc, char **argv)
   g_test_add_func ("/prefetch/limit", test_limit);
   g_test_add_func ("/prefetch/error", test_error);
   g_test_add_func ("/prefetch/thread", test_thread);
+  g_test_add_func ("/prefetch/fork", test_fork);
   g_test_add_func ("/prefetch/refused", test_refused);
   return g_test_run ();
 }
