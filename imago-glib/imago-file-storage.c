@@ -28,6 +28,9 @@
  * %IMAGO_STORAGE_WRITABLE asks for more; opening and reading it write nothing, not even the time of the
  * last change.
  *
+ * Behind its end a file reads as zeroes. If another program makes it shorter while it is open, reading what was there
+ * fails with %G_IO_ERROR_FAILED, and so does a copy of it.
+ *
  * It may be used from any thread, and from several at once.
  *
  * Since: 1.0

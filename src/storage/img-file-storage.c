@@ -35,6 +35,7 @@ typedef struct
   gboolean is_device;
   gboolean is_cached; /* by the kernel */
   gboolean bounces; /* what lies badly for the processor */
+  gint was_locked;  /* atomic */
   gint nowait_mode; /* atomic; ImgNowaitMode, of reads */
   ImgTryRecord tries; /* of reads with the flag */
   /* The last run of data that the file system told of: to find its end it looks at each of its pages. To take for
@@ -44,6 +45,43 @@ typedef struct
   guint64 run_end;
   ImgFileWriter writer;
 } FileStorage;
+
+/* ---- files that others cut ----
+ *
+ * Behind the end of a file there are zeroes: an image may end within its last cluster. But what was there before somebody
+ * else made the file shorter is lost, and no zeroes. A read that comes to an end inside the size that the file had when
+ * it was opened, or that it has got from here since, asks the system whether it is so. Who looks for holes asks, too. */
+
+static gboolean
+is_lost (FileStorage *file, guint64 offset)
+{
+  return offset < __atomic_load_n (&file->writer.size, __ATOMIC_RELAXED) && img_file_writer_is_cut (&file->writer);
+}
+
+static ImgError *
+lost_error (FileStorage *file, guint64 offset, guint64 length)
+{
+  g_autofree char *name = img_quote_name (file->parent.name != NULL ? file->parent.name : "");
+  ImgError *error = NULL;
+
+  img_error_set_errno (&error, EIO,
+                       _("Cannot read %" PRIu64 " bytes at offset %" PRIu64 " of %s, which has become shorter"),
+                       length, offset, name);
+  return error;
+}
+
+/* The last bytes of a request that reached the end, on a thread that may wait or after a look at the size. */
+static void
+read_behind_end (FileStorage *file, ImgIo *io, ImgIovCursor *cursor, gsize n_done)
+{
+  if (!(io->flags & IMG_IO_NOWAIT) && is_lost (file, io->offset + n_done))
+    {
+      img_io_complete (io, lost_error (file, io->offset, io->length));
+      return;
+    }
+  img_iov_cursor_zero (cursor, io->length - n_done);
+  img_io_complete (io, NULL);
+}
 
 /* ---- reading ---- */
 
@@ -121,8 +159,8 @@ read_rest (FileStorage *file, ImgIo *io, gsize n_done)
       cursor = here;
       if (result == 0)
         {
-          img_iov_cursor_zero (&cursor, io->length - n_done);
-          break;
+          read_behind_end (file, io, &cursor, n_done);
+          return;
         }
       for (gsize skip = (gsize) result; skip > 0;)
         skip -= img_iov_cursor_next (&cursor, skip).iov_len;
@@ -392,6 +430,7 @@ file_lock (ImgStorage *storage,
            ImgFileLock **lock,
            ImgError **error)
 {
+  FileStorage *file = (FileStorage *) storage;
   ImgIdentity identity;
 
   if (!file_get_identity (storage, &identity))
@@ -399,8 +438,10 @@ file_lock (ImgStorage *storage,
       img_error_set_errno (error, errno, _("Cannot query the file"));
       return FALSE;
     }
-  *lock = img_file_lock_take (((FileStorage *) storage)->fd, &identity, storage->name, role, locking,
-                              error);
+  *lock = img_file_lock_take (file->fd, &identity, storage->name, role, locking, error);
+  /* Who had the lock before may have made the file shorter since it was opened here. */
+  if (*lock != NULL && g_atomic_int_compare_and_exchange (&file->was_locked, FALSE, TRUE))
+    img_file_writer_accept_size (&file->writer);
   return *lock != NULL;
 }
 
@@ -422,7 +463,14 @@ file_get_range (ImgStorage *storage,
 #ifdef SEEK_DATA
   data = lseek (file->fd, (off_t) offset, SEEK_DATA);
   if (data < 0 && errno == ENXIO)
-    range->kind = IMG_RANGE_ZERO; /* nothing but a hole, or past the end */
+    {
+      if (is_lost (file, offset))
+        {
+          img_error_propagate (error, lost_error (file, offset, length));
+          return FALSE;
+        }
+      range->kind = IMG_RANGE_ZERO; /* nothing but a hole, or past the end */
+    }
   else if (data > (off_t) offset)
     *range = (ImgRange) { IMG_RANGE_ZERO, MIN ((guint64) data - offset, length) };
   else if (data == (off_t) offset)

@@ -98,6 +98,29 @@ set_size (ImgFileWriter *writer, guint64 size)
   return 0;
 }
 
+gboolean
+img_file_writer_is_cut (ImgFileWriter *writer)
+{
+  gboolean is_cut;
+  guint64 size;
+
+  img_turn_take (&writer->growth);
+  is_cut = query_size (writer, &size) == 0 && size < get_size (writer);
+  img_turn_give (&writer->growth);
+  return is_cut;
+}
+
+void
+img_file_writer_accept_size (ImgFileWriter *writer)
+{
+  guint64 size;
+
+  img_turn_take (&writer->growth);
+  if (query_size (writer, &size) == 0)
+    __atomic_store_n (&writer->size, size, __ATOMIC_RELAXED);
+  img_turn_give (&writer->growth);
+}
+
 /* A device has the size it has. */
 static int
 truncate_to (ImgFileWriter *writer, guint64 size)
@@ -454,28 +477,20 @@ flush (ImgFileWriter *writer)
 static int
 run_change (ImgFileWriter *writer, const ImgIo *io)
 {
-  int error;
-
   switch (io->op)
     {
     case IMG_IO_WRITE:
       reserve_for_write (writer, io);
-      error = write_all (writer, io);
-      break;
+      return write_all (writer, io);
     case IMG_IO_ZERO:
-      error = zero (writer, io);
-      break;
+      return zero (writer, io);
     case IMG_IO_ALLOCATE:
-      error = reserve (writer, io->offset, io->length);
-      break;
+      return reserve (writer, io->offset, io->length);
     case IMG_IO_TRUNCATE:
       return truncate_to (writer, io->offset);
     default:
       return EINVAL;
     }
-  if (error == 0)
-    raise_size (writer, io->offset + io->length);
-  return error;
 }
 
 int
@@ -493,6 +508,9 @@ img_file_writer_run (ImgFileWriter *writer, const ImgIo *io)
     return run_change (writer, io);
   img_turn_take (&writer->growth);
   error = run_change (writer, io);
+  /* Only here: what stayed inside may have been overtaken by a truncation. */
+  if (error == 0 && io->op != IMG_IO_TRUNCATE)
+    raise_size (writer, io->offset + io->length);
   img_turn_give (&writer->growth);
   return error;
 }

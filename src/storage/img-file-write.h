@@ -52,7 +52,7 @@ typedef struct
   int fd;
   gboolean is_device;
   gboolean is_volatile; /* flushes do nothing */
-  guint64 size;       /* atomic: the file is at least that long; it may be longer */
+  guint64 size;       /* atomic: the file is at least that long if nobody else has cut it; it may be longer */
   ImgTurn growth;
   gint cannot_punch;  /* atomic, as the next ones */
   gint cannot_zero;
@@ -67,6 +67,12 @@ void      img_file_writer_init  (ImgFileWriter *writer, int fd, gboolean is_devi
 void      img_file_writer_clear (ImgFileWriter *writer);
 /* A new file, of which nobody is promised anything yet. Before the first request. */
 void      img_file_writer_set_volatile (ImgFileWriter *writer);
+
+/* Whether somebody else has made the file shorter than it was when it was opened or became by what was done here since.
+ * For devices FALSE. */
+gboolean  img_file_writer_is_cut (ImgFileWriter *writer);
+/* Takes the size that the file has now for the right one. */
+void      img_file_writer_accept_size (ImgFileWriter *writer);
 
 /* As pwritev (), again after a signal. Inline, as each return after a system call is mispredicted where the
  * kernel defends itself against speculation. */

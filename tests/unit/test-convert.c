@@ -345,6 +345,31 @@ test_source_locked (Fixture *fixture, gconstpointer user_data)
   g_unlink (source);
 }
 
+/* What somebody else has cut off is lost: no copy with zeroes in its place. */
+static void
+test_source_cut (Fixture *fixture, gconstpointer user_data)
+{
+  static const guint64 sizes[] = { 0, IMG_MIB + 5, 6 * IMG_MIB + 65536 };
+  g_autofree char *source = g_build_filename (fixture->folder, "source", NULL);
+  g_autofree char *content = g_malloc0 (SIZE);
+  Options options = { .format = fixture->format, .compress = fixture->kind.compress, .path = fixture->path };
+
+  g_assert_true (img_storage_read (fixture->data, 0, content, SIZE, NULL));
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
+    {
+      g_autoptr (ImgImage) image = NULL;
+      g_autoptr (ImgError) error = NULL;
+
+      g_assert_true (g_file_set_contents (source, content, SIZE, NULL));
+      image = open_raw (source, FALSE);
+      g_assert_cmpint (truncate (source, (off_t) sizes[i]), ==, 0);
+      g_assert_false (convert (image, &options, NULL, NULL, &error));
+      g_assert_cmpint (error->system_errno, ==, EIO);
+      g_assert_cmpuint (count_entries (fixture), ==, 1);
+    }
+  g_unlink (source);
+}
+
 /* The pool has one worker and this job is its coordinator. */
 static void
 test_small_pool (Fixture *fixture, gconstpointer user_data)
@@ -383,6 +408,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   add_test ("content", test_content);
   add_test ("cancel", test_cancel);
+  add_test ("source-cut", test_source_cut);
   add_test ("fault-injection", test_fault_injection);
   add_test ("no-memory", test_no_memory);
   add_test ("huge-hole", test_huge_hole);

@@ -257,6 +257,132 @@ test_file_ranges (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (range.length, ==, 7);
 }
 
+/* ---- files that become shorter ---- */
+
+/* TRUE: @length bytes at @offset were read, and are the pattern up to @size and zeroes behind it. */
+static gboolean
+read_up_to (ImgStorage *storage, guint64 offset, gsize length, guint64 size)
+{
+  g_autofree guint8 *buffer = g_malloc (length);
+  g_autoptr (ImgError) error = NULL;
+
+  memset (buffer, 0xee, length);
+  if (img_storage_read (storage, offset, buffer, length, &error))
+    {
+      assert_pattern (buffer, offset, length, size);
+      return TRUE;
+    }
+  g_assert_true (img_error_matches (error, IMG_CODE_ERRNO));
+  g_assert_cmpint (error->system_errno, ==, EIO);
+  return FALSE;
+}
+
+/* Without waiting nothing is told of the lost bytes, well or badly, alone or with others. */
+static void
+try_lost_bytes (ImgStorage *storage, guint64 offset, ImgIoFlags flags)
+{
+  guint8 buffers[8][512];
+  struct iovec iov[8];
+  ImgIo ios[8];
+
+  for (guint n = 1; n <= 8; n += 7)
+    {
+      for (guint i = 0; i < n; i++)
+        {
+          iov[i] = (struct iovec) { buffers[i], sizeof buffers[i] };
+          ios[i] = (ImgIo) { .op = IMG_IO_READ, .flags = flags, .offset = offset + i * 512, .length = 512,
+                             .iov = &iov[i], .n_iov = 1 };
+        }
+      img_storage_submit (storage, ios, n);
+      img_io_wait (ios, n);
+      for (guint i = 0; i < n; i++)
+        g_assert_true (ios[i].would_block && ios[i].error == NULL);
+    }
+}
+
+/* What others cut off is no zeroes; what never was there, or was cut off by us, is. */
+static void
+test_cut (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = img_file_storage_open (fixture->path, IMG_FILE_WRITABLE, NULL);
+  ImgRange range;
+
+  g_assert_cmpint (truncate (fixture->path, 50000), ==, 0);
+  g_assert_true (read_up_to (storage, 0, 50000, SIZE));
+  g_assert_true (read_up_to (storage, SIZE, 4096, SIZE));
+  g_assert_false (read_up_to (storage, 49999, 2, SIZE));
+  g_assert_false (read_up_to (storage, SIZE - 1, 4096, SIZE));
+  try_lost_bytes (storage, 60000, IMG_IO_NOWAIT);
+  try_lost_bytes (storage, 60000, IMG_IO_NOWAIT | IMG_IO_TOGETHER);
+  g_assert_false (img_storage_get_range (storage, 60000, 4096, &range, NULL));
+  g_assert_true (img_storage_get_range (storage, SIZE, 4096, &range, NULL));
+
+  /* It has grown again, with others' zeroes. */
+  g_assert_cmpint (truncate (fixture->path, SIZE), ==, 0);
+  g_assert_true (read_up_to (storage, 40000, SIZE, 50000));
+
+  g_assert_true (img_storage_truncate (storage, 30000, NULL));
+  g_assert_true (read_up_to (storage, 0, SIZE, 30000));
+  g_assert_true (img_storage_zero (storage, 40000, 5000, IMG_IO_NONE, NULL));
+  g_assert_cmpint (truncate (fixture->path, 44999), ==, 0);
+  g_assert_false (read_up_to (storage, 40000, 5000, 30000));
+  g_assert_true (read_up_to (storage, 45000, 5000, 30000));
+}
+
+/* Between opening and locking a file others may do what they want with it. */
+static void
+test_cut_before_lock (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = open_disk (fixture);
+  ImgFileLock *locks[2];
+
+  g_assert_cmpint (truncate (fixture->path, 50000), ==, 0);
+  g_assert_true (img_storage_lock (storage, IMG_LOCK_READ_SHARED, IMG_LOCKING_AUTO, &locks[0], NULL));
+  g_assert_true (read_up_to (storage, 0, SIZE, 50000));
+  g_assert_cmpint (truncate (fixture->path, 40000), ==, 0);
+  g_assert_true (img_storage_lock (storage, IMG_LOCK_READ, IMG_LOCKING_AUTO, &locks[1], NULL));
+  g_assert_false (read_up_to (storage, 0, SIZE, 50000));
+  img_file_lock_release (locks[0]);
+  img_file_lock_release (locks[1]);
+}
+
+static gpointer
+read_often_thread (gpointer storage)
+{
+  guint8 bytes[4096];
+
+  for (guint i = 0; i < 4000; i++)
+    g_assert_true (img_storage_read (storage, i * 32 % SIZE, bytes, sizeof bytes, NULL));
+  return NULL;
+}
+
+static gpointer
+zero_often_thread (gpointer storage)
+{
+  for (guint i = 0; i < 4000; i++)
+    g_assert_true (img_storage_zero (storage, i * 32 % SIZE, 4096, IMG_IO_NONE, NULL));
+  return NULL;
+}
+
+/* The size changes while others read and clear. */
+static void
+test_own_sizes (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImgStorage) storage = img_file_storage_open (fixture->path, IMG_FILE_WRITABLE, NULL);
+  GThread *threads[3];
+
+  threads[0] = g_thread_new ("writer", zero_often_thread, storage);
+  for (guint i = 1; i < G_N_ELEMENTS (threads); i++)
+    threads[i] = g_thread_new ("reader", read_often_thread, storage);
+  for (guint i = 0; i < 4000; i++)
+    {
+      g_assert_true (img_storage_truncate (storage, i * 64 % SIZE, NULL));
+      g_assert_true (img_storage_write (storage, i * 96 % SIZE, "x", 1, NULL));
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
+    g_thread_join (threads[i]);
+}
+
 static void
 test_memory (void)
 {
@@ -516,6 +642,9 @@ main (int argc, char **argv)
   ADD_FILE_TEST ("/storage/file/fd", test_fd);
   ADD_FILE_TEST ("/storage/file/beneath", test_beneath);
   ADD_FILE_TEST ("/storage/file/ranges", test_file_ranges);
+  ADD_FILE_TEST ("/storage/file/cut", test_cut);
+  ADD_FILE_TEST ("/storage/file/cut-before-lock", test_cut_before_lock);
+  ADD_FILE_TEST ("/storage/file/own-sizes", test_own_sizes);
   ADD_FILE_TEST ("/storage/window/uses-file", test_window_uses_file);
   g_test_add_func ("/storage/memory", test_memory);
   g_test_add_func ("/storage/null", test_null);
