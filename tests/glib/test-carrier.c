@@ -15,6 +15,8 @@ struct _TestCarrier
   guint n_requests;
   guint hold_at;             /* this request is held; 0: none is */
   ImagoStorageRequest *held; /* owned */
+  GFunc seen;                /* nullable */
+  gpointer seen_data;
 };
 
 G_DEFINE_TYPE (TestCarrier, test_carrier, IMAGO_TYPE_STORAGE)
@@ -130,6 +132,8 @@ test_carrier_submit (ImagoStorage *storage, ImagoStorageRequest *request, GError
   TestCarrier *self = TEST_CARRIER (storage);
 
   g_assert_true (g_thread_self () == self->owner);
+  if (self->seen != NULL)
+    self->seen (request, self->seen_data);
   if (++self->n_requests == self->hold_at)
     self->held = g_object_ref (request);
   else
@@ -204,4 +208,11 @@ test_carrier_drop (TestCarrier *self)
 {
   self->hold_at = 0;
   g_clear_object (&self->held);
+}
+
+void
+test_carrier_watch (TestCarrier *self, GFunc func, gpointer data)
+{
+  self->seen = func;
+  self->seen_data = data;
 }

@@ -23,3 +23,6 @@ gboolean      test_carrier_is_holding     (TestCarrier *self);
 void          test_carrier_let_go         (TestCarrier *self, const GError *error);
 /* It forgets the request instead. */
 void          test_carrier_drop           (TestCarrier *self);
+
+/* @func is called with each request, before it is handed on; NULL: no more. */
+void          test_carrier_watch          (TestCarrier *self, GFunc func, gpointer data);
