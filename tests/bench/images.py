@@ -11,10 +11,13 @@ from common import GIB, MIB, SEED, TIB, call, say
 
 
 class Content:
-    """Guest data that is the same in every run: incompressible bytes, text, records of a program."""
+    """Guest data that is the same in every run on a machine: incompressible bytes, text, records, and programs, which are
+    the machine's own."""
 
     def __init__(self):
         self.random = random.Random(SEED)
+        self.programs = b"".join(Path(shutil.which(name)).read_bytes() for name in ("qemu-img", "qemu-io", "python3"))
+        self.program_at = 0
         letters = "etaoinshrdlucmfwypvbgkjqxz"
         weights = [12, 9, 8, 8, 7, 7, 6, 6, 6, 4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1]
         words = [
@@ -42,9 +45,16 @@ class Content:
             pieces.append(pool[start : start + 4096])
         return b"".join(pieces)
 
+    def _next_programs(self, length):
+        at = self.program_at
+        self.program_at = (at + length) % len(self.programs)
+        return self.programs[at : at + length].ljust(length, b"\0")
+
     def make(self, kind, length):
         if kind == "random":
             return self.random.randbytes(length)
+        if kind == "programs":
+            return self._next_programs(length)
         return self._slices(self.text if kind == "text" else self.records, length)
 
 
@@ -149,7 +159,7 @@ class Images:
 
     def _make_disk(self, all_kinds):
         say(f"convert: a disk of {self.disk_size // MIB} MiB (5/8 data), raw and qcow2, plain and compressed")
-        kinds = ["random", "text", "text", "hole", "records", "records", "hole", "hole"]
+        kinds = ["random", "text", "programs", "hole"] * 3 + ["random"] + ["hole"] * 3
         # Runs of 8 MiB, as files on a disk would give.
         kinds = [kind for kind in kinds for _ in range(8)]
         write_raw(self.path("disk.raw"), self.disk_size, kinds)
@@ -177,17 +187,7 @@ class Images:
     def _make_mix(self):
         """A quarter each of text, programs, records and noise, in clusters of one kind."""
         say(f"mix: {self.mix_size // MIB} MiB of text, programs, records and noise")
-        content = Content()
-        programs = b"".join(Path(shutil.which(name)).read_bytes() for name in ("qemu-img", "qemu-io", "python3"))
-        at = 0
-        with open(self.path("mix.raw"), "wb") as file:
-            for index in range(self.mix_size // MIB):
-                kind = ("text", "programs", "records", "random")[index % 4]
-                if kind == "programs":
-                    file.write(programs[at : at + MIB].ljust(MIB, b"\0"))
-                    at = (at + MIB) % len(programs)
-                else:
-                    file.write(content.make(kind, MIB))
+        write_raw(self.path("mix.raw"), self.mix_size, ["text", "programs", "records", "random"])
 
     def _make_chain(self):
         """An overlay that owns a half of what its backing image has, and another image that differs in a quarter."""
