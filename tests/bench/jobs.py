@@ -56,19 +56,34 @@ class Jobs:
         to_raw, to_qcow2 = ["-O", "raw"], ["-O", "qcow2"]
         zstd_options = ["-O", "qcow2", "-c", "-o", "compression_type=zstd"]
         rows = (
-            ("convert qcow2 to raw", to_raw, plain, (1.15,)),
-            ("convert raw to qcow2", to_qcow2, raw, (1.8,)),
-            ("convert qcow2 (zlib) to raw", to_raw, zlib, (2.4, 4)),
-            ("convert qcow2 (zstd) to raw", to_raw, zstd, (2.2,)),
-            ("convert raw to qcow2 -c, zlib", [*to_qcow2, "-c"], raw, (8,)),
-            ("convert raw to qcow2 -c, zstd", zstd_options, raw, (1.7,)),
+            ("convert qcow2 to raw", to_raw, plain, (1.15,), "raw"),
+            ("convert raw to qcow2", to_qcow2, raw, (1.8,), "qcow2"),
+            ("convert qcow2 (zlib) to raw", to_raw, zlib, (2.4, 4), "raw"),
+            ("convert qcow2 (zstd) to raw", to_raw, zstd, (2.2,), "raw"),
+            ("convert raw to qcow2 -c, zlib", [*to_qcow2, "-c"], raw, (8,), "zlib"),
+            ("convert raw to qcow2 -c, zstd", zstd_options, raw, (1.7,), "zstd"),
         )
-        for title, options, source, targets in rows:
+        for title, options, source, targets, bare_target in rows:
             group = self._conversion(title, options, source, output, targets)
+            self._add_bare(group, bare_target, source, output)
             if source == plain:
                 self._add_cp(group, raw, output)
             yield group
             output.unlink(missing_ok=True)
+
+    def _add_bare(self, group, target, source, output):
+        """The least that any program has to do, and how far that is from qemu-img."""
+        program = self.programs.bench / "bench-bare-convert"
+        if not program.exists():
+            say("skipping the bare pipeline: it needs libdeflate, ISA-L and libzstd")
+            return
+        ours_unsafe, theirs_unsafe = group.peers[2:4]
+        bare = Conversion("bare pipeline", self.programs.timed(program, target, source, output), output, source)
+        group.peers.append(bare)
+        group.ratios += [
+            Ratio(f"{group.title}, -t unsafe / bare pipeline", ours_unsafe, [bare], 0.85),
+            Ratio(f"{group.title}, bare pipeline itself / qemu-img", bare, [theirs_unsafe], 0.0),
+        ]
 
     def _add_cp(self, group, raw, output):
         """cp on the bytes that the qcow2 file holds."""
