@@ -575,6 +575,20 @@ def test_resize_snapshots():
 
 
 @test
+def test_resize_large_tables():
+    """a table of more clusters than lie between two refcount blocks: the file grows by little more than that"""
+    for cluster_size, refcount_bits, size in [(512, 16, '1G'), (512, 64, '20G'), (1024, 64, '40G'), (512, 1, '20G')]:
+        create('t.qcow2', '100k', options='cluster_size=%d,refcount_bits=%d' % (cluster_size, refcount_bits))
+        qemu_io('t.qcow2', ['write -P 1 10k 20k'])
+        good(IMAGO, 'resize', 't.qcow2', size)
+        good('qemu-img', 'check', '-q', 't.qcow2')
+        assert os.stat('t.qcow2').st_blocks < 32 << 11
+        good(IMAGO, 'io', '-c', 'read -P 1 10k 20k', '-c', 'write -P 2 500M 100k', 't.qcow2')
+        qemu_io('t.qcow2', ['read -P 1 10k 20k', 'read -P 2 500M 100k', 'write -P 3 300M 100k'])
+        good('qemu-img', 'check', '-q', 't.qcow2')
+
+
+@test
 def test_resize_progress():
     """resize -p counts what is prepared to the end; -q leaves it out"""
     create('p.qcow2', '1M')

@@ -72,8 +72,8 @@ img_qcow2_allocate_at (ImgQcow2 *self, guint64 cluster, gboolean *is_taken, ImgE
 
 /* Tables that grow on the way may come between, and clusters that a crash left counted may lie behind the
  * end; what was taken before them is given back. */
-ImgTableResult
-img_qcow2_allocate_at_end (ImgQcow2 *self, guint64 count, guint64 *first, ImgError **error)
+static ImgTableResult
+allocate_one_by_one (ImgQcow2 *self, guint64 count, guint64 *first, ImgError **error)
 {
   guint64 n = 0;
 
@@ -97,6 +97,15 @@ img_qcow2_allocate_at_end (ImgQcow2 *self, guint64 count, guint64 *first, ImgErr
       *first = self->writer->end;
     }
   return IMG_TABLE_OK;
+}
+
+/* A new refcount block lies in what it counts: there is no room for more clusters between two of them. */
+ImgTableResult
+img_qcow2_allocate_at_end (ImgQcow2 *self, guint64 count, guint64 *first, ImgError **error)
+{
+  if (count < (guint64) 1 << self->writer->block_bits)
+    return allocate_one_by_one (self, count, first, error);
+  return img_qcow2_refcount_take_many (self, count, first, error);
 }
 
 /* ---- compressed clusters ---- */

@@ -279,17 +279,27 @@ make_block (ImgQcow2 *self, guint64 cluster, ImgError **error)
 
 /* ---- a longer table ---- */
 
-/* The part of the file that a longer table takes: first blocks that count it, then the table. */
+/* The part of the file that a longer table takes: first blocks that count it, then the table, then clusters for somebody
+ * who needs more of them than lie between two blocks. */
 typedef struct
 {
   guint64 first;      /* the cluster it begins in */
   guint64 n_blocks;
   guint64 n_clusters; /* of the table */
   guint64 n_entries;
+  guint64 n_more;     /* for somebody */
+  guint64 n_all;
 } Growth;
 
+static void
+plan_blocks (const ImgQcow2Writer *writer, Growth *growth)
+{
+  while ((growth->n_blocks << writer->block_bits) < growth->n_blocks + growth->n_clusters + growth->n_more)
+    growth->n_blocks++;
+}
+
 static gboolean
-plan_growth (ImgQcow2 *self, Growth *growth, ImgError **error)
+plan_growth (ImgQcow2 *self, guint64 n_more, Growth *growth, ImgError **error)
 {
   const ImgQcow2Writer *writer = self->writer;
   guint64 entries_in_cluster = img_qcow2_get_cluster_size (self) / sizeof (guint64);
@@ -298,18 +308,18 @@ plan_growth (ImgQcow2 *self, Growth *growth, ImgError **error)
   growth->first = old << writer->block_bits;
   growth->n_clusters = img_div_round_up (old + old / 2 + 1, entries_in_cluster);
   growth->n_blocks = 1;
-  while ((growth->n_blocks << writer->block_bits) < growth->n_blocks + growth->n_clusters)
-    growth->n_blocks++;
+  growth->n_more = n_more;
+  plan_blocks (writer, growth);
   /* With small clusters the blocks for the table may need a longer table than planned. */
   while (growth->n_clusters * entries_in_cluster < old + growth->n_blocks)
     {
       growth->n_clusters++;
-      while ((growth->n_blocks << writer->block_bits) < growth->n_blocks + growth->n_clusters)
-        growth->n_blocks++;
+      plan_blocks (writer, growth);
     }
   growth->n_entries = growth->n_clusters * entries_in_cluster;
+  growth->n_all = growth->n_blocks + growth->n_clusters + n_more;
   if (growth->n_clusters << self->cluster_bits <= IMG_QCOW2_MAX_REFCOUNT_TABLE_SIZE &&
-      growth->first + growth->n_blocks + growth->n_clusters <= max_cluster (self))
+      growth->first + growth->n_all <= max_cluster (self))
     return TRUE;
   img_error_set (error, IMG_CODE_LIMIT_EXCEEDED,
                  _("The image file cannot grow: its refcount table would be too large"));
@@ -327,7 +337,7 @@ render_blocks (ImgQcow2 *self, const Growth *growth, ImgError **error)
   if (words == NULL)
     return NULL;
   /* Blocks follow one another, so the index runs on from one into the next. */
-  for (guint64 i = 0; i < growth->n_blocks + growth->n_clusters; i++)
+  for (guint64 i = 0; i < growth->n_all; i++)
     {
       guint64 *word = &words[(i << order) / 64];
 
@@ -386,7 +396,7 @@ adopt_growth (ImgQcow2 *self, const Growth *growth, guint64 *entries)
     }
   img_cluster_set_remove (writer->metadata, old_first, writer->refcount_table_clusters);
   img_qcow2_drop_clusters (self, old_first, writer->refcount_table_clusters);
-  img_qcow2_raise_end (self, growth->first + growth->n_blocks + growth->n_clusters);
+  img_qcow2_raise_end (self, growth->first + growth->n_all);
   img_free (table->entries);
   table->entries = entries;
   table->n_entries = growth->n_entries;
@@ -396,13 +406,14 @@ adopt_growth (ImgQcow2 *self, const Growth *growth, guint64 *entries)
   writer->refcount_table_has_moved = TRUE;
 }
 
+/* *first: of @n_more adjoining clusters, which are taken. */
 static ImgTableResult
-grow_table (ImgQcow2 *self, ImgError **error)
+grow_table (ImgQcow2 *self, guint64 n_more, guint64 *first, ImgError **error)
 {
   Growth growth;
   guint64 *entries;
 
-  if (!plan_growth (self, &growth, error))
+  if (!plan_growth (self, n_more, &growth, error))
     return IMG_TABLE_ERROR;
   entries = extend_entries (self, &growth, error);
   if (entries == NULL)
@@ -415,7 +426,14 @@ grow_table (ImgQcow2 *self, ImgError **error)
       return IMG_TABLE_ERROR;
     }
   adopt_growth (self, &growth, entries);
+  *first = growth.first + growth.n_blocks + growth.n_clusters;
   return IMG_TABLE_OK;
+}
+
+ImgTableResult
+img_qcow2_refcount_take_many (ImgQcow2 *self, guint64 count, guint64 *first, ImgError **error)
+{
+  return grow_table (self, count, first, error);
 }
 
 /* ---- taking clusters ---- */
@@ -471,7 +489,7 @@ img_qcow2_refcount_take (ImgQcow2 *self,
   ImgQcow2Writer *writer = self->writer;
   guint64 block = cluster >> writer->block_bits;
   ImgTableResult result;
-  guint64 host;
+  guint64 host, behind;
   Place place;
 
   if (cluster >= max_cluster (self))
@@ -482,7 +500,7 @@ img_qcow2_refcount_take (ImgQcow2 *self,
   *count = 0;
   *next = cluster;
   if (block >= writer->refcount_table.n_entries)
-    return grow_table (self, error);
+    return grow_table (self, 0, &behind, error);
   host = get_block (writer, block);
   if (host == 0)
     return make_block (self, cluster, error);

@@ -147,13 +147,15 @@ ImgTableResult img_qcow2_refcount_raise (ImgQcow2 *self, guint64 cluster, gboole
 ImgTableResult img_qcow2_refcount_take (ImgQcow2 *self, guint64 cluster, guint64 wanted,
                                         guint64 *first, guint64 *count, guint64 *next,
                                         ImgError **error);
+/* Takes @count adjoining clusters behind all that the table can count, however many: it grows, and moves. */
+ImgTableResult img_qcow2_refcount_take_many (ImgQcow2 *self, guint64 count, guint64 *first, ImgError **error);
 
 /* ---- img-qcow2-alloc.c; with the turn ---- */
 
 /* Between 1 and @wanted adjoining clusters; *is_fresh: they lie past the old end of the file. */
 ImgTableResult img_qcow2_allocate    (ImgQcow2 *self, guint64 wanted, guint64 *first, guint64 *count,
                                       gboolean *is_fresh, ImgError **error);
-/* @count adjoining clusters at the end of the file. */
+/* @count adjoining clusters at the end of the file, or behind it. */
 ImgTableResult img_qcow2_allocate_at_end (ImgQcow2 *self, guint64 count, guint64 *first,
                                           ImgError **error);
 /* @cluster itself, if it is free. */
