@@ -116,27 +116,34 @@ scratch_give_back (Scratch *scratch)
 /* ---- one batch ---- */
 
 /* A unit that is read for the first time gives what is asked for; the second time it gives all, as more of it
- * will be wanted. */
+ * will be wanted. If all cannot be had, for the rest is damaged, what is asked for is no worse than the first time. */
 static gboolean
-decode_unit (Unit *unit, gsize *n_plain, ImgError **error)
+decode_entry (Unit *unit, guint8 *plain, gsize *n_plain, ImgError **error)
 {
   const ImgExtent *extent = &unit->extent;
   const ImgLayoutClass *klass = unit->layout->klass;
   const guint8 *stored = unit->stored.iov_base;
-  gsize wanted = extent->unit_length;
+
+  return (img_decoded_had_part (unit->entry) &&
+          klass->decode (unit->layout, extent, stored, plain, extent->unit_length, n_plain, NULL)) ||
+         klass->decode (unit->layout, extent, stored, plain, img_unit_end (extent), n_plain, error);
+}
+
+static gboolean
+decode_unit (Unit *unit, gsize *n_plain, ImgError **error)
+{
+  const ImgExtent *extent = &unit->extent;
   guint8 *plain;
 
   if (unit->entry == NULL)
     {
-      struct iovec whole = img_iov_cursor_next (&unit->target, wanted);
+      struct iovec whole = img_iov_cursor_next (&unit->target, extent->unit_length);
 
-      return klass->decode (unit->layout, extent, stored, whole.iov_base, wanted, n_plain, error);
+      return unit->layout->klass->decode (unit->layout, extent, unit->stored.iov_base, whole.iov_base,
+                                          extent->unit_length, n_plain, error);
     }
   plain = img_decoded_get_memory (unit->cache, unit->entry, error);
-  if (!img_decoded_had_part (unit->entry))
-    wanted = img_unit_end (extent);
-  if (plain == NULL ||
-      !klass->decode (unit->layout, extent, stored, plain, wanted, n_plain, error))
+  if (plain == NULL || !decode_entry (unit, plain, n_plain, error))
     return FALSE;
   img_iov_cursor_copy (&unit->target, plain + (extent->offset - extent->unit_offset),
                        extent->length);
