@@ -350,6 +350,9 @@ struct _ImgLayoutClass
   gboolean         (*set_size)      (ImgLayout *layout, guint64 size, ImgError **error);
   /* and after the disk became smaller, what only the old size needed is given up. Optional. */
   gboolean         (*trim)          (ImgLayout *layout, guint64 old_size, ImgError **error);
+  /* With it, and before: up to which offset clusters are forgotten then, which are to be given back first. What lies
+   * behind @old_size an earlier change may have left there. */
+  guint64          (*get_trim_end)  (ImgLayout *layout, guint64 old_size);
   /* Optional. The file names another backing file, or with NULL none, durably: after a crash it is the old or the
    * new one, with its format. Alone behind the closed gate; the references need not be open. */
   gboolean     (*set_backing_name) (ImgLayout *layout, const char *name, const char *format,

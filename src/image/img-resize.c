@@ -222,12 +222,17 @@ give_up (ImgImage *image, guint64 old, ImgProgress *progress, ImgCancel *cancel,
   ImgLayout *layout = image->layout;
   guint64 size = layout->size;
   guint64 start = MIN (img_align_up (size, layout->write_granularity), old);
+  guint64 behind = img_align_up (old, layout->write_granularity);
   gboolean success, is_complete;
+  guint64 end;
 
   if (layout->klass->trim == NULL)
     return TRUE;
+  end = layout->klass->get_trim_end (layout, old);
   assume_size (image, old);
   success = discard_tail (image, start, old, &is_complete, progress, cancel, error);
+  assume_size (image, MAX (old, end));
+  success = success && (!is_complete || discard_tail (image, behind, end, &is_complete, NULL, cancel, error));
   assume_size (image, size);
   img_progress_set_phase (progress, IMG_PHASE_FLUSH);
   return success && (!is_complete || layout->klass->trim (layout, old, error)) &&

@@ -311,6 +311,26 @@ test_device (void)
   img_storage_unref (&device.storage);
 }
 
+/* A shrink that was cut off has left clusters behind the end of the disk. The table that leads there goes with the next
+ * one, and they with it. */
+static void
+test_leftovers (void)
+{
+  const Case *one = &cases[0];
+  const guint64 size = GUINT64_TO_BE (CLUSTER);
+  g_autoptr (GBytes) bytes = make_file (one);
+  g_autoptr (ImgStorage) file = img_memory_storage_new_writable (0);
+  g_autoptr (ImgImage) image = NULL;
+
+  g_assert_true (img_storage_write (file, 0, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), NULL));
+  g_assert_true (img_storage_write (file, 24, &size, sizeof size, NULL));
+  image = open_image (file, one);
+  g_assert_cmpuint (img_image_get_size (image), ==, CLUSTER);
+  g_assert_true (img_image_resize (image, 0, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
+  g_assert_true (img_image_close (image, NULL));
+  g_assert_cmpuint (count_leaks (file, one), ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -322,5 +342,6 @@ main (int argc, char **argv)
       g_test_add_data_func (path, &cases[i], test_case);
     }
   g_test_add_func ("/resize/device", test_device);
+  g_test_add_func ("/resize/leftovers", test_leftovers);
   return g_test_run ();
 }

@@ -279,6 +279,18 @@ drop_tables (ImgQcow2 *self, guint64 first, guint64 end)
     }
 }
 
+/* Whole tables go. Nothing counts the clusters of an external data file. */
+guint64
+img_qcow2_get_trim_end (ImgLayout *layout, guint64 old_size)
+{
+  const ImgQcow2 *self = (ImgQcow2 *) layout;
+  guint64 n_tables = img_qcow2_header_count_l1_entries (self->header, old_size);
+
+  if (self->has_data_file || img_qcow2_header_count_l1_entries (self->header, layout->size) == n_tables)
+    return old_size;
+  return MIN (n_tables << self->l1_shift, IMG_MAX_SIZE);
+}
+
 gboolean
 img_qcow2_trim (ImgLayout *layout, guint64 old_size, ImgError **error)
 {

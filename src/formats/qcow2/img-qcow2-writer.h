@@ -242,6 +242,7 @@ gboolean         img_qcow2_close   (ImgLayout *layout, ImgError **error);
 gboolean         img_qcow2_reserve (ImgLayout *layout, guint64 size, ImgError **error);
 gboolean         img_qcow2_set_size (ImgLayout *layout, guint64 size, ImgError **error);
 gboolean         img_qcow2_trim    (ImgLayout *layout, guint64 old_size, ImgError **error);
+guint64          img_qcow2_get_trim_end (ImgLayout *layout, guint64 old_size);
 gboolean         img_qcow2_set_backing_name (ImgLayout *layout, const char *name, const char *format,
                                              ImgError **error);
 gboolean         img_qcow2_find_vm_state (ImgLayout *layout, guint64 *start, guint64 *end, ImgError **error);

@@ -465,6 +465,7 @@ static const ImgLayoutClass qcow2_class = {
   .reserve = img_qcow2_reserve,
   .set_size = img_qcow2_set_size,
   .trim = img_qcow2_trim,
+  .get_trim_end = img_qcow2_get_trim_end,
   .set_backing_name = img_qcow2_set_backing_name,
   .find_vm_state = img_qcow2_find_vm_state,
   .keep_bitmaps = img_qcow2_keep_bitmaps,
