@@ -216,7 +216,7 @@ check (const Wanted *wanted)
     }
   result = imago_check_job_get_result (job);
   print_messages (result);
-  if (wanted->json)
+  if (wanted->json && !wanted->quiet)
     print_json (wanted->filename, format, result);
   else if (!wanted->quiet)
     print_text (result);

@@ -19,6 +19,7 @@ for name in QCOW2 + RAW:
 for name in QCOW2:
     case('check', '--output=json', name)
 case('check', '-q', 'a.qcow2')
+case('check', '-q', '--output=json', 'a.qcow2')
 case('check', '-U', 'snap.qcow2')
 case('check', '-f', 'qcow2', '-q', '--output=human', 'ext.qcow2')
 for name in ['leak.qcow2', 'corrupt.qcow2']:
