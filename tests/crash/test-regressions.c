@@ -35,6 +35,32 @@ test_counted_behind_the_end (void)
   crash_work_clear (&work);
 }
 
+/* An L1 table that is longer than what one refcount block counts gets its clusters with a longer refcount table. */
+static void
+test_table_longer_than_a_block_counts (void)
+{
+  const CrashGeometry geometry = { .name = "longer than a block counts",
+                                   .format = "qcow2",
+                                   .size = 128 * IMG_MIB,
+                                   .max_size = 129 * IMG_MIB,
+                                   .version = 3,
+                                   .cluster_bits = 9,
+                                   .refcount_order = 6 };
+  CrashVerdict verdict = { .seed = 1, .rewrite_every = 8 };
+  CrashWork work;
+
+  crash_work_init (&work, &geometry, 1);
+  crash_work_do (&work, CRASH_OP_WRITE, 64, 1);
+  crash_work_do (&work, CRASH_OP_RESIZE, 0, 0);
+  crash_work_do (&work, CRASH_OP_WRITE, 128 * IMG_MIB / CRASH_SECTOR, 1);
+  crash_work_do (&work, CRASH_OP_REOPEN, 0, 0);
+  crash_work_judge (&work, &verdict);
+  crash_verdict_assert (&verdict, "%s", geometry.name);
+  g_test_message ("%" G_GUINT64_FORMAT " states", verdict.n_states);
+  crash_verdict_clear (&verdict);
+  crash_work_clear (&work);
+}
+
 /* The power went off when the header had the smaller size and the tables still what lay behind it. With
  * subclusters that is less than a cluster, which growing did not clear. */
 static void
@@ -69,6 +95,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/crash/regressions/counted-behind-the-end", test_counted_behind_the_end);
+  g_test_add_func ("/crash/regressions/longer-than-a-block-counts", test_table_longer_than_a_block_counts);
   g_test_add_func ("/crash/regressions/grown-after-half-a-shrink", test_grown_after_half_a_shrink);
   return g_test_run ();
 }
