@@ -57,8 +57,7 @@ static const struct
   { 3, ISAL_DEF_LVL3_SMALL }, { 3, ISAL_DEF_LVL3_SMALL },
 };
 #define PROBE_LEVEL 1
-/* Units that are no longer than this are zlib's. ISA-L would be three times as fast at 512 bytes and fourteen times at
- * 16 KiB, and make them up to an eighth longer. */
+/* Of a short unit the few bytes that ISA-L loses may be all that there is to gain: zlib is not kept from it. */
 #define SHORT_UNIT (16 * IMG_KIB)
 
 static void
@@ -153,14 +152,18 @@ static gboolean
 init (ImgDeflateEncoder *encoder, int level, gsize unit_length, ImgError **error)
 {
 #ifdef HAVE_ISAL
-  if (unit_length <= SHORT_UNIT)
-    return init_zlib (encoder, level, error);
-  init_fast (encoder, level < FIRST_ZLIB_LEVEL ? level : PROBE_LEVEL);
   if (level < FIRST_ZLIB_LEVEL)
-    return TRUE;
-  encoder->scratch = img_try_alloc (unit_length, error);
-  if (encoder->scratch == NULL)
-    return FALSE;
+    {
+      init_fast (encoder, level);
+      return TRUE;
+    }
+  if (unit_length > SHORT_UNIT)
+    {
+      init_fast (encoder, PROBE_LEVEL);
+      encoder->scratch = img_try_alloc (unit_length, error);
+      if (encoder->scratch == NULL)
+        return FALSE;
+    }
 #endif
   return init_zlib (encoder, level, error);
 }
