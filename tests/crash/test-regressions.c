@@ -39,23 +39,17 @@ test_counted_behind_the_end (void)
 static void
 test_table_longer_than_a_block_counts (void)
 {
-  const CrashGeometry geometry = { .name = "longer than a block counts",
-                                   .format = "qcow2",
-                                   .size = 128 * IMG_MIB,
-                                   .max_size = 129 * IMG_MIB,
-                                   .version = 3,
-                                   .cluster_bits = 9,
-                                   .refcount_order = 6 };
+  const CrashGeometry *geometry = crash_geometry_find ("long-l1");
   CrashVerdict verdict = { .seed = 1, .rewrite_every = 8 };
   CrashWork work;
 
-  crash_work_init (&work, &geometry, 1);
+  crash_work_init (&work, geometry, 1);
   crash_work_do (&work, CRASH_OP_WRITE, 64, 1);
   crash_work_do (&work, CRASH_OP_RESIZE, 0, 0);
-  crash_work_do (&work, CRASH_OP_WRITE, 128 * IMG_MIB / CRASH_SECTOR, 1);
+  crash_work_do (&work, CRASH_OP_WRITE, geometry->size / CRASH_SECTOR, 1);
   crash_work_do (&work, CRASH_OP_REOPEN, 0, 0);
   crash_work_judge (&work, &verdict);
-  crash_verdict_assert (&verdict, "%s", geometry.name);
+  crash_verdict_assert (&verdict, "%s", geometry->name);
   g_test_message ("%" G_GUINT64_FORMAT " states", verdict.n_states);
   crash_verdict_clear (&verdict);
   crash_work_clear (&work);
