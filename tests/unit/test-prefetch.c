@@ -168,7 +168,7 @@ test_limit (void)
         return;
       }
   g_assert_false (img_prefetch_start (&items[IMG_PREFETCH_MAX].prefetch, ends[0], 0, 1));
-  g_assert_cmpuint (counter.n_done, ==, 0);
+  wait_for (&counter, 0);
   for (guint i = 0; i < IMG_PREFETCH_MAX; i++)
     {
       g_assert_cmpint (write (ends[1], "x", 1), ==, 1);
