@@ -211,7 +211,10 @@ void
 test_gate_wait_unused (ImgStorage *storage)
 {
   while (!g_atomic_ref_count_compare (&storage->ref_count, 1))
-    g_usleep (1000);
+    {
+      g_main_context_iteration (NULL, FALSE); /* what a job tells at its end keeps it, and its images, until then */
+      g_usleep (1000);
+    }
 }
 
 void
