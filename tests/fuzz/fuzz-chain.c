@@ -40,13 +40,6 @@ typedef struct
   gboolean may_probe;
 } Input;
 
-int
-LLVMFuzzerInitialize (int *argc, char ***argv)
-{
-  g_log_set_always_fatal (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING);
-  return 0;
-}
-
 static gboolean
 parse_input (Input *input, const guint8 *data, gsize size)
 {

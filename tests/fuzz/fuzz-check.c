@@ -21,13 +21,6 @@
 
 #define LEAKS_ONLY 1
 
-int
-LLVMFuzzerInitialize (int *argc, char ***argv)
-{
-  g_log_set_always_fatal (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING);
-  return 0;
-}
-
 /* ---- a storage of which one call fails ---- */
 
 typedef struct

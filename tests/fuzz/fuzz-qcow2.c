@@ -40,13 +40,6 @@ typedef struct
   guint8 fail_alloc; /* the same for allocations */
 } Input;
 
-int
-LLVMFuzzerInitialize (int *argc, char ***argv)
-{
-  g_log_set_always_fatal (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING);
-  return 0;
-}
-
 static void
 parse_input (Input *input, const guint8 *data, gsize size)
 {

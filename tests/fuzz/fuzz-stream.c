@@ -39,13 +39,6 @@ typedef struct
   int code; /* 0: none */
 } Outcome;
 
-int
-LLVMFuzzerInitialize (int *argc, char ***argv)
-{
-  g_log_set_always_fatal (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING);
-  return 0;
-}
-
 static gssize
 pipe_read (gpointer data, gpointer buffer, gsize length, ImgError **error)
 {

@@ -64,13 +64,6 @@ typedef struct
 
 static Run run;
 
-int
-LLVMFuzzerInitialize (int *argc, char ***argv)
-{
-  g_log_set_always_fatal (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING);
-  return 0;
-}
-
 static void
 parse_input (Input *input, const guint8 *data, gsize size)
 {
