@@ -216,3 +216,29 @@ test_carrier_watch (TestCarrier *self, GFunc func, gpointer data)
   self->seen = func;
   self->seen_data = data;
 }
+
+/* ---- what it carries ---- */
+
+ImagoStorage *
+test_memory_new (GBytes *content)
+{
+  ImagoStorage *storage = imago_memory_storage_new_writable (0);
+  g_autoptr (GError) error = NULL;
+
+  imago_storage_write_bytes (storage, 0, content, NULL, &error);
+  g_assert_no_error (error);
+  return storage;
+}
+
+GBytes *
+test_storage_read_all (ImagoStorage *storage)
+{
+  g_autoptr (GError) error = NULL;
+  guint64 size = 0;
+  GBytes *bytes;
+
+  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
+  bytes = imago_storage_read_bytes (storage, 0, (gsize) size, NULL, &error);
+  g_assert_no_error (error);
+  return bytes;
+}

@@ -26,3 +26,7 @@ void          test_carrier_drop           (TestCarrier *self);
 
 /* @func is called with each request, before it is handed on; NULL: no more. */
 void          test_carrier_watch          (TestCarrier *self, GFunc func, gpointer data);
+
+/* A storage in memory for it to carry, and all that is in a storage. */
+ImagoStorage *test_memory_new             (GBytes *content);
+GBytes       *test_storage_read_all       (ImagoStorage *storage);

@@ -142,30 +142,6 @@ static GBytes *original;      /* a qcow2 image with data in some clusters */
 static GBytes *original_disk; /* what is in it */
 static GBytes *listed;        /* the same with a snapshot; NULL if there is no qemu-img */
 
-static GBytes *
-read_all (ImagoStorage *storage)
-{
-  g_autoptr (GError) error = NULL;
-  guint64 size = 0;
-  GBytes *bytes;
-
-  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
-  bytes = imago_storage_read_bytes (storage, 0, (gsize) size, NULL, &error);
-  g_assert_no_error (error);
-  return bytes;
-}
-
-static ImagoStorage *
-memory_new (GBytes *content)
-{
-  ImagoStorage *storage = imago_memory_storage_new_writable (0);
-  g_autoptr (GError) error = NULL;
-
-  imago_storage_write_bytes (storage, 0, content, NULL, &error);
-  g_assert_no_error (error);
-  return storage;
-}
-
 static ImagoImage *
 open_image (ImagoStorage *storage, const char *format_name)
 {
@@ -646,7 +622,7 @@ static ImagoJob *
 stream_job_new (Case *subject, const char *kind)
 {
   gboolean hangs = g_str_equal (kind, "convert-to-hanging-stream");
-  g_autoptr (ImagoStorage) memory = memory_new (original);
+  g_autoptr (ImagoStorage) memory = test_memory_new (original);
   g_autoptr (ImagoImage) source = hangs ? open_image (memory, "raw") : g_object_ref (subject->image);
   g_autoptr (ImagoStorage) target = hangs ? g_object_ref (subject->storage) : imago_memory_storage_new_writable (0);
   g_autoptr (GInputStream) input = NULL;
@@ -938,7 +914,7 @@ static void
 make_original (void)
 {
   g_autoptr (GBytes) empty = test_to_bytes (test_qcow2_new (&(TestQcow2) { .size = SIZE }));
-  g_autoptr (ImagoStorage) storage = memory_new (empty);
+  g_autoptr (ImagoStorage) storage = test_memory_new (empty);
   g_autoptr (ImagoImage) image = open_image (storage, "qcow2");
   g_autoptr (GBytes) original_state = g_bytes_new_take (g_malloc0 (2 * CLUSTER), 2 * CLUSTER);
   g_autoptr (GError) error = NULL;
@@ -950,7 +926,7 @@ make_original (void)
   g_assert_no_error (error);
   imago_image_close (image, NULL, &error);
   g_assert_no_error (error);
-  original = read_all (storage);
+  original = test_storage_read_all (storage);
   listed = add_snapshot (original);
 }
 
@@ -958,7 +934,7 @@ static ImagoImage *
 open_deferred (Case *subject)
 {
   g_autoptr (GBytes) content = test_to_bytes (overlay_new ());
-  g_autoptr (ImagoStorage) storage = memory_new (content);
+  g_autoptr (ImagoStorage) storage = test_memory_new (content);
   ImagoOpenOptions *options = open_options_of (subject);
   g_autoptr (GError) error = NULL;
   ImagoImage *image;
@@ -977,7 +953,7 @@ open_other (Case *subject)
   const char *kind = subject->row->variant;
   gboolean is_above = g_str_equal (kind, "commit") || g_str_equal (kind, "rebase");
   g_autoptr (GBytes) overlay = test_to_bytes (overlay_new ());
-  g_autoptr (ImagoStorage) storage = memory_new (is_above ? overlay : original);
+  g_autoptr (ImagoStorage) storage = test_memory_new (is_above ? overlay : original);
   g_autoptr (ImagoOpenOptions) options =
     g_object_new (IMAGO_TYPE_OPEN_OPTIONS, "format-name", "qcow2", "writable", TRUE,
                   "defer-references", is_above, NULL);
@@ -1014,7 +990,7 @@ static void
 case_init (Case *subject, const Row *row, gboolean in_stream)
 {
   *subject = (Case) { .row = row, .in_stream = in_stream };
-  subject->base = memory_new (row->subject == SUBJECT_LISTED ? listed : original);
+  subject->base = test_memory_new (row->subject == SUBJECT_LISTED ? listed : original);
   subject->carrier = test_carrier_new (subject->base);
   g_object_weak_ref (G_OBJECT (subject->carrier), carrier_freed_cb, &subject->is_freed);
   subject->storage =
@@ -1337,7 +1313,7 @@ end_case (Case *subject, Caller *caller, gboolean well, gboolean has_later)
   if (subject->image != NULL)
     close_image (subject, well);
   case_clear (subject);
-  content = read_all (base);
+  content = test_storage_read_all (base);
   if (has_image (row) && row->subject != SUBJECT_RAW)
     judge_image (row, content, well, subject->later, has_later);
   else

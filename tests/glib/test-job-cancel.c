@@ -64,19 +64,6 @@ static GBytes *disks[N_DISKS];
 /* ---- images ---- */
 
 static GBytes *
-read_all (ImagoStorage *storage)
-{
-  g_autoptr (GError) error = NULL;
-  guint64 size = 0;
-  GBytes *bytes;
-
-  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
-  bytes = imago_storage_read_bytes (storage, 0, (gsize) size, NULL, &error);
-  g_assert_no_error (error);
-  return bytes;
-}
-
-static GBytes *
 read_disk (ImagoImage *image)
 {
   g_autoptr (GError) error = NULL;
@@ -84,17 +71,6 @@ read_disk (ImagoImage *image)
 
   g_assert_no_error (error);
   return bytes;
-}
-
-static ImagoStorage *
-memory_new (GBytes *content)
-{
-  ImagoStorage *storage = imago_memory_storage_new_writable (0);
-  g_autoptr (GError) error = NULL;
-
-  imago_storage_write_bytes (storage, 0, content, NULL, &error);
-  g_assert_no_error (error);
-  return storage;
 }
 
 /* @backing: nullable. */
@@ -166,7 +142,7 @@ make_disks (void)
       g_autoptr (GBytes) empty =
         test_to_bytes (test_qcow2_new (&(TestQcow2) { SIZE, is_top ? "base" : NULL, is_top ? "qcow2" : NULL }));
 
-      storages[i] = memory_new (empty);
+      storages[i] = test_memory_new (empty);
       images[i] = open_image (storages[i], is_top ? images[DISK_BASE] : NULL);
     }
   write_pattern (images[DISK_BASE], CLUSTER, 5 * CLUSTER, 3);
@@ -182,7 +158,7 @@ make_disks (void)
       disks[i] = read_disk (images[i]);
       close_image (images[i]);
       g_object_unref (images[i]);
-      files[i] = read_all (storages[i]);
+      files[i] = test_storage_read_all (storages[i]);
       g_object_unref (storages[i]);
     }
 }
@@ -290,7 +266,7 @@ check_unchanged (Case *self)
 {
   for (guint i = 0; i < N_DISKS; i++)
     {
-      g_autoptr (GBytes) found = read_all (self->memories[i]);
+      g_autoptr (GBytes) found = test_storage_read_all (self->memories[i]);
 
       g_assert_true (g_bytes_equal (found, files[i]));
     }
@@ -484,7 +460,7 @@ case_init (Case *self, const Kind *kind)
   self->file = g_file_new_build_filename (self->folder, "new", NULL);
   for (guint i = 0; i < N_DISKS; i++)
     {
-      self->memories[i] = memory_new (files[i]);
+      self->memories[i] = test_memory_new (files[i]);
       self->carriers[i] = test_carrier_new (self->memories[i]);
     }
   case_open (self);
