@@ -89,46 +89,9 @@ test_pattern_new (gsize size, guint8 seed)
 }
 
 char *
-test_folder_new (void)
-{
-  GError *error = NULL;
-  char *folder = g_dir_make_tmp ("imago-test-XXXXXX", &error);
-
-  g_assert_no_error (error);
-  return folder;
-}
-
-char *
 test_path (const char *folder, const char *name)
 {
   return g_build_filename (folder, name, NULL);
-}
-
-/* FALSE: something came into a folder meanwhile. */
-static gboolean
-remove_tree (const char *path)
-{
-  GDir *dir = g_file_test (path, G_FILE_TEST_IS_SYMLINK) ? NULL : g_dir_open (path, 0, NULL);
-  const char *name;
-
-  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *child = test_path (path, name);
-
-      remove_tree (child); /* the folder is the judge */
-    }
-  if (dir != NULL)
-    g_dir_close (dir);
-  return g_remove (path) == 0 || errno == ENOENT;
-}
-
-void
-test_folder_remove (char *folder)
-{
-  /* A request that nobody waits for may still be making its file. */
-  while (!remove_tree (folder))
-    g_usleep (1000);
-  g_free (folder);
 }
 
 char *

@@ -8,6 +8,8 @@
 
 #include <gio/gio.h>
 
+#include "tests/unit/test-folder.h"
+
 #define TEST_QCOW2_CLUSTER 65536
 
 /* Where the fields of the header stand, for tests that spoil one. */
@@ -35,10 +37,8 @@ void        test_put_be64      (GByteArray *bytes, guint offset, guint64 value);
 /* @size bytes that differ from each other and from those of another @seed. */
 GByteArray *test_pattern_new   (gsize size, guint8 seed);
 
-/* An empty folder, and a path in it to free. */
-char       *test_folder_new    (void);
+/* A path in a folder, to free. */
 char       *test_path          (const char *folder, const char *name);
-void        test_folder_remove (char *folder);
 /* Takes @bytes. */
 char       *test_write         (const char *folder, const char *name, GByteArray *bytes);
 /* Takes @bytes. */

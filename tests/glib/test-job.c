@@ -50,17 +50,6 @@ job_new (Fixture *fixture)
   return IMAGO_JOB (job);
 }
 
-static guint
-count_files (Fixture *fixture)
-{
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  guint n = 0;
-
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  return n;
-}
-
 static void
 check_target (Fixture *fixture)
 {
@@ -289,7 +278,7 @@ test_cancel (Fixture *fixture, gconstpointer data)
   g_assert_false (imago_job_run_finish (job, test_slot_wait (&slot), &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
   test_slot_clear (&slot);
-  g_assert_cmpuint (count_files (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
   g_assert_cmpint (imago_job_get_phase (job), ==, IMAGO_JOB_PHASE_DONE);
   g_assert_cmpfloat (imago_job_get_progress (job), <, 1);
   /* It stopped where it was: of the claims of two threads no third one was begun. */
@@ -316,7 +305,7 @@ test_cancel_from_notify (Fixture *fixture, gconstpointer data)
   else
     {
       g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-      g_assert_cmpuint (count_files (fixture), ==, 0);
+      g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
     }
 }
 
@@ -335,7 +324,7 @@ test_broken_source (Fixture *fixture, gconstpointer data)
   test_slot_clear (&slot);
   g_assert_error (error, G_IO_ERROR, (int) g_io_error_from_errno (EIO));
   g_assert_nonnull (strstr (error->message, "The storage is broken"));
-  g_assert_cmpuint (count_files (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
   g_assert_cmpint (imago_job_get_phase (job), ==, IMAGO_JOB_PHASE_DONE);
 }
 
@@ -348,7 +337,7 @@ test_missing_folder (Fixture *fixture, gconstpointer data)
 
   g_assert_false (imago_job_run (IMAGO_JOB (job), NULL, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
-  g_assert_cmpuint (count_files (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
 }
 
 static void
@@ -371,7 +360,7 @@ test_overwrite (Fixture *fixture, gconstpointer data)
   g_assert_true (imago_job_run (granted, NULL, &error));
   g_assert_no_error (error);
   check_target (fixture);
-  g_assert_cmpuint (count_files (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 static void
@@ -418,7 +407,7 @@ test_refused (Fixture *fixture, gconstpointer data)
   g_assert_true (imago_image_close (fixture->image, NULL, NULL));
   expect_refusal (imago_convert_job_new (fixture->image, fixture->target), IMAGO_ERROR,
                   IMAGO_ERROR_CLOSED);
-  g_assert_cmpuint (count_files (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
 }
 
 static void

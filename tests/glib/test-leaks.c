@@ -41,20 +41,6 @@ typedef struct
   gsize n_bytes;
 } Usage;
 
-static guint
-count_entries (const char *path)
-{
-  g_autoptr (GError) error = NULL;
-  GDir *dir = g_dir_open (path, 0, &error);
-  guint n = 0;
-
-  g_assert_no_error (error);
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  g_dir_close (dir);
-  return n;
-}
-
 static gsize
 count_bytes (void)
 {
@@ -263,8 +249,8 @@ open_many (Fixture *fixture, guint n)
     open_one (fixture, i);
   settle (fixture);
   g_assert_cmpuint (fixture->n_opened, ==, n);
-  usage.n_descriptors = count_entries ("/proc/self/fd");
-  usage.n_threads = count_entries ("/proc/self/task");
+  usage.n_descriptors = test_folder_count ("/proc/self/fd");
+  usage.n_threads = test_folder_count ("/proc/self/task");
   usage.n_bytes = count_bytes ();
   return usage;
 }

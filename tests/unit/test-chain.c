@@ -16,6 +16,7 @@
 #include "img-file-storage.h"
 #include "img-image.h"
 #include "qcow2-builder.h"
+#include "test-folder.h"
 #include "test-storages.h"
 
 #define DISK_SIZE (1 << 20)
@@ -29,35 +30,16 @@ typedef struct
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->folder = g_dir_make_tmp ("imago-chain-XXXXXX", NULL);
-  g_assert_nonnull (fixture->folder);
+  fixture->folder = test_folder_new ();
   fixture->inner = g_build_filename (fixture->folder, "inner", NULL);
   g_assert_cmpint (g_mkdir (fixture->inner, 0700), ==, 0);
 }
 
 static void
-remove_content (const char *folder)
-{
-  g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
-  const char *name;
-
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (folder, name, NULL);
-
-      g_unlink (path);
-    }
-}
-
-static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  remove_content (fixture->inner);
-  g_rmdir (fixture->inner);
-  remove_content (fixture->folder);
-  g_assert_cmpint (g_rmdir (fixture->folder), ==, 0);
   g_free (fixture->inner);
-  g_free (fixture->folder);
+  test_folder_remove (fixture->folder);
 }
 
 /* An empty disk over @backing, which may be NULL, as may its format. */

@@ -18,6 +18,7 @@
 #include "img-seam.h"
 #include "img-simple-storages.h"
 #include "qcow2-builder.h"
+#include "test-folder.h"
 #include "test-storages.h"
 
 /* Noise, zeroes that are allocated, a hole. */
@@ -48,7 +49,7 @@ set_up (Fixture *fixture, gconstpointer user_data)
   for (guint64 i = 0; i < NOISE; i++)
     content[i] = test_pattern_byte (i, 1) | 1;
   bytes = g_bytes_new_take (content, SIZE);
-  fixture->folder = g_dir_make_tmp ("imago-plan-XXXXXX", NULL);
+  fixture->folder = test_folder_new ();
   fixture->path = g_build_filename (fixture->folder, "disk", NULL);
   fixture->data = img_memory_storage_new (bytes);
   fixture->counting = test_counting_storage_new (fixture->data);
@@ -65,17 +66,6 @@ set_up (Fixture *fixture, gconstpointer user_data)
     .creation = &fixture->creation,
     .zero_grain = IMG_CONVERT_ZERO_GRAIN,
   };
-}
-
-static guint
-count_entries (Fixture *fixture)
-{
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  guint n = 0;
-
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  return n;
 }
 
 static void
@@ -170,7 +160,7 @@ test_room (Fixture *fixture, gconstpointer user_data)
   g_assert_true ((required <= (guint64) row->free_kib * IMG_KIB) == (row->room == IMG_ROOM_ENOUGH));
   success = img_convert (&fixture->options, NULL, NULL, &error);
   g_assert_true (success == (row->room != IMG_ROOM_TOO_LITTLE));
-  g_assert_cmpuint (count_entries (fixture), ==, success ? 1 : 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, success ? 1 : 0);
   if (success)
     return;
   g_assert_true (img_error_matches (error, IMG_CODE_ERRNO));
@@ -296,7 +286,7 @@ test_failures (Fixture *fixture, gconstpointer user_data)
   test_failing_storage_arm (fixture->failing, 1, TRUE);
   g_assert_false (img_convert (&fixture->options, NULL, NULL, NULL));
   test_failing_storage_arm (fixture->failing, 0, FALSE);
-  g_assert_cmpuint (count_entries (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
 }
 
 static void

@@ -16,6 +16,7 @@
 #include "img-file-storage.h"
 #include "img-park.h"
 #include "img-simple-storages.h"
+#include "test-folder.h"
 #include "test-storages.h"
 
 #define SIZE (2 * IMG_MIB + 512)
@@ -126,7 +127,7 @@ static void
 set_up (Fixture *fixture, gconstpointer data)
 {
   fixture->kind = data;
-  fixture->folder = g_dir_make_tmp ("imago-convert-XXXXXX", NULL);
+  fixture->folder = test_folder_new ();
   fixture->path = g_build_filename (fixture->folder, "disk", NULL);
   img_mutex_init (&fixture->pipe.mutex);
 }
@@ -174,22 +175,11 @@ arm (Pipe *pipe, guint nth, Fault fault, ImgCancel *cancel)
   pipe->trap = NULL;
 }
 
-static guint
-count_entries (const char *folder)
-{
-  g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
-  guint n = 0;
-
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  return n;
-}
-
 /* The folder of the descriptors is open itself while it is looked at, every time. */
 static guint
 count_descriptors (void)
 {
-  return g_file_test ("/proc/self/fd", G_FILE_TEST_IS_DIR) ? count_entries ("/proc/self/fd") : 0;
+  return g_file_test ("/proc/self/fd", G_FILE_TEST_IS_DIR) ? test_folder_count ("/proc/self/fd") : 0;
 }
 
 static void
@@ -214,7 +204,7 @@ assert_disk (Fixture *fixture, ImgStorage *storage)
 static void
 assert_nothing_left (Fixture *fixture, guint n_descriptors)
 {
-  g_assert_cmpuint (count_entries (fixture->folder), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
   g_assert_cmpuint (count_descriptors (), ==, n_descriptors);
 }
 

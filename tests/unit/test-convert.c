@@ -16,6 +16,7 @@
 #include "img-file-storage.h"
 #include "img-pool.h"
 #include "img-simple-storages.h"
+#include "test-folder.h"
 #include "test-storages.h"
 
 #define SIZE (8 * IMG_MIB + 12345)
@@ -77,7 +78,7 @@ set_up (Fixture *fixture, gconstpointer user_data)
   bytes = g_bytes_new_take (content, SIZE);
   fixture->kind = *kind;
   fixture->format = kind->format;
-  fixture->folder = g_dir_make_tmp ("imago-convert-XXXXXX", NULL);
+  fixture->folder = test_folder_new ();
   fixture->path = g_build_filename (fixture->folder, "raw", NULL);
   fixture->data = img_memory_storage_new (bytes);
   fixture->failing = test_failing_storage_new (fixture->data);
@@ -88,17 +89,6 @@ set_up (Fixture *fixture, gconstpointer user_data)
                             fixture->failing,  6 * IMG_MIB - 100 };
   fixture->image = test_scripted_image_new (extents, G_N_ELEMENTS (extents));
   g_assert_true (img_image_open_references (fixture->image, policy, NULL, NULL));
-}
-
-static guint
-count_entries (Fixture *fixture)
-{
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  guint n = 0;
-
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  return n;
 }
 
 static void
@@ -205,7 +195,7 @@ test_cancel (Fixture *fixture, gconstpointer user_data)
       g_assert_false (
         convert (fixture->image, &options, &watch.progress, cancel, &error));
       g_assert_true (img_error_matches (error, IMG_CODE_CANCELLED));
-      g_assert_cmpuint (count_entries (fixture), ==, 0);
+      g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
     }
 }
 
@@ -226,7 +216,7 @@ test_fault_injection (Fixture *fixture, gconstpointer user_data)
       if (success)
         break;
       g_assert_true (img_error_matches (error, IMG_CODE_ERRNO));
-      g_assert_cmpuint (count_entries (fixture), ==, 0);
+      g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
     }
   g_assert_cmpuint (nth, >, 3);
   assert_result (fixture);
@@ -242,7 +232,7 @@ test_no_memory (Fixture *fixture, gconstpointer user_data)
   g_assert_false (convert (fixture->image, &options, NULL, NULL, &error));
   img_alloc_set_fault (0, FALSE);
   g_assert_true (img_error_matches (error, IMG_CODE_NO_MEMORY));
-  g_assert_cmpuint (count_entries (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
 }
 
 /* A disk that is far too large to look at piece by piece, and has nothing in it. */
@@ -365,7 +355,7 @@ test_source_cut (Fixture *fixture, gconstpointer user_data)
       g_assert_cmpint (truncate (source, (off_t) sizes[i]), ==, 0);
       g_assert_false (convert (image, &options, NULL, NULL, &error));
       g_assert_cmpint (error->system_errno, ==, EIO);
-      g_assert_cmpuint (count_entries (fixture), ==, 1);
+      g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
     }
   g_unlink (source);
 }

@@ -17,6 +17,7 @@
 #include "img-file-storage.h"
 #include "img-simple-storages.h"
 #include "qcow2/img-qcow2-header.h"
+#include "test-folder.h"
 #include "test-step.h"
 
 #define COPIED ((guint64) 1 << 63)
@@ -696,36 +697,15 @@ typedef struct
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->folder = g_dir_make_tmp ("imago-create-XXXXXX", NULL);
+  fixture->folder = test_folder_new ();
   fixture->path = g_build_filename (fixture->folder, "new", NULL);
   fixture->base = g_build_filename (fixture->folder, "base", NULL);
-}
-
-static guint
-count_entries (Fixture *fixture)
-{
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  guint n = 0;
-
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  return n;
 }
 
 static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  const char *name;
-
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (fixture->folder, name, NULL);
-
-      g_assert_cmpint (g_unlink (path), ==, 0);
-    }
-  g_assert_cmpint (g_rmdir (fixture->folder), ==, 0);
-  g_free (fixture->folder);
+  test_folder_remove (fixture->folder);
   g_free (fixture->path);
   g_free (fixture->base);
 }
@@ -795,7 +775,7 @@ test_file (Fixture *fixture, gconstpointer data)
   creation.extent_size_hint = IMG_MIB;
   image = img_image_create (&creation, NULL, &error);
   assert_ok (image != NULL, error);
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
   g_assert_true (img_image_is_ready (image));
   assert_ok (img_image_write (image, 1000, "written", 7, NULL, &error), error);
   assert_ok (img_image_close (image, &error), error);
@@ -830,10 +810,10 @@ test_exists (Fixture *fixture, gconstpointer data)
     }
   g_assert_true (g_file_get_contents (fixture->path, &content, NULL, NULL));
   g_assert_cmpstr (content, ==, "old");
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 
   make (&creation);
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 static void
@@ -843,7 +823,7 @@ test_no_size (Fixture *fixture, gconstpointer data)
 
   creation.has_size = FALSE;
   refuse (&creation, IMG_CODE_INVALID_OPTION);
-  g_assert_cmpuint (count_entries (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
 }
 
 static void
@@ -924,7 +904,7 @@ test_bad_backing (Fixture *fixture, gconstpointer data)
   creation.data_file_path = "data";
   creation.backing_path = NULL;
   refuse (&creation, IMG_CODE_INVALID_OPTION);
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 static void
@@ -1043,7 +1023,7 @@ test_data_file_exists (Fixture *fixture, gconstpointer data)
   assert_error (error, IMG_CODE_ERRNO);
   g_assert_true (g_file_get_contents (fixture->base, &content, NULL, NULL));
   g_assert_cmpstr (content, ==, "precious");
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 static void

@@ -16,6 +16,7 @@
 
 #include "img-file-storage.h"
 #include "img-new-file.h"
+#include "test-folder.h"
 
 typedef struct
 {
@@ -26,37 +27,15 @@ typedef struct
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->folder = g_dir_make_tmp ("imago-new-file-XXXXXX", NULL);
-  g_assert_nonnull (fixture->folder);
+  fixture->folder = test_folder_new ();
   fixture->path = g_build_filename (fixture->folder, "target", NULL);
-}
-
-static guint
-count_entries (Fixture *fixture)
-{
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  guint n = 0;
-
-  while (g_dir_read_name (dir) != NULL)
-    n++;
-  return n;
 }
 
 static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  g_autoptr (GDir) dir = g_dir_open (fixture->folder, 0, NULL);
-  const char *name;
-
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (fixture->folder, name, NULL);
-
-      g_unlink (path);
-    }
-  g_rmdir (fixture->folder);
+  test_folder_remove (fixture->folder);
   g_free (fixture->path);
-  g_free (fixture->folder);
 }
 
 static void
@@ -92,14 +71,14 @@ test_new (Fixture *fixture, gconstpointer data)
   assert_content (fixture->path, "new");
   g_clear_pointer (&file, img_new_file_free);
   assert_content (fixture->path, "new");
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 static void
 test_abandoned (Fixture *fixture, gconstpointer data)
 {
   img_new_file_free (create (fixture->path, FALSE, "never seen"));
-  g_assert_cmpuint (count_entries (fixture), ==, 0);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 0);
 }
 
 static void
@@ -122,7 +101,7 @@ test_exists (Fixture *fixture, gconstpointer data)
   img_error_clear (&error);
   g_clear_pointer (&file, img_new_file_free);
   assert_content (fixture->path, "theirs");
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 static void
@@ -154,7 +133,7 @@ test_replace (Fixture *fixture, gconstpointer data)
       g_assert_cmpint (getxattr (fixture->path, "user.imago", value, sizeof value), ==, 4);
       g_assert_cmpstr (value, ==, "kept");
     }
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 /* Another file comes to the name while we write: it was not agreed to replace that one. */
@@ -173,7 +152,7 @@ test_replaced_moved (Fixture *fixture, gconstpointer data)
   img_error_free (error);
   g_clear_pointer (&file, img_new_file_free);
   assert_content (fixture->path, "stranger");
-  g_assert_cmpuint (count_entries (fixture), ==, 1);
+  g_assert_cmpuint (test_folder_count (fixture->folder), ==, 1);
 }
 
 /* The name is a link: what it names is replaced, or made. */
