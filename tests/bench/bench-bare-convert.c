@@ -240,25 +240,31 @@ encode_zstd (Codec *codec, const guint8 *plain, guint8 *stored)
   return ZSTD_isError (length) ? 0 : length;
 }
 
+/* As the library, which has its reasons: the first byte is a block of its own, and ISA-L's history. */
 static gsize
 encode_deflate (Codec *codec, const guint8 *plain, guint8 *stored)
 {
   struct isal_zstream *stream = &codec->deflate;
+  const guint8 first_block[] = { 0, 1, 0, 0xfe, 0xff, plain[0] };
+  const gsize room = CLUSTER_SIZE - 1;
   int result;
 
-  isal_deflate_stateless_init (stream);
+  memcpy (stored, first_block, sizeof first_block);
+  isal_deflate_init (stream);
   stream->level = 2;
   stream->level_buf = codec->deflate_memory;
   stream->level_buf_size = sizeof codec->deflate_memory;
   stream->hist_bits = 12;
   stream->end_of_stream = 1;
-  stream->next_in = (guint8 *) plain;
-  stream->avail_in = CLUSTER_SIZE;
-  stream->next_out = stored;
-  stream->avail_out = CLUSTER_SIZE - 1;
-  result = isal_deflate_stateless (stream);
+  isal_deflate_set_dict (stream, (guint8 *) plain, 1);
+  stream->internal_state.b_bytes_valid = stream->internal_state.b_bytes_processed = 0;
+  stream->next_in = (guint8 *) plain + 1;
+  stream->avail_in = CLUSTER_SIZE - 1;
+  stream->next_out = stored + sizeof first_block;
+  stream->avail_out = room - sizeof first_block;
+  result = isal_deflate (stream);
   img_vector_state_clear ();
-  return result == COMP_OK ? stream->total_out : 0;
+  return result == COMP_OK && stream->internal_state.state == ZSTATE_END ? room - stream->avail_out : 0;
 }
 
 /* ---- filling a chunk ---- */
