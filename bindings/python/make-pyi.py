@@ -32,11 +32,12 @@ import asyncio
 import os
 from typing import Any, Awaitable, Callable, Coroutine, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union, overload
 
+from _typeshed import ReadableBuffer, WriteableBuffer
 from gi.repository import Gio, GLib, GObject
 
 _T = TypeVar('_T')
 _File = Union[Gio.File, str, 'os.PathLike[str]']
-_Buffer = Union[GLib.Bytes, bytes, bytearray, memoryview]
+_Buffer = Union[GLib.Bytes, ReadableBuffer]
 
 '''
 
@@ -56,8 +57,7 @@ OVERRIDES = {
     def __setitem__(self, key: int, value: int) -> None: ...
     @overload
     def __setitem__(self, key: slice, value: _Buffer) -> None: ...
-    def readinto(self, offset: int, buffer: Union[bytearray, memoryview],
-                 cancellable: Optional[Gio.Cancellable] = None) -> int: ...
+    def readinto(self, offset: int, buffer: WriteableBuffer, cancellable: Optional[Gio.Cancellable] = None) -> int: ...
     def extents(self, offset: int = 0, length: Optional[int] = None, flags: MapFlags = ...,
                 cancellable: Optional[Gio.Cancellable] = None) -> Iterator[Extent]: ...
 ''',
@@ -80,7 +80,9 @@ class EventLoop(asyncio.SelectorEventLoop):
 def run(main: Coroutine[Any, Any, _T], *, debug: Optional[bool] = None) -> _T: ...
 
 
-class ImageError(GLib.Error): ...
+class ImageError(GLib.Error):
+    CODE: Error
+    def __init__(self, message: str = ..., domain: str = ..., code: Optional[int] = None) -> None: ...
 '''
 
 
@@ -192,12 +194,12 @@ def write_functions(node, owner, indent):
     return lines
 
 
-def write_properties(node):
+def write_properties(node, given=False):
     lines = []
     for found in node.findall(f'{CORE}property'):
         if found.get('introspectable') != '0':
             # Not every value that may be null says so in the GIR: objects and strings may.
-            lines.append((found.get('name').replace('-', '_'), type_of(found)))
+            lines.append((found.get('name').replace('-', '_'), type_of(found, given)))
     return lines
 
 
@@ -255,7 +257,8 @@ def write_callbacks(namespace):
 def collect_options(namespace):
     for node in namespace.findall(f'{CORE}class'):
         if node.get('name').endswith('Options'):
-            OPTIONS[node.get('name')] = ['*', *(f'{key}: Optional[{kind}] = ...' for key, kind in write_properties(node))]
+            keywords = (f'{key}: Optional[{kind}] = ...' for key, kind in write_properties(node, given=True))
+            OPTIONS[node.get('name')] = ['*', *keywords]
 
 
 def main():

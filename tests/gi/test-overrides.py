@@ -3,11 +3,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the Python overrides add: sequences, context managers, awaiting, errors, buffers."""
 
+import array
 import asyncio
 import hashlib
 import json
+import mmap
 import os
 import pathlib
+import pickle
 import resource
 import signal
 import subprocess
@@ -158,6 +161,8 @@ def slices_write():
             tap.raises(ValueError, disk.__setitem__, slice(4 * MIB - 2, 5 * MIB), b'over the end')
             tap.raises(ValueError, disk.__setitem__, slice(0, 8, 2), b'four')
             tap.raises(ValueError, disk.__setitem__, 0, 256)
+            for value in (4, [1, 2, 3, 4], 'text', None):
+                tap.raises(TypeError, disk.__setitem__, slice(0, 4), value)
             tap.raises(IndexError, disk.__setitem__, 4 * MIB, 0)
             tap.raises(TypeError, disk.__delitem__, slice(0, 4))
         check_with_qemu(scratch.path)
@@ -178,6 +183,13 @@ def buffers_are_written():
             tap.equal(disk[:MIB], bytes(block))
             tap.equal(disk[MIB:MIB + MIB // 2], bytes(block[::2]))
             tap.equal(disk[2 * MIB:3 * MIB], bytes(block))
+            numbers = array.array('I', range(1000))
+            disk.write_bytes(3 * MIB, numbers)
+            tap.equal(disk[3 * MIB:3 * MIB + 4000], numbers.tobytes())
+            with mmap.mmap(-1, 4096) as memory:
+                memory[:4] = b'mmap'
+                disk[-4096:] = memory
+            tap.equal(disk[-4096:], b'mmap' + bytes(4092))
             tap.raises(TypeError, disk.write_bytes, 0, 'text')
     memory = Imago.MemoryStorage.new(bytearray(b'0123'))
     tap.equal(memory.read_bytes(1, 2).get_data(), b'12')
@@ -191,7 +203,14 @@ def readinto_fills():
     tap.equal(disk.readinto(32768, memoryview(buffer)[10:500]), 490)
     tap.equal(bytes(buffer), b'x' * 10 + data[32768:32768 + 490] + b'x' * 500)
     tap.equal(disk.readinto(0, bytearray()), 0)
+    numbers = array.array('I', [0] * 100)
+    tap.equal(disk.readinto(32768, numbers), 400)
+    tap.equal(numbers.tobytes(), data[32768:32768 + 400])
     tap.raises(TypeError, disk.readinto, 0, bytes(8))
+    tap.raises(TypeError, disk.readinto, 0.5, bytearray(8))
+    tap.raises(TypeError, disk.readinto, 0, bytearray(8), 'a cancellable')
+    for offset in (-1, 1 << 64, (1 << 64) + 512):
+        tap.raises(OverflowError, disk.readinto, offset, bytearray(8))
     error = tap.raises(Imago.OutOfRangeError, disk.readinto, len(disk) - 4, bytearray(8))
     tap.true(error.matches(Imago.Error.quark(), Imago.Error.OUT_OF_RANGE), error.message)
     cancelled = Gio.Cancellable()
@@ -288,6 +307,10 @@ def each_code_has_a_class():
         tap.true(isinstance(error, (Imago.ImageError)) and isinstance(error, GLib.Error), kind)
         tap.true(error.matches(Imago.Error.quark(), code), nick)
         tap.equal((error.message, error.code), ('text', int(code)))
+        mine = kind('mine')
+        tap.true(mine.matches(Imago.Error.quark(), code), f'{nick} made in Python')
+        again = pickle.loads(pickle.dumps(mine))
+        tap.equal((type(again), again.message, again.domain, again.code), (kind, 'mine', mine.domain, int(code)))
     tap.true(len(nicks) > 15, nicks)
 
 
@@ -302,12 +325,39 @@ def errors_are_caught_by_class():
 
 
 @tap.test
+def hooks_raise_errors_by_class():
+    class Rom(BytesStorage):
+        def do_submit(self, request):
+            if request.get_operation() == Imago.StorageOperation.READ:
+                raise Imago.CorruptError('the ROM has a hole')
+            return super().do_submit(request)
+
+    error = tap.raises(Imago.CorruptError, Rom(bytes(1000)).read_bytes, 0, 10)
+    tap.equal(error.message, 'the ROM has a hole')
+
+
+@tap.test
 def options_are_keywords():
     made = Imago.OpenOptions(format_name='qcow2')
     tap.raises(TypeError, Imago.Image.open, DISK, made, writable=True)
     tap.raises(TypeError, Imago.Image.open, DISK, formatname='qcow2')
     tap.raises(Imago.ReferenceDeniedError, Imago.Image.open, Gio.File.new_for_path(str(DISK)), made, None)
     tap.equal([f.get_name() for f in Imago.inspect(DISK).get_formats()], ['qcow2'])
+
+
+@tap.test
+def properties_take_paths():
+    with Scratch() as scratch:
+        over = scratch.path + '.over'
+        with Imago.Image.create(over, format_name='qcow2', backing_file=pathlib.Path(scratch.path),
+                                backing_format='qcow2') as disk:
+            tap.equal(len(disk), 4 * MIB)
+        options = Imago.CreateOptions(format_name='qcow2', backing_file=scratch.path, backing_format='qcow2')
+        tap.equal(options.props.backing_file.get_path(), scratch.path)
+        with Imago.Image.open(scratch.path, format_name='qcow2') as disk:
+            Imago.ConvertJob(source=disk, destination=scratch.path + '.raw').run(None)
+        tap.equal(os.path.getsize(scratch.path + '.raw'), 4 * MIB)
+    tap.equal(Imago.MemoryStorage(bytes=b'0123').read_bytes(1, 2).get_data(), b'12')
 
 
 # ---- awaiting ----

@@ -48,6 +48,10 @@ class File(GObject.GInterface):
 }
 
 RIGHT = '''
+import array
+import pathlib
+
+
 async def main() -> int:
     async with await Imago.Image.open_async('disk.qcow2', format_name='qcow2') as disk:
         data: GLib.Bytes = await disk.read_bytes_async(0, 512)
@@ -58,6 +62,8 @@ async def main() -> int:
 
 def read(disk: Imago.Image) -> bytes:
     disk[0:4] = memoryview(b'data')
+    disk.write_bytes(4, array.array('I', [1, 2]))
+    disk.readinto(0, array.array('I', [0, 0]))
     disk.read_bytes_async(0, 1, 0, None, print)
     for extent in disk.extents():
         print(extent.get_offset() + len(disk), extent.get_kind() == Imago.ExtentKind.DATA)
@@ -68,6 +74,8 @@ def read(disk: Imago.Image) -> bytes:
 try:
     with Imago.Image.open('disk.qcow2', writable=True) as disk:
         print(read(disk), Imago.run(main()) + 1)
+    Imago.Image.create(pathlib.Path('over.qcow2'), backing_file='disk.qcow2', backing_format='qcow2').close()
+    raise Imago.ReadOnlyError('the disk is a ROM')
 except Imago.LockedError as error:
     print(error.message)
 '''
@@ -85,6 +93,9 @@ Imago.ExtentKind.NONSENSE
 Imago.run(5)
 Imago.LokedError
 Imago.Image.open('disk').write_bytes(0, 'text')
+Imago.Image.open('disk')[0:4] = 4
+Imago.Image.open('disk').readinto(0, b'text')
+Imago.Image.create('over.qcow2', backing_file=7)
 '''
 
 

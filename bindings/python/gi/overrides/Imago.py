@@ -12,13 +12,14 @@ import collections.abc
 import contextlib
 import ctypes
 import functools
+import operator
 import os
 import selectors
 import signal
 import socket
 import threading
 
-from gi.repository import Gio, GLib
+from gi.repository import Gio, GLib, GObject
 
 from ..module import get_introspection_module
 
@@ -37,9 +38,20 @@ def public(item):
 
 # ---- errors ----
 
+DOMAIN = GLib.quark_to_string(Imago.Error.quark())
+
+
 @public
 class ImageError(GLib.Error):
-    """What the library itself reports: the base of one class for each code of Imago.Error."""
+    """What the library itself reports: the base of one class for each code of Imago.Error.
+
+    A hook that raises one fails with its code.
+    """
+
+    CODE = Imago.Error.FAILED
+
+    def __init__(self, message='', domain=DOMAIN, code=None):
+        super().__init__(message, domain, int(self.CODE if code is None else code))
 
 
 def error_classes():
@@ -47,7 +59,8 @@ def error_classes():
     classes = {}
     for code in (getattr(Imago.Error, name) for name in dir(Imago.Error) if name.isupper()):
         name = ''.join(word.capitalize() for word in code.value_nick.split('-')) + 'Error'
-        names = {'__module__': 'gi.repository.Imago', '__doc__': f'An error with the code {code.value_name}.'}
+        names = {'__module__': 'gi.repository.Imago', '__doc__': f'An error with the code {code.value_name}.',
+                 'CODE': code}
         kind = type(name, (ImageError,), names)
         classes[int(code)] = public(kind)
     return classes
@@ -60,11 +73,10 @@ def give_errors_their_classes():
     is no other place which sees all of them. Errors of other domains stay what they are.
     """
     classes = error_classes()
-    domain = GLib.quark_to_string(Imago.Error.quark())
     make = GLib.Error.__new__
 
     def new(kind, *arguments, **keywords):
-        if kind is GLib.Error and len(arguments) == 3 and arguments[1] == domain:
+        if kind is GLib.Error and len(arguments) == 3 and arguments[1] == DOMAIN:
             kind = classes.get(arguments[2], ImageError)
         return make(kind, *arguments, **keywords)
 
@@ -257,13 +269,16 @@ def to_file(value):
 
 
 def to_bytes(value):
-    """PyGObject would take a bytearray or memoryview item by item, a hundred times slower than bytes."""
-    if isinstance(value, (bytearray, memoryview)):
-        value = bytes(value)
-    return GLib.Bytes.new(value) if isinstance(value, bytes) else value
+    """PyGObject would take any other buffer than bytes item by item, a hundred times slower, or not at all."""
+    try:
+        view = memoryview(value)
+    except TypeError:
+        return value
+    return GLib.Bytes.new(value if isinstance(value, bytes) else bytes(view))
 
 
 CONVERSIONS = {('Gio', 'File'): to_file, ('GLib', 'Bytes'): to_bytes}
+PROPERTY_CONVERSIONS = {'GFile': to_file, 'GBytes': to_bytes}
 OPTIONS = ('OpenOptions', 'CreateOptions')
 
 
@@ -409,6 +424,11 @@ def pointer_of(item):
 
 
 def read_natively(image, offset, address, count, cancellable):
+    """Says about wrong arguments what PyGObject says, as ctypes would take the lowest bits of any offset."""
+    if not 0 <= offset < 1 << 64:
+        raise OverflowError(f'{offset} not in range 0 to {(1 << 64) - 1}')
+    if not isinstance(cancellable, (Gio.Cancellable, type(None))):
+        raise TypeError(f'argument cancellable: Expected Gio.Cancellable, but got {type(cancellable).__name__}')
     function, release = native_read_at()
     problem = ctypes.POINTER(NativeError)()
     if function(pointer_of(image), offset, address, count, pointer_of(cancellable), ctypes.byref(problem)):
@@ -459,12 +479,14 @@ class ImageMethods:
     def __setitem__(self, key, value):
         if isinstance(key, slice):
             start, count = range_of(self, key)
-            value = bytes(value) if not isinstance(value, GLib.Bytes) else value.get_data()
-            if len(value) != count:
-                raise ValueError(f'{len(value)} bytes cannot take the place of {count}: a disk keeps its size')
+            value = to_bytes(value)
+            if not isinstance(value, GLib.Bytes):
+                raise TypeError(f'bytes or another buffer can be written, not {type(value).__name__}')
+            if value.get_size() != count:
+                raise ValueError(f'{value.get_size()} bytes cannot take the place of {count}: a disk keeps its size')
         else:
-            start, value = place_of(self, key), bytes((value,))
-        if value:
+            start, value = place_of(self, key), GLib.Bytes.new(bytes((value,)))
+        if value.get_size():
             self.write_bytes(start, value, None)
 
     def __delitem__(self, key):
@@ -488,7 +510,7 @@ class ImageMethods:
             return 0
         if native_read_at() is not None:
             memory = (ctypes.c_char * len(view)).from_buffer(view)
-            read_natively(self, offset, ctypes.addressof(memory), len(view), cancellable)
+            read_natively(self, operator.index(offset), ctypes.addressof(memory), len(view), cancellable)
         else:
             view[:] = self.read_bytes(offset, len(view), cancellable).get_data()
         return len(view)
@@ -532,6 +554,26 @@ class ExtentArrayMethods:
         return self.get(place).copy()
 
 
+def with_converted_properties(kind, conversions):
+    """The constructor of a class some of whose properties are files or bytes."""
+    make = kind.__init__
+
+    @functools.wraps(make, ('__name__', '__doc__'))
+    def init(self, *arguments, **properties):
+        for name in conversions.keys() & properties.keys():
+            properties[name] = conversions[name](properties[name])
+        make(self, *arguments, **properties)
+
+    return init
+
+
+def adapt_properties(kind):
+    found = {p.name.replace('-', '_'): PROPERTY_CONVERSIONS.get(p.value_type.name) for p in kind.list_properties()}
+    conversions = {name: convert for name, convert in found.items() if convert}
+    if conversions:
+        kind.__init__ = with_converted_properties(kind, conversions)
+
+
 def adapt_all():
     for name in dir(Imago):
         if name.startswith('_'):
@@ -540,6 +582,8 @@ def adapt_all():
         info = getattr(item, '__info__', None)
         if isinstance(item, type) and hasattr(info, 'get_methods') and info.get_namespace() == 'Imago':
             adapt(item, info.get_methods())
+            if issubclass(item, GObject.Object):
+                adapt_properties(item)
     functions = [getattr(Imago, name) for name in dir(Imago) if not name.startswith('_')]
     adapt(Imago, [item for item in functions if type(item).__name__ == 'FunctionInfo'])
 
