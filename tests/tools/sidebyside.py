@@ -97,6 +97,7 @@ def make_files():
     create('lazy.qcow2', '1M', options='lazy_refcounts=on,refcount_bits=1')
     create('small.qcow2', '100k', options='cluster_size=512')
     qemu_io('small.qcow2', ['write -P 4 10k 20k'])
+    create('old.qcow2', '20k', options='compat=0.10,cluster_size=4k', backing=('small.qcow2', 'qcow2'))
     create('full.qcow2', '256k', options='preallocation=full')
     open('empty.raw', 'w').close()
     with open('odd.raw', 'wb') as file:

@@ -57,6 +57,7 @@ for name in ['comp.qcow2', 'small.qcow2', 'a.qcow2']:
 for snapshot in ['none', 'snapshot.id=2', 'snapshot.id=2,snapshot.name=two']:
     case('convert', '-l', snapshot, 'snap.qcow2', 'new')
 case('convert', '-l', 'one', 'snap.qcow2', 'a.qcow2', 'new')
+differs('QEMU takes it of the first', 'convert', '-l', 'snapshot.id=1', 'snap.qcow2', 'a.qcow2', 'new', status=1)
 case('convert', '-l', 'one', 'base.raw', 'new')
 case('convert', '-l', 'snapshot.bogus=2', 'snap.qcow2', 'new', error_text=False)
 case('convert', '-n', '-O', 'qcow2', 'a.qcow2', 'v2.qcow2')
@@ -65,6 +66,8 @@ case('convert', '-n', '-O', 'raw', 'a.qcow2', 'nofile')
 case('convert', '-n', '-O', 'raw', 'v2.qcow2', 'base.raw')
 case('convert', '-n', '-O', 'raw', 'a.qcow2', 'base.raw', error_text=False)
 case('convert', '-n', '--target-is-zero', '-O', 'qcow2', 'comp.qcow2', 'v2.qcow2')
+differs('a mistake in the command line is a failure', 'convert', '-n', '--target-is-zero', '-B', 'base.raw',
+        'comp.qcow2', 'v2.qcow2', status=1)
 case('convert', '-n', '-o', 'cluster_size=4k', '-O', 'qcow2', 'comp.qcow2', 'v2.qcow2')
 case('convert', '-n', '-c', '-O', 'qcow2', 'comp.qcow2', 'v2.qcow2')
 case('convert', '-n', '-c', '-O', 'raw', 'comp.qcow2', 'base.raw')

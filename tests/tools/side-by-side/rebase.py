@@ -19,3 +19,6 @@ case('rebase', '-f', 'raw', '-b', 'x', '-F', 'raw', 'base.raw')
 case('rebase', '-b', 'a.qcow2', '-F', 'qcow2', 'a.qcow2', error_text=False)
 differs('qemu-img lets the new backing file show through a disk of version 2 that had none', 'rebase', '-b', 'base.raw', '-F', 'raw', 'v2.qcow2',
         status=0)
+differs('qemu-img copies nothing if the file is the same, as whatever format', 'rebase', '-b', 'small.qcow2',
+        '-F', 'raw', 'old.qcow2', status=0)
+differs('an image is not put onto itself', 'rebase', '-b', 'a.qcow2', '-F', 'raw', 'a.qcow2', status=1)

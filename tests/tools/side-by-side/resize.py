@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The imago-glib authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-from sidebyside import case
+from sidebyside import case, differs
 
 case('resize')
 case('resize', 'a.qcow2')
@@ -30,3 +30,4 @@ case('resize', '--preallocation=bogus', 'v2.qcow2', '+1M')
 case('resize', '--preallocation', 'full', '--shrink', 'v2.qcow2', '-64k')
 case('resize', '--preallocation=metadata', 'v2.qcow2', '1M')
 case('resize', '--preallocation=off', 'v2.qcow2', '1M')
+differs('version 2 has no mark for the zeroes above the backing file', 'resize', 'old.qcow2', '64k', status=0)
