@@ -26,6 +26,15 @@
  * stands for the defaults. An option that the format does not have, or that does not go with
  * another one, makes the call fail with %IMAGO_ERROR_INVALID_OPTION.
  *
+ * There are no setters: name what you want when you make one, in C with g_object_new(). Sizes are #guint64 there.
+ *
+ * |[<!-- language="C" -->
+ * options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS,
+ *                         "format-name", "qcow2",
+ *                         "size", (guint64) 20 << 30,
+ *                         NULL);
+ * ]|
+ *
  * Use it from one thread at a time. A call copies the options before it returns to the caller, so
  * they may be changed and used again at once.
  */

@@ -132,7 +132,7 @@ hook_error (GError *error)
   if (error != NULL)
     return imago_error_to_core (error);
   img_error_set (&core_error, IMG_CODE_FAILED,
-                 _("The hook of the storage failed and did not say why"));
+                 _("The hook of the storage did not return TRUE, and did not say why"));
   return core_error;
 }
 

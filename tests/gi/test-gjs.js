@@ -432,6 +432,18 @@ tap.test('storage-with-bad-manners', () => {
         return true;
     };
     fails(Imago.Error, Imago.Error.FAILED, () => storage.read_bytes(20, 10, null));
+    // Answered, and then not returned true.
+    storage.hook = request => {
+        request.return_bytes(new Uint8Array(10));
+    };
+    truth(fails(Imago.Error, Imago.Error.FAILED, () => storage.read_bytes(20, 10, null)).message.includes('return TRUE'));
+    // One that answers from a promise.
+    storage.hook = async request => {
+        await null;
+        request.return_bytes(new Uint8Array(10));
+    };
+    const promised = wait(done => storage.read_bytes_async(20, 10, NORMAL, null, done));
+    equal(storage.read_bytes_finish(promised).get_size(), 10);
     // Forgotten: the collector has to come first.
     storage.hook = () => {
         GLib.idle_add(GLib.PRIORITY_LOW, () => {

@@ -605,10 +605,13 @@ def storage_with_bad_manners():
     def drops(_request):
         return True
 
+    def forgets_to_return(request):
+        request.return_bytes(GLib.Bytes.new(bytes(10)))
+
     storage = ShelfStorage(bytes(100))
     tap.equal(storage.query_size(None)[-1], 100)
     for hook, text in ((short, '3 bytes instead of 10'), (twice, 'twice'),
-                       (unfilled, 'does not belong'), (drops, 'dropped')):
+                       (unfilled, 'does not belong'), (drops, 'dropped'), (forgets_to_return, 'return TRUE')):
         storage.hook = hook
         error = fails(Imago.Error.FAILED, storage.read_bytes, 20, 10, None)
         tap.true(text in error.message, error.message)

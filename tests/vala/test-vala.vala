@@ -174,6 +174,93 @@ void test_async () {
     }
 }
 
+// A storage of one's own: its bytes lie in an array.
+class ArrayStorage : Imago.Storage {
+    public uint8[] content = {};
+    public Error? failure = null;
+
+    public ArrayStorage () {
+        Object (name: "array", writable: true);
+    }
+
+    void write (uint64 offset, uint8[] data) {
+        if (offset + data.length > content.length)
+            content.resize ((int) offset + data.length);
+        Memory.copy (&content[(size_t) offset], data, data.length);
+    }
+
+    public override bool submit (Imago.StorageRequest request) throws Error {
+        var offset = request.get_offset ();
+        if (failure != null)
+            throw failure;
+        switch (request.get_operation ()) {
+        case Imago.StorageOperation.QUERY_SIZE:
+            request.return_size (content.length);
+            return true;
+        case Imago.StorageOperation.READ:
+            request.return_bytes (new Bytes (content[(int) offset:(int) (offset + request.get_length ())]));
+            return true;
+        case Imago.StorageOperation.WRITE:
+            write (offset, request.dup_bytes ().get_data ());
+            break;
+        case Imago.StorageOperation.TRUNCATE:
+            content.resize ((int) offset);
+            break;
+        case Imago.StorageOperation.FLUSH:
+            break;
+        default:
+            throw new IOError.NOT_SUPPORTED ("bytes only");
+        }
+        request.return_done ();
+        return true;
+    }
+}
+
+async void carry_disk (string folder) throws Error {
+    var storage = new ArrayStorage ();
+    var how = new Imago.CreateOptions () {
+        format_name = "qcow2",
+        size = SIZE
+    };
+    var image = yield Imago.Image.create_storage_async (storage, how, Priority.DEFAULT, null);
+    yield image.write_bytes_async (70000, new Bytes ("from Vala".data), Priority.DEFAULT, null);
+    yield image.close_async (Priority.DEFAULT, null);
+
+    FileUtils.set_data (folder + "/disk.qcow2", storage.content);
+    image = new Imago.Image.open (File.new_for_path (folder + "/disk.qcow2"), options ());
+    assert (Memory.cmp (image.read_bytes (70000, 9).get_data (), "from Vala".data, 9) == 0);
+    image.close ();
+    FileUtils.unlink (folder + "/disk.qcow2");
+
+    image = new Imago.Image.open_storage (storage, options ());
+    storage.failure = new Imago.Error.CORRUPT ("a scratch");
+    try {
+        yield image.read_bytes_async (70000, 9, Priority.DEFAULT, null);
+        assert_not_reached ();
+    } catch (Imago.Error.CORRUPT error) {
+        assert ("a scratch" in error.message);
+    }
+}
+
+void test_storage () {
+    var loop = new MainLoop ();
+    try {
+        var folder = DirUtils.make_tmp ("imago-vala-XXXXXX");
+        carry_disk.begin (folder, (_, result) => {
+            try {
+                carry_disk.end (result);
+            } catch (Error error) {
+                GLib.error ("%s", error.message);
+            }
+            loop.quit ();
+        });
+        loop.run ();
+        DirUtils.remove (folder);
+    } catch (Error error) {
+        GLib.error ("%s", error.message);
+    }
+}
+
 int main (string[] args) {
     Test.init (ref args);
     Test.add_func ("/vala/open", test_open);
@@ -181,5 +268,6 @@ int main (string[] args) {
     Test.add_func ("/vala/error", test_error);
     Test.add_func ("/vala/async", test_async);
     Test.add_func ("/vala/write", test_write);
+    Test.add_func ("/vala/storage", test_storage);
     return Test.run ();
 }
