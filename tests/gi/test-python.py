@@ -265,6 +265,12 @@ def create():
         made.props.version = 2
         error = fails(Imago.Error.INVALID_OPTION, Imago.Image.create, file, made, None)
         tap.true('zstd' in error.message, error.message)
+        for format_name in ('qcow2', 'raw'):
+            for size in ((1 << 64) - 1, 1 << 63):
+                much = Imago.CreateOptions(format_name=format_name, size=size)
+                error = fails(Imago.Error.INVALID_OPTION, Imago.Image.create,
+                              Gio.File.new_for_path(str(folder / 'much')), much, None)
+                tap.true(f' {size} bytes' in error.message, error.message)
 
 
 @tap.test

@@ -134,12 +134,12 @@ refuse_size (const ImgQcow2Shape *shape, ImgError **error)
     bits++;
   if (shape->size > IMG_MAX_SIZE || bits > IMG_QCOW2_MAX_CLUSTER_BITS)
     img_error_set (error, IMG_CODE_INVALID_OPTION,
-                   _("A disk of %" PRIu64 " bytes is too large for qcow2"), shape->size);
+                   _("A disk of %" PRIu64 " bytes is too large for qcow2"), shape->options->size);
   else
     img_error_set (error, IMG_CODE_INVALID_OPTION,
                    _("A disk of %" PRIu64 " bytes is too large for clusters of %" PRIu64
                      " bytes; it needs a cluster size of %" PRIu64 " or more"),
-                   shape->size, (guint64) 1 << shape->cluster_bits, (guint64) 1 << bits);
+                   shape->options->size, (guint64) 1 << shape->cluster_bits, (guint64) 1 << bits);
   return FALSE;
 }
 
