@@ -326,16 +326,43 @@ shrink (StreamFile *file, guint64 size, ImgError **error)
 }
 
 static gboolean
-write_all (StreamFile *file, const ImgIo *io, ImgError **error)
+write_vectors (StreamFile *file, const ImgIo *io, ImgError **error)
 {
-  guint64 size = (guint64) file->size;
-
-  if (!extend (file, io->offset, error) || !begin_change (file, io->offset, error))
+  if (!begin_change (file, io->offset, error))
     return FALSE;
   for (guint i = 0; i < io->n_iov; i++)
     if (!write_part (file, io->iov[i].iov_base, io->iov[i].iov_len, error))
       return FALSE;
-  set_size (file, (gint64) MAX (size, io->offset + io->length));
+  return TRUE;
+}
+
+/* Not every stream grows by being written to: that of a disk ends where the disk ends, until it is given a new size. */
+static gboolean
+ends_before (StreamFile *file, guint64 end, const ImgError *problem)
+{
+  return img_error_matches (problem, IMG_CODE_ERRNO) && problem->system_errno == ENOSPC &&
+         end > (guint64) file->size && find_truncatable (file) != NULL;
+}
+
+static gboolean
+write_all (StreamFile *file, const ImgIo *io, ImgError **error)
+{
+  guint64 end = io->offset + io->length;
+  g_autoptr (ImgError) problem = NULL;
+
+  if (!extend (file, io->offset, error))
+    return FALSE;
+  if (!write_vectors (file, io, &problem))
+    {
+      if (!ends_before (file, end, problem))
+        {
+          img_error_propagate (error, g_steal_pointer (&problem));
+          return FALSE;
+        }
+      if (!truncate_to (file, end, error) || !write_vectors (file, io, error))
+        return FALSE;
+    }
+  set_size (file, (gint64) MAX ((guint64) file->size, end));
   return TRUE;
 }
 

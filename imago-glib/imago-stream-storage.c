@@ -26,7 +26,8 @@
  * else may use the stream; it is not closed when the storage goes.
  *
  * The stream must be able to seek, and for a storage that gets smaller to be truncated; otherwise requests fail
- * with %IMAGO_ERROR_UNSUPPORTED. A stream that ends before the size it had at first fails with
+ * with %IMAGO_ERROR_UNSUPPORTED. One that does not grow by being written to, as that of imago_image_create_io_stream(),
+ * is truncated to become longer. A stream that ends before the size it had at first fails with
  * %IMAGO_ERROR_FAILED. Flushing flushes the stream, and what was written is as durable then as the stream
  * makes it.
  *

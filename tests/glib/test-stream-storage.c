@@ -667,6 +667,50 @@ test_no_place (Fixture *fixture, gconstpointer data)
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_REFERENCE_DENIED);
 }
 
+/* The stream of a disk ends where the disk ends, until it is truncated to a new size: an image in it lets the disk grow. */
+static void
+test_disk_in_disk (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (ImagoStorage) memory = imago_memory_storage_new_writable (0);
+  g_autoptr (ImagoCreateOptions) outer_options =
+    g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size", (guint64) 4096, NULL);
+  g_autoptr (ImagoCreateOptions) options = g_object_new (IMAGO_TYPE_CREATE_OPTIONS, "format-name", "qcow2", "size",
+                                                         (guint64) SIZE, "overwrite", TRUE, NULL);
+  g_autofree guint8 *expected = g_malloc0 (SIZE);
+  g_autofree char *path = g_build_filename (fixture->folder, "inner", NULL);
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+  g_autoptr (ImagoStorage) storage = NULL;
+  g_autoptr (ImagoImage) outer = NULL;
+  g_autoptr (ImagoImage) image = NULL;
+  g_autoptr (GIOStream) stream = NULL;
+  g_autoptr (GBytes) content = NULL;
+  g_autoptr (GError) error = NULL;
+  guint64 size;
+
+  outer = imago_image_create_storage (memory, outer_options, NULL, &error);
+  g_assert_no_error (error);
+  stream = imago_image_create_io_stream (outer);
+  storage = imago_stream_storage_new_for_io (stream);
+  image = imago_image_create_storage (storage, options, NULL, &error);
+  g_assert_no_error (error);
+  change_image (image, expected, &error);
+  g_assert_no_error (error);
+  imago_storage_query_size (storage, &size, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (imago_image_get_size (outer), >=, size);
+  g_object_unref (image);
+  image = open_image (storage, "qcow2", FALSE, &error);
+  g_assert_no_error (error);
+  check_disk (image, expected);
+
+  content = imago_image_read_bytes (outer, 0, imago_image_get_size (outer), NULL, &error);
+  g_assert_no_error (error);
+  g_file_replace_contents (file, g_bytes_get_data (content, NULL), g_bytes_get_size (content), NULL, FALSE,
+                           G_FILE_CREATE_NONE, NULL, NULL, &error);
+  g_assert_no_error (error);
+  test_run ("qemu-img", "check", "-q", path, NULL);
+}
+
 static void
 set_flag_cb (gpointer flag)
 {
@@ -737,6 +781,7 @@ main (int argc, char **argv)
   ADD ("pool-of-one", test_pool_of_one);
   ADD ("backing", test_backing);
   ADD ("no-place", test_no_place);
+  ADD ("disk-in-disk", test_disk_in_disk);
   g_test_add_func ("/stream-storage/not-mounted", test_not_mounted);
   g_test_add_func ("/stream-storage/lets-go", test_lets_go);
   return g_test_run ();
