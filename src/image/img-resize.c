@@ -311,8 +311,8 @@ img_image_resize (ImgImage *image,
   if (img_cancel_check (cancel, error))
     return FALSE;
   /* A raw file may end inside a sector; the disk does not. */
-  if (!image->layout->is_identity)
-    size = img_align_up (MIN (size, IMG_MAX_SIZE + 1), SECTOR_SIZE);
+  if (!image->layout->is_identity && size <= IMG_MAX_SIZE)
+    size = img_align_up (size, SECTOR_SIZE);
   img_progress_set_phase (progress, IMG_PHASE_COPY);
   img_image_begin_alone (image);
   if (image->layout->maps_everything && preallocate_mode == IMG_PREALLOCATE_OFF &&

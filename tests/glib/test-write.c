@@ -600,6 +600,9 @@ test_refusals (Fixture *fixture, gconstpointer data)
   refused (imago_image_resize (image, G_MAXUINT64, IMAGO_RESIZE_NONE, IMAGO_PREALLOCATION_NONE,
                                NULL, &error),
            &error, IMAGO_ERROR_LIMIT_EXCEEDED);
+  g_assert_false (imago_image_resize (image, G_MAXINT64, IMAGO_RESIZE_NONE, IMAGO_PREALLOCATION_NONE, NULL, &error));
+  g_assert_nonnull (strstr (error->message, " 9223372036854775807 bytes"));
+  g_clear_error (&error);
   g_assert_cmpuint (imago_image_get_size (image), ==, SIZE);
   check_zero (image, 0, SIZE);
   close_image (image);
