@@ -110,7 +110,22 @@ def somebody_iterates(context):
     return True
 
 
-async def waiting(start, finish, source, cancellable):
+@contextlib.contextmanager
+def following(cancellable, given):
+    """@cancellable is cancelled when @given is, but not the other way round: other calls may have been given it, too."""
+    if given is None:
+        yield
+        return
+    handler = GObject.Object.connect(given, 'cancelled', lambda _: cancellable.cancel())
+    if given.is_cancelled():
+        cancellable.cancel()
+    try:
+        yield
+    finally:
+        GObject.signal_handler_disconnect(given, handler)
+
+
+async def waiting(start, finish, source, given):
     """Starts the call in the thread-default main context and waits for it under asyncio."""
     loop = asyncio.get_running_loop()
     context = GLib.MainContext.get_thread_default() or GLib.MainContext.default()
@@ -125,12 +140,14 @@ async def waiting(start, finish, source, cancellable):
             loop.call_soon_threadsafe(forward, future, finish, source, result)
 
     context_is_ours = context.is_owner()
-    start(done)
-    try:
-        return await future
-    except asyncio.CancelledError:
-        cancellable.cancel()
-        raise
+    cancellable = Gio.Cancellable()
+    with following(cancellable, given):
+        start(cancellable, done)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            cancellable.cancel()
+            raise
 
 
 CONDITIONS = {
@@ -345,11 +362,11 @@ class Signature:
         values = dict(zip(self.names, arguments))
         values.update(keywords)
         values.setdefault('io_priority', GLib.PRIORITY_DEFAULT)
-        values['cancellable'] = values.get('cancellable') or Gio.Cancellable()
-        missing = [name for name in self.names[:-1] if name not in values]
+        given = values.pop('cancellable', None)
+        missing = [name for name in self.names[:-2] if name not in values]
         if missing:
             raise TypeError(f'missing arguments: {", ".join(missing)}')
-        return [values[name] for name in self.names[:-1]], values['cancellable']
+        return [values[name] for name in self.names[:-2]], given
 
 
 def with_conversions(original, signature, first):
@@ -369,8 +386,8 @@ def with_await(original, finish, signature, first):
         source = arguments[:first]
         if signature.has_callback(rest, keywords):
             return original(*source, *rest, **keywords)
-        rest, cancellable = signature.awaitable(rest, keywords)
-        return waiting(functools.partial(original, *source, *rest), finish, source[0] if source else None, cancellable)
+        rest, given = signature.awaitable(rest, keywords)
+        return waiting(functools.partial(original, *source, *rest), finish, source[0] if source else None, given)
     return call
 
 
