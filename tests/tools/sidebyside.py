@@ -94,6 +94,8 @@ def make_files():
     create('bitmap.qcow2', '1M')
     good('qemu-img', 'bitmap', '--add', '-g', '32k', 'bitmap.qcow2', 'b0')
     good('qemu-img', 'bitmap', '--add', '--disable', 'bitmap.qcow2', 'b1')
+    shutil.copy('bitmap.qcow2', 'both.qcow2')
+    good('qemu-img', 'snapshot', '-c', 'one', 'both.qcow2')
     create('lazy.qcow2', '1M', options='lazy_refcounts=on,refcount_bits=1')
     create('small.qcow2', '100k', options='cluster_size=512')
     qemu_io('small.qcow2', ['write -P 4 10k 20k'])
