@@ -57,6 +57,7 @@ for name in ['comp.qcow2', 'small.qcow2', 'a.qcow2']:
 for snapshot in ['none', 'snapshot.id=2', 'snapshot.id=2,snapshot.name=two']:
     case('convert', '-l', snapshot, 'snap.qcow2', 'new')
 case('convert', '-l', 'one', 'snap.qcow2', 'a.qcow2', 'new')
+differs('a snapshot is as long as the disk was then', 'convert', '-l', 'one', 'both.qcow2', 'new', status=0)
 differs('QEMU takes it of the first', 'convert', '-l', 'snapshot.id=1', 'snap.qcow2', 'a.qcow2', 'new', status=1)
 case('convert', '-l', 'one', 'base.raw', 'new')
 case('convert', '-l', 'snapshot.bogus=2', 'snap.qcow2', 'new', error_text=False)
