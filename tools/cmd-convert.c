@@ -16,7 +16,6 @@
 #include <gio/gunixoutputstream.h>
 #include <glib/gi18n-lib.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -423,7 +422,6 @@ name_target (const Settings *settings)
   return file;
 }
 
-/* Who reads standard output may go before all of it has been written: an error like any other. */
 static ImagoConvertJob *
 make_job_for_new (const Settings *settings, ImagoCreateOptions *options, const char *source_property, gpointer source)
 {
@@ -431,10 +429,7 @@ make_job_for_new (const Settings *settings, ImagoCreateOptions *options, const c
   g_autoptr (GFile) file = NULL;
 
   if (is_standard_stream (settings->target))
-    {
-      signal (SIGPIPE, SIG_IGN);
-      output = g_unix_output_stream_new (STDOUT_FILENO, FALSE);
-    }
+    output = g_unix_output_stream_new (STDOUT_FILENO, FALSE);
   else
     {
       file = name_target (settings);

@@ -161,14 +161,19 @@ start_job (Run *run)
   imago_job_run_async (run->job, G_PRIORITY_DEFAULT, run->cancellable, finished_cb, run);
 }
 
+/* Who reads the progress, or an image from standard output, may leave before the end. What cannot be written is an error
+ * then, like any other, and leaves no change of an image half done. */
 gboolean
 tool_job_run_writing (ImagoJob *job, ImagoImage *image, FILE *file, GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
-  g_autoptr (ToolProgress) progress = file != NULL ? tool_progress_new (job, file) : NULL;
-  Run run = { .job = job, .loop = loop, .cancellable = cancellable, .progress = progress };
+  g_autoptr (ToolProgress) progress = NULL;
+  Run run = { .job = job, .loop = loop, .cancellable = cancellable };
 
+  signal (SIGPIPE, SIG_IGN);
+  if (file != NULL)
+    run.progress = progress = tool_progress_new (job, file);
   g_set_object (&run.open, image);
   run_watched (&run, start_job);
   if (progress != NULL)

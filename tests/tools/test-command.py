@@ -6,6 +6,7 @@
 import contextlib
 import os
 import re
+import subprocess
 
 from imagotest import (IMAGO, Skip, add_test, assert_fails, create, equal, good, imago, main, poke, qemu_img, qemu_io,
                        qemu_text_is_known, qemu_version, run, test, without_later_keys)
@@ -558,6 +559,28 @@ def test_closed_streams():
             status = run('sh', '-c', 'exec "$0" "$@" ' + closed, IMAGO, *command).status
             equal(status, 1 if '>&-' in closed.replace('2>&-', '') else 0, (closed, command))
             good('qemu-img', 'check', '-q', 'a.qcow2')
+
+
+@test
+def test_reader_leaves():
+    """who no longer reads the progress stops nothing half way: only what could not be told is an error"""
+    for command, result in [(['commit', '-f', 'qcow2', 'a.qcow2'], 'base.raw'),
+                            (['rebase', '-b', '', '-f', 'qcow2', 'a.qcow2'], 'a.qcow2'),
+                            (['resize', '--preallocation=full', '-f', 'qcow2', 'a.qcow2', '2M'], 'a.qcow2'),
+                            (['convert', '-n', '-f', 'qcow2', '-O', 'raw', 'a.qcow2', 'target.raw'], 'target.raw'),
+                            (['convert', '-f', 'qcow2', '-O', 'raw', 'a.qcow2', 'new.raw'], 'new.raw')]:
+        create('base.raw', '1M', 'raw')
+        create('target.raw', '1M', 'raw')
+        create('a.qcow2', '1M', backing=('base.raw', 'raw'))
+        qemu_io('a.qcow2', ['write -P 1 64k 64k'])
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([IMAGO, command[0], '-p', *command[1:]], stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        equal(done.returncode, 1, (command, done.stderr))
+        assert 'Could not write the output' in done.stderr, (command, done.stderr)
+        qemu_io(result, ['read -P 1 64k 64k'], '-f', 'raw' if result.endswith('.raw') else 'qcow2')
+        good('qemu-img', 'check', '-q', 'a.qcow2')
 
 
 if __name__ == '__main__':
