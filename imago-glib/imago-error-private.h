@@ -16,7 +16,7 @@ void      imago_error_take    (GError **error, ImgError *core_error);
 
 /* For an error that the application gave and that must travel through the core. Codes of IMAGO_ERROR stay
  * what they are, and so do those of G_IO_ERROR, as the errno that leads back to them where there is one; of
- * everything else the text stays. */
+ * everything else the text stays. NULL: of something that failed and set none, as a stream of an application may. */
 ImgError *imago_error_to_core (const GError *error) G_GNUC_WARN_UNUSED_RESULT;
 
 G_END_DECLS

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <glib/gi18n-lib.h>
 
 #include "imago-error-private.h"
 
@@ -132,6 +133,11 @@ imago_error_to_core (const GError *error)
   ImgError *core_error = g_new0 (ImgError, 1);
 
   core_error->code = IMG_CODE_FAILED;
+  if (error == NULL)
+    {
+      core_error->text = g_strdup (_("It failed without saying why"));
+      return core_error;
+    }
   core_error->text = g_strdup (error->message);
   if (error->domain == IMAGO_ERROR && error->code >= 0 && error->code <= (int) IMAGO_ERROR_METADATA_ONLY)
     core_error->code = (ImgCode) error->code;

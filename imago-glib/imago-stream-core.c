@@ -35,26 +35,37 @@ static void
 take_error (ImgError **error, GError *gio_error)
 {
   img_error_propagate (error, imago_error_to_core (gio_error));
-  g_error_free (gio_error);
+  g_clear_error (&gio_error);
 }
 
 /* ---- the stream; with the turn ---- */
 
-static gboolean
+/* Where the side is then; negative: an error. */
+static goffset
 seek_side (StreamFile *file, gpointer side, goffset offset, GSeekType type, ImgError **error)
 {
   gpointer seekable = file->io != NULL && G_IS_SEEKABLE (file->io) ? (gpointer) file->io : side;
   GError *gio_error = NULL;
+  goffset position;
 
   if (!G_IS_SEEKABLE (seekable) || !g_seekable_can_seek (seekable))
     {
       img_error_set (error, IMG_CODE_UNSUPPORTED, _("The stream cannot seek"));
-      return FALSE;
+      return -1;
     }
-  if (g_seekable_seek (seekable, offset, type, NULL, &gio_error))
-    return TRUE;
-  take_error (error, gio_error);
-  return FALSE;
+  if (!g_seekable_seek (seekable, offset, type, NULL, &gio_error))
+    {
+      take_error (error, gio_error);
+      return -1;
+    }
+  position = g_seekable_tell (seekable);
+  if (position < 0 || (type == G_SEEK_SET && position != offset))
+    {
+      /* Bytes from there, or to there, would be the wrong ones. */
+      img_error_set (error, IMG_CODE_FAILED, _("The stream is not where it was sent to"));
+      return -1;
+    }
+  return position;
 }
 
 static goffset
@@ -68,17 +79,6 @@ query_file_size (StreamFile *file)
   else if (G_IS_FILE_INPUT_STREAM (file->input))
     info = g_file_input_stream_query_info (G_FILE_INPUT_STREAM (file->input), attribute, NULL, NULL);
   return info != NULL && g_file_info_has_attribute (info, attribute) ? g_file_info_get_size (info) : -1;
-}
-
-static goffset
-seek_for_size (StreamFile *file, ImgError **error)
-{
-  gboolean is_one = file->io != NULL && G_IS_SEEKABLE (file->io);
-
-  file->read_position = -1;
-  if (!seek_side (file, file->input, 0, G_SEEK_END, error))
-    return -1;
-  return g_seekable_tell (is_one ? G_SEEKABLE (file->io) : G_SEEKABLE (file->input));
 }
 
 static void
@@ -96,7 +96,10 @@ find_size (StreamFile *file, guint64 *size, ImgError **error)
   if (found < 0)
     found = query_file_size (file);
   if (found < 0)
-    found = seek_for_size (file, error);
+    {
+      file->read_position = -1;
+      found = seek_side (file, file->input, 0, G_SEEK_END, error);
+    }
   if (found < 0)
     return FALSE;
   set_size (file, found);
@@ -137,7 +140,7 @@ fetch (StreamFile *file, guint64 offset, guint8 *buffer, gsize length, ImgError 
   gboolean is_there = file->read_position == (gint64) offset;
 
   file->read_position = -1;
-  if ((!is_there && !seek_side (file, file->input, (goffset) offset, G_SEEK_SET, error)) ||
+  if ((!is_there && seek_side (file, file->input, (goffset) offset, G_SEEK_SET, error) < 0) ||
       !fetch_rest (file, buffer, length, error))
     return FALSE;
   file->read_position = (gint64) (offset + length);
@@ -259,7 +262,7 @@ begin_change (StreamFile *file, guint64 offset, ImgError **error)
 {
   file->window_length = 0;
   file->read_position = -1;
-  return seek_side (file, file->output, (goffset) offset, G_SEEK_SET, error);
+  return seek_side (file, file->output, (goffset) offset, G_SEEK_SET, error) >= 0;
 }
 
 static gboolean

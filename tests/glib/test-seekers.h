@@ -14,8 +14,11 @@ typedef struct
   GByteArray *bytes;
   gsize max_read;      /* a read is never longer; 0: no limit */
   gint fails_at;       /* this call fails, counted down from it, and all that follow; 0: none does */
+  gboolean is_mute;    /* sets no error when it fails */
   guint64 shift;       /* its first byte lies there */
   gboolean cannot_seek;
+  gboolean goes_astray; /* it stays where it is, and reports that it went */
+  gboolean is_lost;     /* it cannot tell where it is */
   gboolean cannot_truncate;
   gboolean refuses_to_grow; /* when it is truncated */
   gboolean truncates_badly; /* it is done, and reported as a failure */

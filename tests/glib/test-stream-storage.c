@@ -437,6 +437,66 @@ test_early_end (Fixture *fixture, gconstpointer data)
   g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
 }
 
+/* Other bytes than those that were asked for are neither read nor written over. */
+static void
+test_astray (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GIOStream) io = test_seeker_make_io (fixture->seeker);
+  g_autoptr (ImagoStorage) storage = imago_stream_storage_new_for_io (io);
+  g_autoptr (GBytes) before = g_bytes_new (fixture->seeker->bytes->data, fixture->seeker->bytes->len);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("x", 1);
+  g_autoptr (GError) error = NULL;
+  guint64 size;
+
+  g_assert_true (imago_storage_query_size (storage, &size, NULL, &error));
+  fixture->seeker->goes_astray = TRUE;
+  g_assert_null (imago_storage_read_bytes (storage, 1000, 10, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+  g_clear_error (&error);
+  g_assert_false (imago_storage_write_bytes (storage, 1000, bytes, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+  g_assert_cmpmem (fixture->seeker->bytes->data, fixture->seeker->bytes->len, g_bytes_get_data (before, NULL),
+                   g_bytes_get_size (before));
+}
+
+static void
+test_lost (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GInputStream) stream = test_seeker_make_input (fixture->seeker);
+  g_autoptr (ImagoStorage) storage = imago_stream_storage_new_for_input (stream);
+  g_autoptr (GError) error = NULL;
+  guint64 size;
+
+  fixture->seeker->is_lost = TRUE;
+  g_assert_false (imago_storage_query_size (storage, &size, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+  g_clear_error (&error);
+  g_assert_null (imago_storage_read_bytes (storage, 0, 10, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+}
+
+/* As a stream of an application that forgets to return TRUE. */
+static void
+test_mute (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GIOStream) io = test_seeker_make_io (fixture->seeker);
+  g_autoptr (ImagoStorage) storage = imago_stream_storage_new_for_io (io);
+  g_autoptr (GError) error = NULL;
+  guint64 size;
+
+  fixture->seeker->is_mute = TRUE;
+  fixture->seeker->fails_at = 1;
+  g_assert_false (imago_storage_query_size (storage, &size, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+  g_clear_error (&error);
+  g_assert_false (imago_storage_flush (storage, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+  g_clear_error (&error);
+  fixture->seeker->fails_at = g_atomic_int_get (&fixture->seeker->n_calls) + 3; /* after two seeks, for the size and to read */
+  g_assert_null (imago_storage_read_bytes (storage, 0, 10, NULL, &error));
+  g_assert_error (error, IMAGO_ERROR, IMAGO_ERROR_FAILED);
+}
+
 static void
 test_read_faults (Fixture *fixture, gconstpointer data)
 {
@@ -774,6 +834,9 @@ main (int argc, char **argv)
   ADD ("refusals", test_refusals);
   ADD ("lost-answer", test_lost_answer);
   ADD ("early-end", test_early_end);
+  ADD ("astray", test_astray);
+  ADD ("lost", test_lost);
+  ADD ("mute", test_mute);
   ADD ("read-faults", test_read_faults);
   ADD ("write-faults", test_write_faults);
   ADD ("async", test_async);
