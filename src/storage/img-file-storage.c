@@ -602,7 +602,25 @@ take_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
   return &file->parent;
 }
 
-/* O_NONBLOCK was for the open alone: it kept a FIFO from blocking. */
+/* O_NONBLOCK was for the open alone: it kept a FIFO from blocking.
+ *
+ * After a read the kernel may put its time into the inode, which waits for the file system's journal even where the read
+ * itself must not wait. So the time of the last access is that of opening: enough for what removes files that nobody uses.
+ * Files of others do not let us. */
+static void
+settle_flags (int fd)
+{
+  int flags = fcntl (fd, F_GETFL) & ~O_NONBLOCK;
+
+#ifdef O_NOATIME
+  char byte;
+
+  if (pread (fd, &byte, 1, 0) >= 0 && fcntl (fd, F_SETFL, flags | O_NOATIME) == 0)
+    return;
+#endif
+  fcntl (fd, F_SETFL, flags);
+}
+
 static ImgStorage *
 take_opened_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
 {
@@ -618,7 +636,7 @@ take_opened_fd (int fd, const char *name, ImgFileFlags flags, ImgError **error)
   if (storage == NULL)
     img_error_prefix (error, _("Cannot open %s: "), quoted);
   else
-    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+    settle_flags (fd);
   return storage;
 }
 
@@ -665,8 +683,11 @@ reopen (int fd, ImgFileFlags flags)
   int own_fd;
 
   g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
-  own_fd = open (path, open_flags (flags) & ~O_NONBLOCK);
-  return own_fd >= 0 ? own_fd : fcntl (fd, F_DUPFD_CLOEXEC, 3);
+  own_fd = open (path, open_flags (flags));
+  if (own_fd < 0)
+    return fcntl (fd, F_DUPFD_CLOEXEC, 3);
+  settle_flags (own_fd);
+  return own_fd;
 }
 
 ImgStorage *

@@ -257,6 +257,59 @@ test_file_ranges (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (range.length, ==, 7);
 }
 
+/* ---- the time of the last access ---- */
+
+static void
+forget_access (Fixture *fixture)
+{
+  const struct timespec times[] = { { .tv_sec = 1000 }, { .tv_nsec = UTIME_OMIT } };
+
+  g_assert_cmpint (utimensat (AT_FDCWD, fixture->path, times, 0), ==, 0);
+}
+
+static gboolean
+is_accessed (Fixture *fixture)
+{
+  struct stat st;
+
+  g_assert_cmpint (stat (fixture->path, &st), ==, 0);
+  return st.st_atime != 1000;
+}
+
+static gboolean
+has_access_times (Fixture *fixture)
+{
+  g_autofree char *content = NULL;
+
+  forget_access (fixture);
+  g_assert_true (g_file_get_contents (fixture->path, &content, NULL, NULL));
+  return is_accessed (fixture);
+}
+
+/* Opening tells that the file is in use; no read has to write into its inode. */
+static void
+test_access_time (Fixture *fixture, gconstpointer data)
+{
+  if (!has_access_times (fixture))
+    {
+      g_test_skip ("the file system keeps no access times");
+      return;
+    }
+  for (guint i = 0; i < 2; i++)
+    {
+      g_autoptr (ImgStorage) storage = NULL;
+      int fd = open (fixture->path, O_RDONLY | O_CLOEXEC);
+
+      forget_access (fixture);
+      storage = i == 0 ? open_disk (fixture) : img_file_storage_new_fd (fd, NULL, IMG_FILE_NONE, NULL);
+      close (fd);
+      g_assert_true (is_accessed (fixture));
+      forget_access (fixture);
+      check_reads (storage);
+      g_assert_false (is_accessed (fixture));
+    }
+}
+
 /* ---- files that become shorter ---- */
 
 /* TRUE: @length bytes at @offset were read, and are the pattern up to @size and zeroes behind it. */
@@ -640,6 +693,7 @@ main (int argc, char **argv)
   ADD_FILE_TEST ("/storage/file/nowait", test_nowait);
   ADD_FILE_TEST ("/storage/file/types", test_file_types);
   ADD_FILE_TEST ("/storage/file/fd", test_fd);
+  ADD_FILE_TEST ("/storage/file/access-time", test_access_time);
   ADD_FILE_TEST ("/storage/file/beneath", test_beneath);
   ADD_FILE_TEST ("/storage/file/ranges", test_file_ranges);
   ADD_FILE_TEST ("/storage/file/cut", test_cut);
