@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "img-fork.h"
 #include "img-park.h"
 #include "img-seam.h"
 #include "img-uring.h"
@@ -245,9 +246,10 @@ prefetch_thread (gpointer data)
 static gboolean
 is_owner (void)
 {
-  const gint own = (gint) getpid ();
+  const gint own = 1 + img_fork_get_count ();
 
-  return g_atomic_int_get (&owner) == own || g_atomic_int_compare_and_exchange (&owner, 0, own);
+  return img_fork_watch () &&
+         (g_atomic_int_get (&owner) == own || g_atomic_int_compare_and_exchange (&owner, 0, own));
 }
 
 /* With the mutex. */

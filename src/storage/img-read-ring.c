@@ -10,8 +10,8 @@
 #if defined(HAVE_LIBURING) && defined(RWF_NOWAIT)
 
 #include <errno.h>
-#include <unistd.h>
 
+#include "img-fork.h"
 #include "img-park.h"
 #include "img-seam.h"
 
@@ -24,8 +24,9 @@ typedef struct
 {
   ImgMutex mutex; /* what follows */
   struct io_uring uring;
-  pid_t owner;         /* 0: there is no ring yet */
-  gboolean is_refused; /* and there will be none */
+  gboolean is_made;
+  gint made_at;        /* the count of forks */
+  gboolean is_refused; /* there is none, nor will be */
 } Ring;
 
 #define N_WAITING 4
@@ -37,11 +38,13 @@ static Ring waiting[N_WAITING] = { { IMG_MUTEX_INIT }, { IMG_MUTEX_INIT }, { IMG
 static gboolean
 ensure_ring (Ring *self)
 {
-  if (self->owner == 0 && !self->is_refused &&
-      img_uring_init (&self->uring, IMG_READ_RING_MAX, IORING_SETUP_COOP_TASKRUN))
-    self->owner = getpid ();
-  self->is_refused = self->owner == 0;
-  return self->owner != 0 && self->owner == getpid ();
+  if (!self->is_made && !self->is_refused)
+    {
+      self->is_made = img_fork_watch () && img_uring_init (&self->uring, IMG_READ_RING_MAX, IORING_SETUP_COOP_TASKRUN);
+      self->is_refused = !self->is_made;
+      self->made_at = img_fork_get_count ();
+    }
+  return self->is_made && self->made_at == img_fork_get_count ();
 }
 
 static void
@@ -91,7 +94,7 @@ give_up (Ring *self, guint n_in_flight, gssize *results)
       n_in_flight -= take_answers (self, results);
     }
   io_uring_queue_exit (&self->uring);
-  self->owner = 0;
+  self->is_made = FALSE;
   self->is_refused = TRUE;
 }
 
