@@ -64,11 +64,12 @@ typedef struct
   guint64 offset;
   gsize count;
   guint8 *buffer;   /* READ: nullable before it is tried */
+  gsize place;      /* is_shared: in the slab */
   GBytes *bytes;    /* WRITE: what is to be written; READ: what the buffer has become, once it has been asked for */
   ImgError *error;  /* owned */
   gboolean is_write;
   gboolean is_borrowed; /* the buffer is the caller's */
-  gboolean is_shared;   /* the buffer is part of the slab */
+  gboolean is_shared;   /* the buffer is part of the slab, if there is one */
   gboolean is_done;     /* tried, with success or error */
 } Item;
 
@@ -76,8 +77,14 @@ typedef struct
 typedef struct
 {
   gint ref_count;  /* atomic */
-  GArray *items;   /* of Item */
-  ImagoSlab *slab; /* owned; nullable: of small reads */
+  Item *items;
+  guint n_items;
+  guint n_reserved;
+  guint n_writes;
+  gsize total;       /* bytes; from IMAGO_INLINE_MAX on, no exact number */
+  guint n_sharing;
+  gsize shared_size; /* of their places */
+  ImagoSlab *slab;   /* owned; nullable: of small reads */
   gint next;       /* atomic: the next one that a worker takes */
   gboolean is_first; /* of the two times that workers go through them */
   ImgImage *core;  /* borrowed, while it runs */
@@ -115,14 +122,14 @@ G_DEFINE_FINAL_TYPE (ImagoBatch, imago_batch, G_TYPE_OBJECT)
 /* ---- requests ---- */
 
 static void
-item_clear (gpointer data)
+item_clear (Item *item)
 {
-  Item *item = data;
-
-  if (!item->is_borrowed && !item->is_shared)
+  if (item->buffer != NULL && !item->is_borrowed && !item->is_shared)
     imago_buffer_free (item->buffer, item->count);
-  g_clear_pointer (&item->bytes, g_bytes_unref);
-  img_error_clear (&item->error);
+  if (item->bytes != NULL)
+    g_bytes_unref (item->bytes);
+  if (G_UNLIKELY (item->error != NULL))
+    img_error_free (item->error);
 }
 
 static void
@@ -132,69 +139,83 @@ items_unref (gpointer data)
 
   if (!g_atomic_int_dec_and_test (&items->ref_count))
     return;
-  g_array_unref (items->items);
+  for (guint i = 0; i < items->n_items; i++)
+    item_clear (&items->items[i]);
+  g_free (items->items);
   g_clear_pointer (&items->slab, imago_slab_unref);
   g_free (items);
 }
 
+/* Only the first ones, as many as fit, share. */
+static void
+find_place (Items *items, Item *item)
+{
+  gsize room = imago_slab_room (item->count);
+
+  if (item->count == 0 || item->count > SMALL_READ || room > MAX_SHARED - items->shared_size)
+    return;
+  item->is_shared = TRUE;
+  item->place = items->shared_size;
+  items->shared_size += room;
+  items->n_sharing++;
+}
+
+/* Written in place: what has just been written by halves is slow to copy. */
 static Item *
-get_item (Items *items, guint index)
+items_add (Items *items, guint64 offset, gsize count)
 {
-  return &g_array_index (items->items, Item, index);
-}
+  Item *item;
 
-static gboolean
-may_share (const Item *item)
-{
-  return !item->is_write && item->buffer == NULL && item->count > 0 && item->count <= SMALL_READ;
-}
-
-static gsize
-size_of_slab (Items *items)
-{
-  gsize size = 0;
-  guint n_sharing = 0;
-
-  for (guint i = 0; i < items->items->len && size < MAX_SHARED; i++)
+  if (G_UNLIKELY (items->n_items == items->n_reserved))
     {
-      const Item *item = get_item (items, i);
-
-      if (!may_share (item) || size + imago_slab_room (item->count) > MAX_SHARED)
-        continue;
-      size += imago_slab_room (item->count);
-      n_sharing++;
+      items->n_reserved *= 2;
+      items->items = g_renew (Item, items->items, items->n_reserved);
     }
-  return n_sharing > 1 ? size : 0;
+  item = &items->items[items->n_items++];
+  *item = (Item) { .offset = offset, .count = count };
+  items->total += MIN (count, IMAGO_INLINE_MAX + 1);
+  return item;
 }
 
-/* Before the requests are in several hands. Without a slab each has memory of its own. */
+static Item *
+add_read (Items *items, guint64 offset, gsize count)
+{
+  Item *item = items_add (items, offset, count);
+
+  find_place (items, item);
+  return item;
+}
+
+static Item *
+add_write (Items *items, guint64 offset, GBytes *bytes)
+{
+  Item *item = items_add (items, offset, g_bytes_get_size (bytes));
+
+  item->bytes = g_bytes_ref (bytes);
+  item->is_write = TRUE;
+  items->n_writes++;
+  return item;
+}
+
+/* Without a slab each has memory of its own: there is none for it, or there is nobody to share it with. */
 static void
 share_memory (Items *items)
 {
-  gsize left = size_of_slab (items);
-
-  if (left > 0)
-    items->slab = imago_slab_new (left);
-  for (guint i = 0; items->slab != NULL && left > 0 && i < items->items->len; i++)
-    {
-      Item *item = get_item (items, i);
-
-      if (!may_share (item))
-        continue;
-      item->buffer = imago_slab_carve (items->slab, item->count);
-      item->is_shared = item->buffer != NULL;
-      if (item->is_shared)
-        left -= imago_slab_room (item->count);
-    }
+  if (items->n_sharing > 1)
+    items->slab = imago_slab_new (items->shared_size);
 }
 
 /* FALSE with the item done: there is no memory for it. */
 static gboolean
-make_room (Item *item)
+make_room (Items *items, Item *item)
 {
   if (item->is_write || item->buffer != NULL)
     return TRUE;
-  item->buffer = imago_buffer_new (item->count, &item->error);
+  item->is_shared = item->is_shared && items->slab != NULL;
+  if (item->is_shared)
+    item->buffer = imago_slab_get_memory (items->slab) + item->place;
+  else
+    item->buffer = imago_buffer_new (item->count, &item->error);
   item->is_done = item->buffer == NULL;
   return !item->is_done;
 }
@@ -214,12 +235,12 @@ take_reads (Items *self, guint *next, gsize max_length, Item **items, ImgTryRead
 {
   guint n_reads = 0;
 
-  for (; *next < self->items->len && n_reads < MAX_TRIED; ++*next)
+  for (; *next < self->n_items && n_reads < MAX_TRIED; ++*next)
     {
-      Item *item = get_item (self, *next);
+      Item *item = &self->items[*next];
 
       /* Whether others are done, other workers may be writing down now. */
-      if (item->is_write || item->count > max_length || item->is_done || !make_room (item))
+      if (item->is_write || item->count > max_length || item->is_done || !make_room (self, item))
         continue;
       items[n_reads] = item;
       reads[n_reads++] = (ImgTryRead) { .offset = item->offset, .length = item->count, .buffer = item->buffer };
@@ -246,9 +267,9 @@ try_all (ImgImage *core, Items *self)
   guint next = 0;
   guint n_reads;
 
-  for (guint i = 0; i < self->items->len; i++)
-    if (get_item (self, i)->is_write)
-      try_write (core, get_item (self, i));
+  for (guint i = 0; self->n_writes > 0 && i < self->n_items; i++)
+    if (self->items[i].is_write)
+      try_write (core, &self->items[i]);
   while ((n_reads = take_reads (self, &next, G_MAXSIZE, items, reads)) > 0)
     {
       img_image_try_reads (core, reads, n_reads);
@@ -283,15 +304,15 @@ read_together (Items *self)
 }
 
 static void
-run_item (ImgImage *core, Item *item, ImgCancel *cancel)
+run_item (Items *items, Item *item)
 {
-  if (img_cancel_check (cancel, &item->error) || !make_room (item))
+  if (img_cancel_check (items->cancel, &item->error) || !make_room (items, item))
     ;
   else if (item->is_write)
-    img_image_write (core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count, cancel,
+    img_image_write (items->core, item->offset, g_bytes_get_data (item->bytes, NULL), item->count, items->cancel,
                      &item->error);
   else
-    img_image_read (core, item->offset, item->buffer, item->count, cancel, &item->error);
+    img_image_read (items->core, item->offset, item->buffer, item->count, items->cancel, &item->error);
   item->is_done = TRUE;
 }
 
@@ -304,12 +325,12 @@ run_items (gpointer data, guint worker)
 
   if (items->is_first && worker == 0)
     read_together (items);
-  while ((index = (guint) g_atomic_int_add (&items->next, 1)) < items->items->len)
+  while ((index = (guint) g_atomic_int_add (&items->next, 1)) < items->n_items)
     {
-      Item *item = get_item (items, index);
+      Item *item = &items->items[index];
 
       if (!(items->is_first && goes_together (item)) && !item->is_done)
-        run_item (items->core, item, items->cancel);
+        run_item (items, item);
     }
 }
 
@@ -318,8 +339,8 @@ count_left (Items *items)
 {
   guint n_left = 0;
 
-  for (guint i = 0; i < items->items->len; i++)
-    n_left += !get_item (items, i)->is_done;
+  for (guint i = 0; i < items->n_items; i++)
+    n_left += !items->items[i].is_done;
   return n_left;
 }
 
@@ -328,8 +349,8 @@ count_together (Items *items)
 {
   guint n_together = 0;
 
-  for (guint i = 0; i < items->items->len; i++)
-    n_together += !get_item (items, i)->is_done && goes_together (get_item (items, i));
+  for (guint i = 0; i < items->n_items; i++)
+    n_together += !items->items[i].is_done && goes_together (&items->items[i]);
   return n_together;
 }
 
@@ -346,9 +367,9 @@ run_left (Items *items, gboolean is_first, guint n_workers)
 static const ImgError *
 find_error (Items *items)
 {
-  for (guint i = 0; i < items->items->len; i++)
-    if (get_item (items, i)->error != NULL)
-      return get_item (items, i)->error;
+  for (guint i = 0; i < items->n_items; i++)
+    if (items->items[i].error != NULL)
+      return items->items[i].error;
   return NULL;
 }
 
@@ -377,8 +398,8 @@ items_new (guint n_reserved)
   Items *items = g_new0 (Items, 1);
 
   items->ref_count = 1;
-  items->items = g_array_sized_new (FALSE, FALSE, sizeof (Item), n_reserved);
-  g_array_set_clear_func (items->items, item_clear);
+  items->items = g_new (Item, n_reserved);
+  items->n_reserved = n_reserved;
   return items;
 }
 
@@ -386,16 +407,19 @@ items_new (guint n_reserved)
 static Items *
 items_copy (Items *items)
 {
-  Items *copy = items_new (items->items->len);
+  Items *copy = items_new (MAX (items->n_items, 1));
 
   copy->priority = items->priority;
-  for (guint i = 0; i < items->items->len; i++)
+  for (guint i = 0; i < items->n_items; i++)
     {
-      const Item *item = get_item (items, i);
-      Item own = { .offset = item->offset, .count = item->count, .is_write = item->is_write, .is_done = item->is_done };
+      const Item *item = &items->items[i];
+      Item *own;
 
-      own.bytes = item->is_write ? g_bytes_ref (item->bytes) : NULL;
-      g_array_append_val (copy->items, own);
+      if (item->is_write)
+        own = add_write (copy, item->offset, item->bytes);
+      else
+        own = add_read (copy, item->offset, item->count);
+      own->is_done = item->is_done;
     }
   return copy;
 }
@@ -420,18 +444,18 @@ static void
 take_items (ImagoBatch *self, Items *done)
 {
   if (done != self->items)
-    for (guint i = 0; i < done->items->len; i++)
-      if (!get_item (self->items, i)->is_done)
-        take_item (get_item (self->items, i), get_item (done, i));
+    for (guint i = 0; i < done->n_items; i++)
+      if (!self->items->items[i].is_done)
+        take_item (&self->items->items[i], &done->items[i]);
   items_unref (done);
 }
 
 static void
 fail_items (ImagoBatch *self, const ImgError *failure)
 {
-  for (guint i = 0; i < self->items->items->len; i++)
+  for (guint i = 0; i < self->items->n_items; i++)
     {
-      Item *item = get_item (self->items, i);
+      Item *item = &self->items->items[i];
 
       if (!item->is_done)
         item->error = img_error_copy (failure);
@@ -541,13 +565,6 @@ imago_batch_get_image (ImagoBatch *self)
   return self->image;
 }
 
-static guint
-add_item (ImagoBatch *self, const Item *item)
-{
-  g_array_append_vals (self->items->items, item, 1);
-  return self->items->items->len - 1;
-}
-
 /**
  * imago_batch_add_read:
  * @self: an #ImagoBatch that has not been run
@@ -566,7 +583,8 @@ imago_batch_add_read (ImagoBatch *self, guint64 offset, gsize count)
   g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
   g_return_val_if_fail (self->state == STATE_OPEN, 0);
 
-  return add_item (self, &(Item) { .offset = offset, .count = count });
+  add_read (self->items, offset, count);
+  return self->items->n_items - 1;
 }
 
 /**
@@ -586,12 +604,16 @@ imago_batch_add_read (ImagoBatch *self, guint64 offset, gsize count)
 guint
 imago_batch_add_read_at (ImagoBatch *self, guint64 offset, void *buffer, gsize count)
 {
+  Item *item;
+
   g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
   g_return_val_if_fail (self->state == STATE_OPEN, 0);
   g_return_val_if_fail (buffer != NULL, 0);
 
-  return add_item (
-    self, &(Item) { .offset = offset, .count = count, .buffer = buffer, .is_borrowed = TRUE });
+  item = items_add (self->items, offset, count);
+  item->buffer = buffer;
+  item->is_borrowed = TRUE;
+  return self->items->n_items - 1;
 }
 
 /**
@@ -613,12 +635,8 @@ imago_batch_add_write (ImagoBatch *self, guint64 offset, GBytes *bytes)
   g_return_val_if_fail (self->state == STATE_OPEN, 0);
   g_return_val_if_fail (bytes != NULL, 0);
 
-  return add_item (self, &(Item) {
-                           .offset = offset,
-                           .count = g_bytes_get_size (bytes),
-                           .bytes = g_bytes_ref (bytes),
-                           .is_write = TRUE,
-                         });
+  add_write (self->items, offset, bytes);
+  return self->items->n_items - 1;
 }
 
 /**
@@ -636,7 +654,7 @@ imago_batch_get_n_requests (ImagoBatch *self)
 {
   g_return_val_if_fail (IMAGO_IS_BATCH (self), 0);
 
-  return self->items->items->len;
+  return self->items->n_items;
 }
 
 /* ---- running ---- */
@@ -738,19 +756,10 @@ imago_batch_run (ImagoBatch *self, GCancellable *cancellable, GError **error)
   return settle_run (self, done, failure, error);
 }
 
-static gsize
-get_total (Items *items)
-{
-  gsize total = 0;
-
-  for (guint i = 0; i < items->items->len && total <= IMAGO_INLINE_MAX; i++)
-    total += MIN (get_item (items, i)->count, IMAGO_INLINE_MAX + 1);
-  return total;
-}
-
 static void
-try_items (ImagoBatch *self, ImagoLane *lane, gsize total)
+try_items (ImagoBatch *self, ImagoLane *lane)
 {
+  gsize total = self->items->total;
   ImgEpochTicket ticket;
   ImgImage *core = imago_image_state_enter (self->image->state, &ticket);
   gint64 begun;
@@ -779,11 +788,10 @@ static gboolean
 run_inline (ImagoBatch *self, GTask *task)
 {
   ImagoLane *lane = imago_lane_find (task);
-  gsize total = get_total (self->items);
 
-  if (!imago_lane_may_inline (lane, total))
+  if (!imago_lane_may_inline (lane, self->items->total))
     return FALSE;
-  try_items (self, lane, total);
+  try_items (self, lane);
   if (count_left (self->items) > 0)
     return FALSE;
   imago_lane_push (lane, task, deliver_batch, NULL);
@@ -894,9 +902,9 @@ imago_batch_run_finish (ImagoBatch *self, GAsyncResult *result, GError **error)
 static Item *
 find_result (ImagoBatch *self, guint index)
 {
-  if (g_atomic_int_get (&self->state) != STATE_RUN || index >= self->items->items->len)
+  if (g_atomic_int_get (&self->state) != STATE_RUN || index >= self->items->n_items)
     return NULL;
-  return get_item (self->items, index);
+  return &self->items->items[index];
 }
 
 /**

@@ -7,7 +7,7 @@
  * What is large comes from the kernel page by page and goes back there when it is freed, which
  * costs more than to copy into it. So some large buffers are kept for the next read when their
  * GBytes go. What is small costs little, but as much again as the look at the block map before it:
- * many small ones that are wanted at once are carved from one slab. */
+ * many small ones that are wanted at once share one slab. */
 
 #pragma once
 
@@ -24,12 +24,16 @@ GBytes *imago_buffer_to_bytes (guint8 *buffer, gsize count) G_GNUC_WARN_UNUSED_R
 typedef struct _ImagoSlab ImagoSlab;
 
 /* How much of a slab @count bytes take. */
-gsize imago_slab_room (gsize count);
+static inline gsize
+imago_slab_room (gsize count)
+{
+  return (gsize) img_align_up (count, 2 * sizeof (gpointer));
+}
+
 /* NULL: out of memory. */
 ImagoSlab *imago_slab_new (gsize size) G_GNUC_WARN_UNUSED_RESULT;
 void imago_slab_unref (ImagoSlab *self);
-/* By one thread. NULL: there is no room left. */
-guint8 *imago_slab_carve (ImagoSlab *self, gsize count);
+guint8 *imago_slab_get_memory (ImagoSlab *self);
 /* Keeps the slab. */
 GBytes *
 imago_slab_to_bytes (ImagoSlab *self, const guint8 *memory, gsize count) G_GNUC_WARN_UNUSED_RESULT;

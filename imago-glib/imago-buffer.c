@@ -119,17 +119,10 @@ imago_buffer_to_bytes (guint8 *buffer, gsize count)
 
 struct _ImagoSlab
 {
-  ImgRefCount ref_count; /* one for whoever carves, one for each GBytes */
+  ImgRefCount ref_count; /* one for who has made it, one for each GBytes */
   guint8 *buffer;
   gsize size;
-  gsize used;
 };
-
-gsize
-imago_slab_room (gsize count)
-{
-  return (gsize) img_align_up (count, 2 * sizeof (gpointer));
-}
 
 ImagoSlab *
 imago_slab_new (gsize size)
@@ -155,15 +148,9 @@ imago_slab_unref (ImagoSlab *self)
 }
 
 guint8 *
-imago_slab_carve (ImagoSlab *self, gsize count)
+imago_slab_get_memory (ImagoSlab *self)
 {
-  gsize room = imago_slab_room (count);
-  guint8 *memory = self->buffer + self->used;
-
-  if (room > self->size - self->used)
-    return NULL;
-  self->used += room;
-  return memory;
+  return self->buffer;
 }
 
 GBytes *
