@@ -21,7 +21,7 @@ created_free (gpointer data)
 {
   Created *created = data;
 
-  img_image_unref (created->core);
+  g_clear_pointer (&created->core, imago_image_release_core);
   img_policy_unref (created->policy);
   g_free (created);
 }

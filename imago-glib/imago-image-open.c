@@ -58,7 +58,7 @@ opened_free (gpointer data)
 {
   Opened *opened = data;
 
-  img_image_unref (opened->core);
+  g_clear_pointer (&opened->core, imago_image_release_core);
   img_policy_unref (opened->policy);
   g_free (opened);
 }

@@ -41,6 +41,9 @@ typedef struct
   GSList *closers; /* of ImagoRequest, to be answered */
 } ImagoImageState;
 
+/* Takes the last reference that the application has to @core, with or without an object: a worker closes it. */
+void             imago_image_release_core  (ImgImage *core);
+
 /* Takes @core, which may be NULL: then it is closed from the start. */
 ImagoImageState *imago_image_state_new     (ImgImage *core) G_GNUC_WARN_UNUSED_RESULT;
 void             imago_image_state_unref   (ImagoImageState *self);

@@ -54,8 +54,8 @@ release_core (gpointer data)
 }
 
 /* Whoever opens the same file next finds it in use until then, and waits. */
-static void
-release_core_later (ImgImage *core)
+void
+imago_image_release_core (ImgImage *core)
 {
   ImgLeaving *leaving = img_leaving_new (release_core, core);
 
@@ -69,7 +69,7 @@ imago_image_state_unref (ImagoImageState *self)
   if (!g_atomic_int_dec_and_test (&self->ref_count))
     return;
   if (self->core != NULL)
-    release_core_later (self->core);
+    imago_image_release_core (self->core);
   imago_pool_key_release (self->key);
   img_error_clear (&self->close_error);
   img_epoch_clear (&self->epoch);

@@ -53,6 +53,7 @@ typedef struct
   GFile *cold_file;
   GFile *other_file;
   GFile *target;
+  GFile *unclaimed;
   ImagoImage *cold;
   ImagoImage *disk;   /* written to */
   ImagoImage *spare;  /* closed in the round */
@@ -125,6 +126,16 @@ answered_cb (GObject *source, GAsyncResult *result, gpointer data)
 
   if (!call->finish (call->fixture, source, result, &error))
     g_error ("%s: %s", g_task_get_name (G_TASK (result)), error->message);
+  call->fixture->n_waiting--;
+}
+
+/* Takes no result: what was opened goes with it. */
+static void
+unclaimed_cb (GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autofree Call *call = data;
+
+  g_assert_false (g_task_had_error (G_TASK (result)));
   call->fixture->n_waiting--;
 }
 
@@ -302,6 +313,11 @@ start_structure (Fixture *fixture)
     }
   imago_image_create_async (fixture->target, fixture->create_options, 0, NULL, answered_cb,
                             call_new (fixture, finish_create));
+  imago_image_create_async (fixture->unclaimed, fixture->create_options, 0, NULL, unclaimed_cb, call_new (fixture, NULL));
+  imago_image_open_async (fixture->other_file, fixture->options, 0, NULL, unclaimed_cb, call_new (fixture, NULL));
+  imago_image_open_storage_async (fixture->storage, NULL, 0, NULL, unclaimed_cb, call_new (fixture, NULL));
+  imago_file_storage_open_async (fixture->other_file, IMAGO_STORAGE_NONE, 0, NULL, unclaimed_cb,
+                                 call_new (fixture, NULL));
   imago_image_resize_async (fixture->disk, DISK_SIZE + (fixture->round + 1) * CLUSTER, IMAGO_RESIZE_NONE,
                             IMAGO_PREALLOCATION_NONE, 0, NULL, answered_cb, call_new (fixture, finish_resize));
   imago_image_close_async (fixture->spare, 0, NULL, answered_cb, call_new (fixture, finish_close));
@@ -487,6 +503,7 @@ static void
 round_init (Fixture *fixture, guint round)
 {
   g_autofree char *target = g_strdup_printf ("target-%u.qcow2", round);
+  g_autofree char *unclaimed = g_strdup_printf ("unclaimed-%u.qcow2", round);
   g_autofree char *spare = g_strdup_printf ("spare-%u.qcow2", round);
   g_autoptr (GFile) spare_file = file_in (fixture, spare);
   g_autoptr (GFile) copy_file = NULL;
@@ -499,6 +516,7 @@ round_init (Fixture *fixture, guint round)
     fixture->n_sleeps[phase] = (phase >= PHASE_STORAGES) == is_for_storages (round) ? 0 : G_MAXUINT16;
   fixture->n_calls = 0;
   fixture->target = file_in (fixture, target);
+  fixture->unclaimed = file_in (fixture, unclaimed);
   copy_file = file_in (fixture, "copy.raw");
   fixture->copy = G_OUTPUT_STREAM (g_file_replace (copy_file, NULL, FALSE, G_FILE_CREATE_NONE, NULL, &error));
   g_assert_no_error (error);
@@ -514,6 +532,7 @@ static void
 round_clear (Fixture *fixture)
 {
   g_clear_object (&fixture->target);
+  g_clear_object (&fixture->unclaimed);
   g_clear_object (&fixture->spare);
   g_clear_object (&fixture->check);
   g_clear_object (&fixture->copy);
