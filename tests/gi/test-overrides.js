@@ -130,6 +130,7 @@ tap.test('slices', () => {
     const all = image.slice();
     equal(GLib.compute_checksum_for_data(GLib.ChecksumType.SHA256, all), FACTS['disk.qcow2'].sha256);
     for (const [start, end] of [[0, 512], [32768, 32771], [-9, undefined], [-9, -3], [5, 5], [9, 3],
+        [32768.7, 32771.2], [-9.9, -3.9], [NaN, 4], [null, 4], ['1', '3'], [-Infinity, 4], [all.length - 4, Infinity],
         [all.length - 4, all.length + 100], [all.length + 1, all.length + 9]])
         equal([...image.slice(start, end)], [...all.slice(start, end)], `${start}, ${end}`);
 });

@@ -62,7 +62,10 @@ function extendImage(Imago) {
     // The bytes from @start to before @end as a Uint8Array, with the rules of Uint8Array.prototype.slice.
     Imago.Image.prototype.slice = function (start = 0, end = this.get_size()) {
         const size = this.get_size();
-        const place = index => index < 0 ? Math.max(0, size + index) : Math.min(index, size);
+        const place = index => {
+            const whole = Math.trunc(index) || 0;
+            return whole < 0 ? Math.max(0, size + whole) : Math.min(whole, size);
+        };
         const count = place(end) - place(start);
         return count > 0 ? this.read_bytes(place(start), count, null).toArray() : new Uint8Array();
     };
