@@ -41,6 +41,24 @@ pad (GByteArray *array, guint alignment)
   g_byte_array_append (array, zeroes, (alignment - array->len % alignment) % alignment);
 }
 
+void
+qcow2_put_bitmap (GByteArray *directory, const Qcow2Bitmap *bitmap)
+{
+  static const guint8 zeroes[8];
+
+  qcow2_put_be64 (directory, bitmap->table_offset);
+  qcow2_put_be32 (directory, bitmap->table_entries);
+  qcow2_put_be32 (directory, bitmap->flags);
+  g_byte_array_append (directory, &bitmap->type, 1);
+  g_byte_array_append (directory, &bitmap->granularity_bits, 1);
+  qcow2_put_be16 (directory, (guint16) strlen (bitmap->name));
+  qcow2_put_be32 (directory, bitmap->extra_length);
+  for (guint i = 0; i < bitmap->extra_length; i++)
+    g_byte_array_append (directory, zeroes, 1);
+  g_byte_array_append (directory, (const guint8 *) bitmap->name, (guint) strlen (bitmap->name));
+  pad (directory, 8);
+}
+
 static guint
 entry_bits (Qcow2Builder *self)
 {

@@ -79,5 +79,19 @@ void          qcow2_put_be16               (GByteArray *array, guint16 value);
 void          qcow2_put_be32               (GByteArray *array, guint32 value);
 void          qcow2_put_be64               (GByteArray *array, guint64 value);
 
+/* How the directory of bitmaps describes one. */
+typedef struct
+{
+  guint64 table_offset;
+  guint32 table_entries;
+  guint32 flags;
+  guint8 type;
+  guint8 granularity_bits;
+  guint32 extra_length;
+  const char *name;
+} Qcow2Bitmap;
+
+void          qcow2_put_bitmap             (GByteArray *directory, const Qcow2Bitmap *bitmap);
+
 /* A copy of @image with the bytes written as hexadecimal digits in @hex at @offset. */
 GBytes       *qcow2_poke                   (GBytes *image, guint64 offset, const char *hex);

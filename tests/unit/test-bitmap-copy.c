@@ -56,20 +56,11 @@ static void
 put_bitmap (Qcow2Builder *builder, GByteArray *directory, const char *name, guint32 flags, guint64 entry)
 {
   g_autoptr (GByteArray) table = g_byte_array_new ();
-  const guint8 kind[] = { 1, 9 };
   guint64 at = qcow2_builder_alloc (builder, 1);
 
   qcow2_put_be64 (table, entry);
   qcow2_builder_write (builder, at, table->data, table->len);
-  qcow2_put_be64 (directory, at);
-  qcow2_put_be32 (directory, 1);
-  qcow2_put_be32 (directory, flags);
-  g_byte_array_append (directory, kind, sizeof kind);
-  qcow2_put_be16 (directory, (guint16) strlen (name));
-  qcow2_put_be32 (directory, 0);
-  g_byte_array_append (directory, (const guint8 *) name, (guint) strlen (name));
-  while (directory->len % 8 != 0)
-    g_byte_array_append (directory, (const guint8 *) "", 1);
+  qcow2_put_bitmap (directory, &(Qcow2Bitmap) { at, 1, flags, 1, 9, 0, name });
 }
 
 /* One bitmap with bits, which may record changes, and one whose bits are all set. */

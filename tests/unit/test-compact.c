@@ -167,24 +167,6 @@ count_leaks (ImgStorage *file, const Case *one)
   return result.leaks;
 }
 
-static guint64
-get_usage (ImgStorage *file)
-{
-  guint64 usage;
-
-  g_assert_true (img_storage_get_usage (file, &usage, NULL));
-  return usage;
-}
-
-static guint64
-get_file_size (ImgStorage *file)
-{
-  guint64 size;
-
-  g_assert_true (img_storage_get_size (file, &size, NULL));
-  return size;
-}
-
 /* ---- tests ---- */
 
 static void
@@ -203,12 +185,12 @@ check_result (ImgStorage *file, const Case *one, GBytes *before)
       g_assert_false (block.has_host_offset);
     }
   /* There is nothing left to give back. */
-  usage = get_usage (file);
+  usage = test_get_usage (file);
   g_assert_true (img_compact (again, FALSE, &n_freed, NULL, NULL, NULL));
   g_assert_cmpuint (n_freed, ==, 0);
   g_assert_true (img_image_close (again, NULL));
-  g_assert_cmpuint (get_usage (file), ==, usage);
-  g_assert_cmpuint (get_file_size (file), <=, MAX (g_bytes_get_size (before), usage));
+  g_assert_cmpuint (test_get_usage (file), ==, usage);
+  g_assert_cmpuint (test_get_file_size (file), <=, MAX (g_bytes_get_size (before), usage));
 }
 
 static void
@@ -218,7 +200,7 @@ test_result (gconstpointer data)
   g_autoptr (GBytes) bytes = make_file (one);
   g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) image = open_image (file, one);
-  guint64 usage = get_usage (file), n_freed;
+  guint64 usage = test_get_usage (file), n_freed;
   ImgProgress progress = { 0 };
   ImgError *error = NULL;
 
@@ -226,7 +208,7 @@ test_result (gconstpointer data)
   g_assert_cmpstr (error != NULL ? error->text : NULL, ==, NULL);
   g_assert_cmpuint (progress.bytes_done, ==, progress.bytes_total);
   g_assert_cmpint (progress.phase, ==, IMG_PHASE_DONE);
-  g_assert_cmpuint (n_freed, ==, usage - MIN (usage, get_usage (file)));
+  g_assert_cmpuint (n_freed, ==, usage - MIN (usage, test_get_usage (file)));
   if (one->is_smaller)
     g_assert_cmpuint (n_freed, >=, 8 * CLUSTER);
   assert_view (image, one);
@@ -295,7 +277,7 @@ test_free_clusters (void)
   g_autoptr (ImgStorage) file = test_copy_storage_new (bytes);
   g_autoptr (ImgImage) image = NULL;
   g_autofree guint8 *junk = g_malloc (CLUSTER);
-  guint64 size = img_align_up (get_file_size (file), CLUSTER), n_freed;
+  guint64 size = img_align_up (test_get_file_size (file), CLUSTER), n_freed;
 
   memset (junk, 0xaa, CLUSTER);
   for (guint i = 0; i < 20; i++)
@@ -303,7 +285,7 @@ test_free_clusters (void)
   image = open_image (file, one);
   g_assert_true (img_compact (image, FALSE, &n_freed, NULL, NULL, NULL));
   g_assert_cmpuint (n_freed, >=, 20 * CLUSTER);
-  g_assert_cmpuint (get_file_size (file), <=, size);
+  g_assert_cmpuint (test_get_file_size (file), <=, size);
   /* The file grows again, and what is taken reads as zero around what is written. */
   for (guint64 piece = 0; piece * CLUSTER < DISK; piece++)
     if (piece % 8 == 6)

@@ -212,22 +212,6 @@ test_source (void)
 
 /* ---- images ---- */
 
-static void
-put_bitmap (GByteArray *directory, guint32 flags, guint8 granularity_bits, const char *name)
-{
-  const guint8 bytes[2] = { 1, granularity_bits };
-
-  qcow2_put_be64 (directory, 0x3000);
-  qcow2_put_be32 (directory, 1);
-  qcow2_put_be32 (directory, flags);
-  g_byte_array_append (directory, bytes, sizeof bytes);
-  qcow2_put_be16 (directory, (guint16) strlen (name));
-  qcow2_put_be32 (directory, 0);
-  g_byte_array_append (directory, (const guint8 *) name, (guint) strlen (name));
-  while (directory->len % 8 != 0)
-    g_byte_array_append (directory, (const guint8 *) "", 1);
-}
-
 /* 10 MiB with three clusters of data and three bitmaps, one of which was not closed. */
 static ImgStorage *
 build_image (guint version)
@@ -245,9 +229,9 @@ build_image (guint version)
     qcow2_builder_set_entry (builder, 300, QCOW2_ZERO, 0);
   if (version < 3)
     return qcow2_builder_finish_storage (builder);
-  put_bitmap (directory, 0, 9, "b0");
-  put_bitmap (directory, 2, 16, "b1withname");
-  put_bitmap (directory, 1, 9, "broken");
+  qcow2_put_bitmap (directory, &(Qcow2Bitmap) { 0x3000, 1, 0, 1, 9, 0, "b0" });
+  qcow2_put_bitmap (directory, &(Qcow2Bitmap) { 0x3000, 1, 2, 1, 16, 0, "b1withname" });
+  qcow2_put_bitmap (directory, &(Qcow2Bitmap) { 0x3000, 1, 1, 1, 9, 0, "broken" });
   qcow2_builder_write (builder, at, directory->data, directory->len);
   qcow2_put_be32 (extension, 3);
   qcow2_put_be32 (extension, 0);

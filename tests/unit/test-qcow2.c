@@ -470,40 +470,11 @@ test_snapshot_many (void)
 
 /* ---- bitmaps ---- */
 
-typedef struct
-{
-  guint64 table_offset;
-  guint32 table_entries;
-  guint32 flags;
-  guint8 type;
-  guint8 granularity_bits;
-  guint32 extra_length;
-  const char *name;
-} Bitmap;
-
-static const Bitmap good_bitmap = { 0x3000, 1, 0, 1, 16, 0, "bitmap" };
-
-static void
-put_bitmap (GByteArray *directory, const Bitmap *bitmap)
-{
-  static const guint8 zeroes[8];
-
-  qcow2_put_be64 (directory, bitmap->table_offset);
-  qcow2_put_be32 (directory, bitmap->table_entries);
-  qcow2_put_be32 (directory, bitmap->flags);
-  g_byte_array_append (directory, &bitmap->type, 1);
-  g_byte_array_append (directory, &bitmap->granularity_bits, 1);
-  qcow2_put_be16 (directory, (guint16) strlen (bitmap->name));
-  qcow2_put_be32 (directory, bitmap->extra_length);
-  for (guint i = 0; i < bitmap->extra_length; i++)
-    g_byte_array_append (directory, zeroes, 1);
-  g_byte_array_append (directory, (const guint8 *) bitmap->name, (guint) strlen (bitmap->name));
-  g_byte_array_append (directory, zeroes, (8 - directory->len % 8) % 8);
-}
+static const Qcow2Bitmap good_bitmap = { 0x3000, 1, 0, 1, 16, 0, "bitmap" };
 
 /* @n: how many the extension says there are; @slack: bytes that its size is wrong by. */
 static Qcow2Builder *
-builder_with_bitmaps (const Bitmap *bitmaps, guint n_bitmaps, guint n, int slack)
+builder_with_bitmaps (const Qcow2Bitmap *bitmaps, guint n_bitmaps, guint n, int slack)
 {
   Qcow2Builder *builder = qcow2_builder_new (3, 12, IMG_MIB, 0);
   g_autoptr (GByteArray) directory = g_byte_array_new ();
@@ -511,7 +482,7 @@ builder_with_bitmaps (const Bitmap *bitmaps, guint n_bitmaps, guint n, int slack
   guint64 offset;
 
   for (guint i = 0; i < n_bitmaps; i++)
-    put_bitmap (directory, &bitmaps[i]);
+    qcow2_put_bitmap (directory, &bitmaps[i]);
   offset = qcow2_builder_alloc (builder, 1 + directory->len / 4096);
   qcow2_builder_write (builder, offset, directory->data, directory->len);
   qcow2_put_be32 (extension, n);
@@ -527,7 +498,7 @@ static void
 test_bitmaps (void)
 {
   g_autofree char *long_name = g_strnfill (1023, 'n');
-  const Bitmap bitmaps[] = {
+  const Qcow2Bitmap bitmaps[] = {
     good_bitmap,
     { 0x3000, 1, 1, 1, 9, 0, "in use" },
     { 0x3000, 1, 2, 1, 31, 0, long_name },
@@ -593,7 +564,7 @@ test_bitmaps_bad (void)
   g_autofree char *long_name = g_strnfill (1024, 'n');
   const struct
   {
-    Bitmap bitmap;
+    Qcow2Bitmap bitmap;
     ImgCode code;
     const char *word;
   } rows[] = {

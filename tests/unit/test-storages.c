@@ -336,6 +336,24 @@ test_copy_storage_new (GBytes *bytes)
   return storage;
 }
 
+guint64
+test_get_usage (ImgStorage *file)
+{
+  guint64 usage;
+
+  g_assert_true (img_storage_get_usage (file, &usage, NULL));
+  return usage;
+}
+
+guint64
+test_get_file_size (ImgStorage *file)
+{
+  guint64 size;
+
+  g_assert_true (img_storage_get_size (file, &size, NULL));
+  return size;
+}
+
 /* ---- images ---- */
 
 static void

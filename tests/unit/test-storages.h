@@ -40,6 +40,10 @@ guint8      test_pattern_byte           (guint64 offset, guint seed);
 /* In memory, to be written. */
 ImgStorage *test_copy_storage_new       (GBytes *bytes);
 
+/* What a file takes on the disk, and its length. */
+guint64     test_get_usage              (ImgStorage *file);
+guint64     test_get_file_size          (ImgStorage *file);
+
 /* An image over a layout that answers with @extents, which must cover the disk in order; their storages are
  * borrowed. A COMPRESSED unit "decodes" by adding one to each of its first unit_length stored bytes, and
  * fails if the first stored byte is 255. */

@@ -253,24 +253,6 @@ check_failure (gboolean success, ImgError *error, ImgCode code)
   }                                                                                                \
   G_STMT_END
 
-static guint64
-get_usage (ImgStorage *file)
-{
-  guint64 usage;
-
-  g_assert_true (img_storage_get_usage (file, &usage, NULL));
-  return usage;
-}
-
-static guint64
-get_file_size (ImgStorage *file)
-{
-  guint64 size;
-
-  g_assert_true (img_storage_get_size (file, &size, NULL));
-  return size;
-}
-
 /* ---- what can be asked for ---- */
 
 static void
@@ -622,7 +604,7 @@ test_w9_no_growth (void)
         write_pattern (disk.image, at, CLUSTER, i);
       if (i % 50 == 0)
         g_assert_true (img_image_flush (disk.image, NULL, NULL));
-      g_assert_cmpuint (get_file_size (disk.watch->base), <=, limit);
+      g_assert_cmpuint (test_get_file_size (disk.watch->base), <=, limit);
     }
   disk_close (&disk);
 }
@@ -641,14 +623,14 @@ test_discard_space (gconstpointer format)
   disk_open (&disk, file, format, NULL);
   write_pattern (disk.image, 0, 8 << 20, 1);
   g_assert_true (img_image_flush (disk.image, NULL, NULL));
-  used = get_usage (file);
-  size = get_file_size (file);
+  used = test_get_usage (file);
+  size = test_get_file_size (file);
   g_assert_true (img_image_discard (disk.image, 4 << 20, 4 << 20, IMG_DISCARD_ANY, NULL, NULL));
   g_assert_true (img_image_write_zeroes (disk.image, 7 << 20, 1 << 20, IMG_ZERO_UNMAP, NULL, NULL));
   g_assert_true (img_image_flush (disk.image, NULL, NULL));
   disk_close (&disk);
-  g_assert_cmpuint (get_usage (file), <=, used - (3 << 20));
-  g_assert_cmpuint (get_file_size (file), >=, size);
+  g_assert_cmpuint (test_get_usage (file), <=, used - (3 << 20));
+  g_assert_cmpuint (test_get_file_size (file), >=, size);
 }
 
 /* Zeroes that keep the space, and a write into them, use the same cluster. */
@@ -693,7 +675,7 @@ test_compressed (gconstpointer compression)
       g_assert_cmpint (map_at (disk.image, i * CLUSTER).kind, ==, IMG_BLOCK_COMPRESSED);
     }
   /* Many streams share a host cluster. */
-  g_assert_cmpuint (get_file_size (disk.watch->base), <, 10 * CLUSTER);
+  g_assert_cmpuint (test_get_file_size (disk.watch->base), <, 10 * CLUSTER);
   /* What cannot be compressed is stored as it is. */
   for (gsize i = 0; i < CLUSTER; i++)
     bytes[i] = (guint8) g_random_int ();
@@ -789,11 +771,11 @@ test_resize_ragged (void)
   disk_open (&disk, file, "raw", NULL);
   g_assert_true (
     img_image_resize (disk.image, DISK + 1000, FALSE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
-  g_assert_cmpuint (get_file_size (file), ==, DISK + 1000);
+  g_assert_cmpuint (test_get_file_size (file), ==, DISK + 1000);
   g_assert_cmpuint (img_image_get_size (disk.image), ==, DISK + 1024);
   assert_zero (disk.image, DISK, 1024);
   g_assert_true (img_image_resize (disk.image, DISK + 1, TRUE, IMG_PREALLOCATE_OFF, NULL, NULL, NULL));
-  g_assert_cmpuint (get_file_size (file), ==, DISK + 1);
+  g_assert_cmpuint (test_get_file_size (file), ==, DISK + 1);
   g_assert_cmpuint (img_image_get_size (disk.image), ==, DISK + 512);
   disk_close (&disk);
 }
