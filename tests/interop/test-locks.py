@@ -336,6 +336,23 @@ COMMANDS = [['info'], ['map', '--output=json'], ['snapshot', '-l'], ['io', '-r',
 
 
 @test
+def test_force_share_of_data_file():
+    """-U looks on at an external data file, too, also below another image"""
+    create('a.qcow2', '1M', options='data_file=data,data_file_raw=on')
+    qemu_io('a.qcow2', ['write -P 5 0 64k'])
+    create('top.qcow2', backing=('a.qcow2', 'qcow2'))
+    for program, held_one in itertools.product(PROGRAMS, [('qcow2', 'a.qcow2'), ('raw', 'data')]):
+        with program.hold(held_one[0], 'write', held_one[1]):
+            for name in ['a.qcow2', 'top.qcow2']:
+                assert_fails(imago('convert', name, 'out.raw'), 'another process is writing to it')
+                for command in [['map'], ['measure', '-O', 'raw'], ['info', '--backing-chain']]:
+                    good(IMAGO, command[0], '-U', *command[1:], name)
+                good(IMAGO, 'convert', '-U', name, 'out.raw')
+                qemu_io('out.raw', ['read -P 5 0 64k'], '-f', 'raw')
+                os.unlink('out.raw')
+
+
+@test
 def test_command():
     """commands refuse what is being written, as qemu-img does, and -U looks on"""
     create('a.qcow2', '1M')
