@@ -563,16 +563,16 @@ imago_owner_queue_is_here (ImagoOwnerQueue *self)
 }
 
 /* This queue, which lives here now, and others of this thread that a hook may wait for: inside of a server, parking
- * does not serve. */
+ * does not serve. Where nothing is to be waited for, as after a request that must not wait, no hook runs. */
 void
 imago_owner_queue_run_until (ImagoOwnerQueue *self, gboolean (*poll) (gpointer data), gpointer data)
 {
   move_home (self);
-  serve_home (home_current ());
   while (!poll (data))
     {
-      img_park ();
       serve_home (home_current ());
+      if (!poll (data))
+        img_park ();
     }
 }
 

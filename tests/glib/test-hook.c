@@ -557,6 +557,46 @@ test_async (gconstpointer data)
   judge (storage);
 }
 
+static void
+finish_read (ImagoImage *image, Caught *caught)
+{
+  g_autoptr (GAsyncResult) result = wait_for (caught);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GBytes) bytes = imago_image_read_bytes_finish (image, result, &error);
+
+  g_assert_no_error (error);
+}
+
+/* An asynchronous call looks at once for what is there. It does not serve the hook then, though a request of a worker
+ * is waiting for it: a hook that answers from the main loop would never answer. */
+static void
+test_start_runs_no_hook (void)
+{
+  g_autoptr (ImagoStorage) storage = qcow2_storage_new (TEST_TYPE_STORAGE, ANSWER_NOW);
+  g_autoptr (ImagoImage) image = open_image (storage);
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("seven!", 7);
+  g_autoptr (GError) error = NULL;
+  Caught caught[3] = { 0 };
+  guint n_requests;
+
+  imago_image_write_bytes (image, 0, bytes, NULL, &error);
+  g_assert_no_error (error);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  n_requests = PRIVATE (storage)->n_requests;
+  imago_image_read_bytes_async (image, 0, 4096, G_PRIORITY_DEFAULT, NULL, catch_cb, &caught[0]);
+  while (!g_main_context_pending (NULL))
+    g_thread_yield ();
+  imago_image_read_bytes_async (image, 0, 4096, G_PRIORITY_DEFAULT, NULL, catch_cb, &caught[1]);
+  imago_image_write_bytes_async (image, 0, bytes, G_PRIORITY_DEFAULT, NULL, catch_cb, &caught[2]);
+  g_assert_cmpuint (PRIVATE (storage)->n_requests, ==, n_requests);
+  finish_read (image, &caught[0]);
+  finish_read (image, &caught[1]);
+  g_object_unref (wait_for (&caught[2]));
+  g_assert_cmpuint (PRIVATE (storage)->n_requests, >, n_requests);
+  close_image (image);
+}
+
 /* ---- the storage by itself ---- */
 
 static void
@@ -1110,6 +1150,7 @@ main (int argc, char **argv)
 
       g_test_add_data_func (path, GUINT_TO_POINTER (i), test_conduct);
     }
+  g_test_add_func ("/hook/start-runs-no-hook", test_start_runs_no_hook);
   g_test_add_func ("/hook/plain", test_plain);
   g_test_add_func ("/hook/no-zeroes", test_no_zeroes);
   g_test_add_func ("/hook/taken", test_taken);
