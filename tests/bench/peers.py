@@ -267,7 +267,7 @@ class Group:
     def __init__(self, title, peers, ratios, warm=()):
         self.title = title
         self.peers = [peer for peer in peers if peer is not None]
-        self.ratios = [ratio for ratio in ratios if ratio.theirs]
+        self.ratios = [ratio for ratio in ratios if ratio.ours and ratio.theirs]
         self.warm = warm
         self.notes = []
 
