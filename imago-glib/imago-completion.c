@@ -24,12 +24,17 @@
 /* Arrays longer than this are not kept when they are empty. */
 #define KEEP_ENTRIES 1024
 #define N_LANES 4
+/* A lane gathers after so many hits without a miss. */
+#define GATHER_AFTER 64
+/* How far to look for others of a kind. */
+#define GATHER_WINDOW (2 * IMAGO_GATHER_MAX)
 
 typedef struct
 {
   GTask *task; /* owned */
   ImagoDeliverFunc deliver;
   gpointer data;
+  ImagoGatherFunc gather; /* NULL: none, or done */
 } Entry;
 
 typedef struct
@@ -57,6 +62,7 @@ struct _ImagoCompletion
 
   ImgMutex mutex; /* taken last */
   Queue incoming;
+  guint n_to_gather; /* in incoming and ready: their tasks keep the context as long as they are counted */
 
   /* The thread that iterates the context. */
   Queue ready;
@@ -82,6 +88,7 @@ struct _ImagoLane
   guint iteration;
   gint64 spent; /* microseconds of inline work in that iteration */
   guint n_small;
+  guint n_hits; /* since the last miss */
 };
 
 typedef struct
@@ -280,6 +287,46 @@ remove_if_idle (ImagoCompletion *self)
   return self->removed;
 }
 
+/* The entry at @begin, which has not been gathered, and those of its kind that follow soon. */
+static void
+gather (ImagoCompletion *self, guint begin)
+{
+  const Queue *ready = &self->ready;
+  const Entry *first = &ready->entries[begin];
+  ImagoGatherFunc func = first->gather;
+  gpointer object = g_task_get_source_object (first->task);
+  GTask *tasks[IMAGO_GATHER_MAX];
+  gpointer data[IMAGO_GATHER_MAX];
+  guint end = MIN (ready->length, begin + GATHER_WINDOW);
+  guint n_tasks = 0;
+
+  for (guint i = begin; i < end && n_tasks < IMAGO_GATHER_MAX; i++)
+    {
+      Entry *entry = &ready->entries[i];
+
+      if (entry->gather != func || g_task_get_source_object (entry->task) != object)
+        continue;
+      tasks[n_tasks] = entry->task;
+      data[n_tasks++] = entry->data;
+      entry->gather = NULL;
+    }
+  img_mutex_lock (&self->mutex);
+  self->n_to_gather -= n_tasks;
+  img_mutex_unlock (&self->mutex);
+  func (tasks, data, n_tasks);
+}
+
+/* An entry is gone from the queue when its callback runs. */
+static Entry
+pop_ready (ImagoCompletion *self)
+{
+  Queue *ready = &self->ready;
+
+  if (ready->entries[ready->head].gather != NULL)
+    gather (self, ready->head);
+  return ready->entries[ready->head++];
+}
+
 /* How many results to deliver before the next look at the clock; 0: the time is up. */
 static guint
 next_step (ImagoCompletion *self, gint64 *now)
@@ -317,7 +364,7 @@ completion_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
 
   for (; n_left > 0 && !queue_is_empty (&self->ready); n_left--)
     {
-      Entry entry = self->ready.entries[self->ready.head++];
+      Entry entry = pop_ready (self);
 
       deliver_entry (&entry);
       if (--until_clock > 0)
@@ -421,6 +468,7 @@ push (ImagoCompletion *self, const Entry *entry, gboolean gives_hold_back)
   if (G_LIKELY (pushed))
     {
       queue_append (&self->incoming, entry);
+      self->n_to_gather += entry->gather != NULL;
       __atomic_store_n (&self->n_pending, (gint) self->incoming.length, __ATOMIC_SEQ_CST);
       if (__atomic_load_n (&self->asleep, __ATOMIC_SEQ_CST) &&
           __atomic_exchange_n (&self->asleep, FALSE, __ATOMIC_SEQ_CST))
@@ -520,13 +568,80 @@ imago_lane_end (ImagoLane *self, gsize count, gint64 begun)
 }
 
 void
-imago_lane_push (ImagoLane *self, GTask *task, ImagoDeliverFunc deliver, gpointer data)
+imago_lane_count (ImagoLane *self, gboolean is_hit)
 {
-  Entry entry = { task, deliver, data };
+  self->n_hits = is_hit ? self->n_hits + 1 : 0;
+}
+
+void
+imago_lane_push_to_gather (ImagoLane *self,
+                           GTask *task,
+                           ImagoGatherFunc func,
+                           ImagoDeliverFunc deliver,
+                           gpointer data)
+{
+  Entry entry = { task, deliver, data, func };
 
   /* Removed since the lane was found: the context is iterated by another thread than this one. */
   while (G_UNLIKELY (!push (self->completion, &entry, FALSE)))
     lane_set (self, self->context, self->priority);
+}
+
+void
+imago_lane_push (ImagoLane *self, GTask *task, ImagoDeliverFunc deliver, gpointer data)
+{
+  imago_lane_push_to_gather (self, task, NULL, deliver, data);
+}
+
+gboolean
+imago_lane_may_gather (ImagoLane *self, gsize count)
+{
+  return count <= SMALL && self->n_hits >= GATHER_AFTER &&
+         __atomic_load_n (&self->completion->n_pending, __ATOMIC_RELAXED) > 0;
+}
+
+static void
+gather_all (ImagoCompletion *self, gpointer object)
+{
+  const Queue *ready = &self->ready;
+
+  img_mutex_lock (&self->mutex);
+  move_incoming (self);
+  img_mutex_unlock (&self->mutex);
+  for (guint i = ready->head; i < ready->length; i++)
+    if (ready->entries[i].gather != NULL && g_task_get_source_object (ready->entries[i].task) == object)
+      gather (self, i);
+}
+
+/* NULL: nothing is to be gathered. */
+static GMainContext *
+ref_context (ImagoCompletion *self)
+{
+  GMainContext *context = NULL;
+
+  img_mutex_lock (&self->mutex);
+  if (!self->removed && self->n_to_gather > 0)
+    context = g_main_context_ref (self->context);
+  img_mutex_unlock (&self->mutex);
+  return context;
+}
+
+/* Where another thread iterates the context, that one gathers. */
+void
+imago_lanes_gather (gpointer object)
+{
+  Lanes *lanes = g_private_get (&current_lanes);
+
+  for (guint i = 0; lanes != NULL && i < N_LANES; i++)
+    {
+      ImagoCompletion *completion = lanes->lanes[i].completion;
+      g_autoptr (GMainContext) context = completion != NULL ? ref_context (completion) : NULL;
+
+      if (context == NULL || !g_main_context_acquire (context))
+        continue;
+      gather_all (completion, object);
+      g_main_context_release (context);
+    }
 }
 
 /* ---- holds ---- */

@@ -166,6 +166,11 @@ void imago_image_notify_size (ImagoImage *self);
 /* FALSE if @image refers to a file although its format was a guess. */
 gboolean imago_image_check_guess (ImgImage *image, gboolean backing_is_set, ImgError **error);
 
+/* Takes @task, and answers it with a GBytes. */
+void imago_image_start_read (ImagoImage *self, GTask *task, guint64 offset, gsize count);
+/* The same, together with other reads. FALSE: this one should not wait for others; @task is not taken. */
+gboolean imago_image_gather_read (ImagoImage *self, GTask *task, guint64 offset, gsize count);
+
 /* As the public functions do it, without the checks of the arguments. */
 void
 imago_image_read_task (ImagoImage *self, GTask *task, guint64 offset, gpointer buffer, gsize count);

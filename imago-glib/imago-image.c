@@ -377,6 +377,7 @@ imago_image_close (ImagoImage *self, GCancellable *cancellable, GError **error)
 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
+  imago_lanes_gather (self);
   cancel = imago_cancel_bridge_begin (&bridge, cancellable);
   success = imago_image_state_close (self->state, cancel, &core_error);
   imago_cancel_bridge_end (&bridge);
@@ -416,6 +417,7 @@ imago_image_close_async (ImagoImage *self,
     return;
   /* From here on it will be closed, and cancelling does not hide that. */
   g_task_set_check_cancellable (task, FALSE);
+  imago_lanes_gather (self);
   imago_image_state_close_async (self->state, task);
 }
 
@@ -729,6 +731,7 @@ try_read (ImagoImage *self,
   begun = imago_lane_begin (lane, count);
   result = img_image_try_read (core, offset, buffer, count, miss, error);
   imago_lane_end (lane, count, begun);
+  imago_lane_count (lane, result != IMG_TRY_WOULD_BLOCK);
   imago_image_state_leave (self->state, ticket);
   return result;
 }
@@ -762,6 +765,18 @@ read_bytes_inline (ImagoImage *self, GTask *task, guint64 offset, gsize count, I
   return TRUE;
 }
 
+void
+imago_image_start_read (ImagoImage *self, GTask *task, guint64 offset, gsize count)
+{
+  ImagoImageCall call = { .offset = offset, .length = count, .retry = retry_read_bytes };
+
+  if (imago_request_is_cancelled (task) || G_LIKELY (read_bytes_inline (self, task, offset, count, &call.miss)))
+    return;
+  g_task_set_name (task, "imago_image_read_bytes_async");
+  imago_image_call_async (self, task, run_read_bytes, &call, NULL, (GDestroyNotify) g_bytes_unref,
+                          IMAGO_REQUEST_ABANDON);
+}
+
 /**
  * imago_image_read_bytes_async:
  * @self: an #ImagoImage
@@ -789,7 +804,6 @@ imago_image_read_bytes_async (ImagoImage *self,
                               GAsyncReadyCallback callback,
                               gpointer user_data)
 {
-  ImagoImageCall call = { .offset = offset, .length = count, .retry = retry_read_bytes };
   GTask *task;
 
   g_return_if_fail (IMAGO_IS_IMAGE (self));
@@ -800,11 +814,8 @@ imago_image_read_bytes_async (ImagoImage *self,
    */
   (g_task_set_source_tag) (task, imago_image_read_bytes_async);
   g_task_set_priority (task, io_priority);
-  if (imago_request_is_cancelled (task) || G_LIKELY (read_bytes_inline (self, task, offset, count, &call.miss)))
-    return;
-  g_task_set_name (task, G_STRFUNC);
-  imago_image_call_async (self, task, run_read_bytes, &call, NULL, (GDestroyNotify) g_bytes_unref,
-                          IMAGO_REQUEST_ABANDON);
+  if (!imago_image_gather_read (self, task, offset, count))
+    imago_image_start_read (self, task, offset, count);
 }
 
 /**

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The limit of asynchronous reads on a GMainLoop: the system call that the library makes (preadv2
+/* The limit of asynchronous reads on a GMainLoop that are made one by one: a system call each (preadv2
  * with RWF_NOWAIT at submission), a GBytes and a GTask for each request, returned from one source
  * that all share. No library, no image format, no fallback: a read that would block ends the
  * program.

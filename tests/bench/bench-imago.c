@@ -10,7 +10,7 @@
  * --call=batch        ImagoBatch: --depth reads in one call, one call after the other on a GMainLoop
  * --call=batch-at     the same, into memory of the program
  * --call=write-async  imago_image_write_bytes_async (), --depth in flight on a GMainLoop
- * --call=waits        the same, counting how often the loop's thread went to sleep inside the calls
+ * --call=waits        as async, counting how often the loop's thread went to sleep outside of poll ()
  * --call=open         imago_image_open (), one read of the last block, imago_image_close ()
  */
 
@@ -39,7 +39,6 @@ typedef struct
   guint n_in_flight;
   GBytes *block;  /* write-async */
   guint8 *blocks; /* batch-at */
-  gboolean count_waits;
   long n_waits;
 } Bench;
 
@@ -160,27 +159,13 @@ read_cb (GObject *object, GAsyncResult *result, gpointer user_data)
     g_main_loop_quit (self->loop);
 }
 
-/* Times that this thread gave up the processor of its own accord. */
-static long
-count_switches (void)
-{
-  struct rusage usage;
-
-  getrusage (RUSAGE_THREAD, &usage);
-  return usage.ru_nvcsw;
-}
-
 static void
 submit (Bench *self)
 {
-  long before = self->count_waits ? count_switches () : 0;
-
   self->to_start--;
   self->n_in_flight++;
   imago_image_read_bytes_async (self->image, bench_sequence_next (&self->sequence),
                                 self->options->block_size, G_PRIORITY_DEFAULT, NULL, read_cb, self);
-  if (self->count_waits)
-    self->n_waits += count_switches () - before;
 }
 
 static void
@@ -194,6 +179,41 @@ run_async (gpointer data, guint64 count)
   while (self->n_in_flight < self->options->depth && self->to_start > 0)
     submit (self);
   g_main_loop_run (self->loop);
+}
+
+static long n_polled; /* switches inside poll () */
+
+/* Times that this thread gave up the processor of its own accord. */
+static long
+count_switches (void)
+{
+  struct rusage usage;
+
+  getrusage (RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw;
+}
+
+static int
+poll_and_count (GPollFD *fds, guint n_fds, int timeout)
+{
+  long before = count_switches ();
+  int n_ready = g_poll (fds, n_fds, timeout);
+
+  n_polled += count_switches () - before;
+  return n_ready;
+}
+
+static void
+run_waits (gpointer data, guint64 count)
+{
+  Bench *self = data;
+  long before;
+
+  g_main_context_set_poll_func (NULL, poll_and_count);
+  n_polled = 0;
+  before = count_switches ();
+  run_async (data, count);
+  self->n_waits = count_switches () - before - n_polled;
 }
 
 /* ---- batches ---- */
@@ -316,8 +336,7 @@ choose_call (Bench *self, const char *call)
     self->run = run_writes;
   else if (strcmp (call, "waits") == 0)
     {
-      self->run = run_async;
-      self->count_waits = TRUE;
+      self->run = run_waits;
     }
   else if (strcmp (call, "open") == 0)
     self->run = run_open;
@@ -346,7 +365,7 @@ main (int argc, char **argv)
   self.run (&self, options.count);
   bench_result_end (&self.result);
 
-  if (self.count_waits)
+  if (self.run == run_waits)
     g_print ("waits=%ld\n", self.n_waits);
   bench_result_print (&self.result, &options);
   if (self.image != NULL)

@@ -72,10 +72,23 @@ complete (Gate *gate, ImgIo *io, gboolean is_broken)
 }
 
 static void
+count_together (Gate *gate, const ImgIo *ios, guint n_ios)
+{
+  guint n_tries = 0;
+
+  for (guint i = 0; i < n_ios; i++)
+    n_tries += (ios[i].flags & IMG_IO_NOWAIT) != 0;
+  pthread_mutex_lock (&gate->mutex);
+  gate->counts.n_together = MAX (gate->counts.n_together, n_tries);
+  pthread_mutex_unlock (&gate->mutex);
+}
+
+static void
 gate_submit (ImgStorage *storage, ImgIo *ios, guint n_ios)
 {
   Gate *gate = (Gate *) storage;
 
+  count_together (gate, ios, n_ios);
   for (guint i = 0; i < n_ios; i++)
     {
       gboolean passed = TRUE;

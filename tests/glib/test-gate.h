@@ -13,6 +13,7 @@
 typedef struct
 {
   guint n_tries;  /* reads that must not wait */
+  guint n_together; /* as many of them as came at once, at most */
   guint n_reads;  /* the others, begun */
   guint n_inside; /* of these, how many wait at the gate */
 } TestGateCounts;
