@@ -529,7 +529,8 @@ typedef struct
 {
   ImgProgress progress;
   ImgCancel *cancel;
-  gint countdown; /* atomic */
+  gint countdown;
+  GMutex mutex; /* nobody goes on between the last count and the cancel */
 } Watch;
 
 static void
@@ -537,8 +538,10 @@ changed_cb (gpointer data)
 {
   Watch *watch = data;
 
-  if (g_atomic_int_dec_and_test (&watch->countdown))
+  g_mutex_lock (&watch->mutex);
+  if (--watch->countdown == 0)
     img_cancel_trigger (watch->cancel);
+  g_mutex_unlock (&watch->mutex);
 }
 
 /* At every call; what was settled by then may still be told. */
