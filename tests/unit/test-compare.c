@@ -530,7 +530,7 @@ typedef struct
   ImgProgress progress;
   ImgCancel *cancel;
   gint countdown;
-  GMutex mutex; /* nobody goes on between the last count and the cancel */
+  ImgMutex mutex; /* nobody goes on between the last count and the cancel */
 } Watch;
 
 static void
@@ -538,10 +538,10 @@ changed_cb (gpointer data)
 {
   Watch *watch = data;
 
-  g_mutex_lock (&watch->mutex);
+  img_mutex_lock (&watch->mutex);
   if (--watch->countdown == 0)
     img_cancel_trigger (watch->cancel);
-  g_mutex_unlock (&watch->mutex);
+  img_mutex_unlock (&watch->mutex);
 }
 
 /* At every call; what was settled by then may still be told. */
@@ -558,7 +558,7 @@ test_cancel (Fixture *fixture, gconstpointer user_data)
         ImgCompareOptions options = { .n_threads = thread_counts[i] };
         g_autoptr (ImgCancel) cancel = img_cancel_new ();
         g_autoptr (ImgError) error = NULL;
-        Watch watch = { { .changed = changed_cb }, cancel, nth };
+        Watch watch = { { .changed = changed_cb }, cancel, nth, IMG_MUTEX_INIT };
         ImgCompareResult result;
 
         watch.progress.data = &watch;
