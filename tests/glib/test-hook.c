@@ -565,6 +565,7 @@ finish_read (ImagoImage *image, Caught *caught)
   g_autoptr (GBytes) bytes = imago_image_read_bytes_finish (image, result, &error);
 
   g_assert_no_error (error);
+  g_assert_nonnull (bytes);
 }
 
 /* An asynchronous call looks at once for what is there. It does not serve the hook then, though a request of a worker
